@@ -1,0 +1,201 @@
+//! Documents: what the log says of one feed, one upload and one change set, folded. The store keeps them as JSON
+//! beside the events that made them; `verify` folds them again and compares.
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    event::Meta,
+    fact::{Applied, Baseline, Computed, Counts, Fact, Received, Rejected, State},
+    guard::{Figures, Hold},
+    ids::{ChangeSetId, FeedNo, UploadId},
+    selection::Selection,
+    settings::{Channel, FeedSettings, Mode},
+};
+
+/// A feed: its settings and what it was last known to send.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Feed {
+    /// Its number.
+    pub no: FeedNo,
+    /// Its settings.
+    pub settings: FeedSettings,
+    /// Running claims.
+    #[serde(default)]
+    pub claims: u64,
+    /// What the last accepted full payload looked like.
+    #[serde(default)]
+    pub baseline: Option<Baseline>,
+    /// The last payload that was decided, as long as nothing of the feed was undone since.
+    #[serde(default)]
+    pub decided: Option<Decided>,
+    /// The arrival number and time of the last payload that was read.
+    #[serde(default)]
+    pub last_arrival: Option<(u64, DateTime<Utc>)>,
+}
+
+/// A decided payload, to know an identical one by.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Decided {
+    /// BLAKE3 of the payload, hexadecimal.
+    pub blake3: String,
+    /// The mapping that read it.
+    pub mapping_version: u32,
+    /// What absence meant.
+    pub mode: Mode,
+    /// Where it came from.
+    pub upload: UploadId,
+}
+
+impl Feed {
+    /// A feed that has sent nothing yet.
+    pub fn new(no: FeedNo, settings: FeedSettings) -> Self {
+        Feed { no, settings, claims: 0, baseline: None, decided: None, last_arrival: None }
+    }
+}
+
+/// An upload and what became of it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Upload {
+    /// As it arrived.
+    pub received: Received,
+    /// When.
+    pub received_at: DateTime<Utc>,
+    /// Who sent it.
+    pub actor: String,
+    /// What it has come to.
+    pub state: State,
+    /// Its change set, if it has one.
+    #[serde(default)]
+    pub change_set: Option<ChangeSetId>,
+    /// Counts of its rows.
+    #[serde(default)]
+    pub counts: Counts,
+}
+
+impl Upload {
+    /// An upload as `upload.received` tells it.
+    pub fn new(received: Received, meta: &Meta) -> Self {
+        Upload {
+            received,
+            received_at: meta.recorded_at,
+            actor: meta.actor.clone(),
+            state: State::Received,
+            change_set: None,
+            counts: Counts::default(),
+        }
+    }
+}
+
+/// A change set and how far it is decided.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ChangeSet {
+    /// Its id.
+    pub id: ChangeSetId,
+    /// Where it came from.
+    pub upload: UploadId,
+    /// The feed it speaks for.
+    pub feed: FeedNo,
+    /// How the upload came.
+    pub channel: Channel,
+    /// What absence meant.
+    pub mode: Mode,
+    /// What it has come to.
+    pub state: State,
+    /// How many changes it has.
+    pub changes: u32,
+    /// Those that the payload does not prove.
+    pub unproven: Selection,
+    /// Counts of rows.
+    pub counts: Counts,
+    /// Figures of the guards.
+    pub figures: Figures,
+    /// Guards that tripped.
+    pub holds: Vec<Hold>,
+    /// Digest of the changes that wait.
+    pub digest: String,
+    /// The policy that it was judged by.
+    pub policy_version: u32,
+    /// The roster version that it was last compared with.
+    pub roster_version: u64,
+    /// The sequence of the event that completed it.
+    pub created_seq: u64,
+    /// When it was computed.
+    pub computed_at: DateTime<Utc>,
+    /// Ordinals applied.
+    pub applied: Selection,
+    /// Ordinals rejected.
+    pub rejected: Selection,
+    /// Ordinals that no longer held when the roster had moved on.
+    pub dropped: Selection,
+    /// What the feed is measured by once this is accepted.
+    pub baseline: Baseline,
+    /// The change sets that this one undoes.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub undoes: Vec<ChangeSetId>,
+    /// Who decided last, if somebody did.
+    #[serde(default)]
+    pub decided_by: Option<String>,
+}
+
+impl ChangeSet {
+    /// A change set as `change_set.computed` tells it.
+    pub fn new(computed: &Computed, upload: &Received, computed_at: DateTime<Utc>) -> Self {
+        ChangeSet {
+            id: computed.change_set,
+            upload: computed.upload,
+            feed: computed.feed,
+            channel: upload.channel,
+            mode: computed.mode,
+            state: State::Held,
+            changes: computed.changes,
+            unproven: computed.unproven.clone(),
+            counts: computed.counts,
+            figures: computed.figures.clone(),
+            holds: computed.holds.clone(),
+            digest: computed.digest.clone(),
+            policy_version: computed.policy_version,
+            roster_version: computed.roster_version,
+            computed_at,
+            created_seq: 0,
+            applied: Selection::default(),
+            rejected: Selection::default(),
+            dropped: Selection::default(),
+            baseline: computed.baseline.clone(),
+            undoes: upload.undoes.clone(),
+            decided_by: None,
+        }
+    }
+
+    /// The changes that nobody has decided.
+    pub fn waiting(&self) -> Selection {
+        let decided = self.applied.union(&self.rejected).union(&self.dropped);
+        if decided.is_empty() { Selection::all(self.changes) } else { Selection::all(self.changes).minus(&decided) }
+    }
+
+    /// Folds what was applied.
+    pub fn take_applied(&mut self, applied: &Applied, meta: &Meta) {
+        self.applied = self.applied.union(&applied.selection);
+        self.state = applied.state;
+        self.roster_version = applied.roster_version;
+        if applied.reviewed {
+            self.decided_by = Some(meta.actor.clone());
+        }
+    }
+
+    /// Folds what was rejected.
+    pub fn take_rejected(&mut self, rejected: &Rejected, meta: &Meta) {
+        self.rejected = self.rejected.union(&rejected.selection);
+        self.state = rejected.state;
+        self.decided_by = Some(meta.actor.clone());
+    }
+
+    /// Folds what dropped out.
+    pub fn take_rebased(&mut self, fact: &Fact) {
+        if let Fact::Rebased { already_so, conflicts, digest, roster_version, .. } = fact {
+            self.dropped = self.dropped.union(already_so).union(conflicts);
+            self.digest.clone_from(digest);
+            self.roster_version = *roster_version;
+        }
+    }
+}

@@ -1,0 +1,260 @@
+//! Eligibility: whether a member is eligible on a day, why, and since and until when; computed from dates and spells.
+//!
+//! The eligible days of a member are one set, and everything else is read off it. A day is in it if
+//! - it is **claimed**: in a spell, from its first day to before the day on which it ended. A person who left the
+//!   roster because feeds no longer named them stays until their `end_date` if that is later: absence never shortens
+//!   a known later end date. Where the administrator's hand ended the last claim nothing is extended;
+//! - `start_date` is blank or reached, unless `eligibility.from=listed`;
+//! - `end_date` is blank or not over; its own day counts;
+//! - the employment status is not excluded. A status has no dates, so it counts for every day asked about.
+//!
+//! `eligibility.grace_days` are added to both ends: so many days after the end date, and so many after the last day
+//! of a claim. A status that is excluded gives no grace: nobody knows since when it has been so.
+
+use chrono::{DateTime, NaiveDate, Utc};
+use serde::Serialize;
+
+use crate::{
+    field::FieldId,
+    ids::{Day, FeedNo, day_of},
+    member::{Member, NAMED},
+    settings::{EligibleFrom, Settings},
+};
+
+/// Whether somebody is eligible on a day.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Answer {
+    /// Yes or no.
+    pub eligible: bool,
+    /// Why, on the day asked about.
+    pub reason: ReasonCode,
+    /// The first day of the stretch of days with the same yes or no; `None` if it has no known beginning.
+    pub since: Option<Day>,
+    /// The last day of that stretch; `None` if it has no known end.
+    pub until: Option<Day>,
+}
+
+/// Why somebody is eligible, or is not. If there are several reasons for a no, the first of the order of the rule
+/// counts: listed, started, not ended, status.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ReasonCode {
+    /// Yes: everything holds.
+    Eligible,
+    /// Yes: no feed names the person any more, and their known end date is not over.
+    UntilEndDate,
+    /// Yes, by grace days alone.
+    Grace,
+    /// No: never was on the roster.
+    NeverListed,
+    /// No: came onto the roster after that day.
+    NotYetListed,
+    /// No: had left the roster.
+    NotListed,
+    /// No: the start date was still to come.
+    NotStarted,
+    /// No: the end date was over.
+    Ended,
+    /// No: the employment status is an excluded one.
+    ExcludedStatus,
+}
+
+impl ReasonCode {
+    /// The code as it is shown.
+    pub fn word(self) -> &'static str {
+        match self {
+            ReasonCode::Eligible => "eligible",
+            ReasonCode::UntilEndDate => "until_end_date",
+            ReasonCode::Grace => "grace",
+            ReasonCode::NeverListed => "never_listed",
+            ReasonCode::NotYetListed => "not_yet_listed",
+            ReasonCode::NotListed => "not_listed",
+            ReasonCode::NotStarted => "not_started",
+            ReasonCode::Ended => "ended",
+            ReasonCode::ExcludedStatus => "excluded_status",
+        }
+    }
+}
+
+/// The day that it is in the organisation's time zone at a moment.
+pub fn today(settings: &Settings, now: DateTime<Utc>) -> Day {
+    day_of(now.with_timezone(&settings.zone()).date_naive())
+}
+
+/// Whether a member, as known, is eligible on a day.
+pub fn eligible(member: &Member, settings: &Settings, on: Day) -> Answer {
+    let days = Days::of(member, settings);
+    if !days.contains(on) {
+        let (since, until) = days.gap_around(on);
+        return Answer { eligible: false, reason: days.why_not(on), since, until };
+    }
+    let (since, until) = days.stretch_around(on);
+    Answer { eligible: true, reason: days.why(on), since, until }
+}
+
+/// Whether going from one state of a member to another takes eligibility away, as the guard `removals` counts it:
+/// removed, an excluded status, a start date put off, or an end date brought forward to `today` or before. Somebody
+/// whose time has not begun yet can lose it too. Grace days are left out: they delay the loss and do not undo it.
+pub fn loses_eligibility(before: &Member, after: &Member, settings: &Settings, today: Day) -> bool {
+    let strict = |member| Days { grace: 0, ..Days::of(member, settings) };
+    let whenever = |days: Days<'_>, on| Days { first: Day::MIN, ..days }.contains(on);
+    let (before, after) = (strict(before), strict(after));
+    let tomorrow = today.saturating_add(1);
+    // An end date of today still counts today; its loss shows tomorrow.
+    (before.contains(today) && !after.contains(today))
+        || [today, tomorrow].into_iter().any(|on| whenever(before, on) && !whenever(after, on))
+}
+
+/// The eligible days of one member.
+#[derive(Clone, Copy)]
+struct Days<'a> {
+    member: &'a Member,
+    /// From the start date on.
+    first: Day,
+    /// The end date.
+    last: Day,
+    /// The end of the claims of somebody who is absent before their end date (not part of a spell any more).
+    kept: Option<(usize, Day)>,
+    grace: Day,
+    excluded: bool,
+}
+
+/// A range of days from the first to before the second.
+type Range = (Day, Day);
+
+/// Stands for "no known end" in a range.
+const FOREVER: Day = Day::MAX;
+
+impl<'a> Days<'a> {
+    fn of(member: &'a Member, settings: &Settings) -> Self {
+        let first = match settings.eligibility.from {
+            EligibleFrom::StartDate => day(member, FieldId::START_DATE).unwrap_or(Day::MIN),
+            EligibleFrom::Listed => Day::MIN,
+        };
+        let end_date = day(member, FieldId::END_DATE);
+        Days {
+            member,
+            first,
+            last: end_date.unwrap_or(FOREVER),
+            kept: end_date.and_then(|end| kept_until(member, end)),
+            grace: Day::try_from(settings.eligibility.grace_days).unwrap_or(FOREVER),
+            excluded: is_excluded(member, settings),
+        }
+    }
+
+    /// The days of each claim on which the person is eligible; there may be none in one, and they may overlap.
+    fn ranges(&self) -> impl Iterator<Item = Range> + '_ {
+        let ended = self.last.saturating_add(1).saturating_add(self.grace);
+        let spells = self.member.spells.iter().enumerate().filter(|_| !self.excluded);
+        spells.filter_map(move |(i, spell)| {
+            let to = self.claim_end(i);
+            let held = spell.from < to;
+            let range = (spell.from.max(self.first), to.saturating_add(self.grace).min(ended));
+            (held && range.0 < range.1).then_some(range)
+        })
+    }
+
+    /// The day before which the claim of that spell holds, with what absence does not shorten.
+    fn claim_end(&self, spell: usize) -> Day {
+        let to = self.member.spells[spell].to.unwrap_or(FOREVER);
+        match self.kept {
+            Some((kept, end)) if kept == spell => end.max(to),
+            _ => to,
+        }
+    }
+
+    fn contains(&self, on: Day) -> bool {
+        self.ranges().any(|r| holds(r, on))
+    }
+
+    /// The first and last day of the eligible days around one that is.
+    fn stretch_around(&self, on: Day) -> (Option<Day>, Option<Day>) {
+        let (mut from, mut to) = (on, on.saturating_add(1));
+        loop {
+            let before = (from, to);
+            for range in self.ranges() {
+                if range.0 <= to && range.1 >= from {
+                    (from, to) = (from.min(range.0), to.max(range.1));
+                }
+            }
+            if before == (from, to) {
+                return (Some(from), (to != FOREVER).then(|| to - 1));
+            }
+        }
+    }
+
+    /// The first and last day of the days without eligibility around one.
+    fn gap_around(&self, on: Day) -> (Option<Day>, Option<Day>) {
+        let since = self.ranges().map(|r| r.1).filter(|end| *end <= on).max();
+        let until = self.ranges().map(|r| r.0).filter(|start| *start > on).min();
+        (since, until.map(|start| start - 1))
+    }
+
+    fn why(&self, on: Day) -> ReasonCode {
+        let in_spell = self.member.spells.iter().any(|s| holds((s.from, s.to.unwrap_or(FOREVER)), on));
+        if on > self.last {
+            ReasonCode::Grace
+        } else if in_spell {
+            ReasonCode::Eligible
+        } else if self.kept.is_some_and(|(spell, end)| holds((self.member.spells[spell].from, end), on)) {
+            ReasonCode::UntilEndDate
+        } else {
+            ReasonCode::Grace
+        }
+    }
+
+    fn why_not(&self, on: Day) -> ReasonCode {
+        let spells = &self.member.spells;
+        let claimed = (0..spells.len()).any(|i| {
+            let (from, to) = (spells[i].from, self.claim_end(i));
+            from < to && holds((from, to.saturating_add(self.grace)), on)
+        });
+        if spells.is_empty() {
+            ReasonCode::NeverListed
+        } else if spells.iter().all(|s| on < s.from) {
+            ReasonCode::NotYetListed
+        } else if !claimed {
+            ReasonCode::NotListed
+        } else if on < self.first {
+            ReasonCode::NotStarted
+        } else if on > self.last.saturating_add(self.grace) {
+            ReasonCode::Ended
+        } else {
+            ReasonCode::ExcludedStatus
+        }
+    }
+}
+
+fn holds(range: Range, on: Day) -> bool {
+    range.0 <= on && on < range.1
+}
+
+/// The spell that ended last and the day before which it counts all the same, if the person is off the roster by
+/// absence before their end date. While a claim runs, gaps between spells are what they were: an end date that came
+/// with the return says nothing about them.
+fn kept_until(member: &Member, end_date: Day) -> Option<(usize, Day)> {
+    if member.is_listed() {
+        return None;
+    }
+    // A feed that goes on naming somebody who is off the roster: a person took them off, not an absence.
+    let by_hand = member.words.iter().any(|w| w.field == NAMED);
+    let (at, spell) = member.spells.iter().enumerate().max_by_key(|(i, s)| (s.to, *i))?;
+    (!by_hand && spell.feed != FeedNo::HAND).then(|| (at, end_date.saturating_add(1)))
+}
+
+/// The day in a date field. Values are canonical; one that is no date counts as blank.
+fn day(member: &Member, field: FieldId) -> Option<Day> {
+    member.values.get(field)?.parse::<NaiveDate>().ok().map(day_of)
+}
+
+/// Whether the employment status is among the excluded ones, compared without case.
+fn is_excluded(member: &Member, settings: &Settings) -> bool {
+    let Some(status) = member.values.get(FieldId::EMPLOYMENT_STATUS) else { return false };
+    let lower = |text: &str, other: &str| {
+        text.chars().flat_map(char::to_lowercase).eq(other.chars().flat_map(char::to_lowercase))
+    };
+    settings.eligibility.excluded_statuses.iter().any(|excluded| lower(status.trim(), excluded.trim()))
+}
+
+#[cfg(test)]
+mod tests;

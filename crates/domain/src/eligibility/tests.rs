@@ -1,0 +1,340 @@
+use chrono::TimeZone;
+use proptest::prelude::*;
+use uuid::Uuid;
+
+use super::*;
+use crate::{
+    ids::date_of,
+    member::{Reason, Spell, Word},
+};
+
+/// A day of 2026.
+fn d(month: u32, day: u32) -> Day {
+    day_of(NaiveDate::from_ymd_opt(2026, month, day).unwrap())
+}
+
+fn member(spells: &[(FeedNo, Day, Option<Day>)], values: &[(FieldId, &str)]) -> Member {
+    Member {
+        no: 0,
+        uuid: Uuid::nil(),
+        key: "E1".into(),
+        aliases: Vec::new(),
+        values: values.iter().copied().collect(),
+        spells: spells.iter().map(|&(feed, from, to)| Spell { feed, from, to }).collect(),
+        words: Vec::new(),
+    }
+}
+
+/// Claimed by the main feed since 1 January.
+fn listed(values: &[(FieldId, &str)]) -> Member {
+    member(&[(FeedNo::MAIN, d(1, 1), None)], values)
+}
+
+/// Claimed by the main feed from 1 January until it no longer named them on 10 March.
+fn absent(values: &[(FieldId, &str)]) -> Member {
+    member(&[(FeedNo::MAIN, d(1, 1), Some(d(3, 10)))], values)
+}
+
+fn with(key: &str, value: &str) -> Settings {
+    Settings::default().with([(key, value)]).unwrap()
+}
+
+fn on(member: &Member, day: Day) -> Answer {
+    eligible(member, &Settings::default(), day)
+}
+
+fn yes(reason: ReasonCode, since: Day, until: Option<Day>) -> Answer {
+    Answer { eligible: true, reason, since: Some(since), until }
+}
+
+fn no(reason: ReasonCode, since: Option<Day>, until: Option<Day>) -> Answer {
+    Answer { eligible: false, reason, since, until }
+}
+
+use ReasonCode::*;
+
+#[test]
+fn whoever_is_claimed_and_has_no_dates_is_eligible() {
+    assert_eq!(on(&listed(&[]), d(3, 20)), yes(Eligible, d(1, 1), None));
+}
+
+#[test]
+fn whoever_was_never_claimed_is_not() {
+    assert_eq!(on(&member(&[], &[]), d(3, 20)), no(NeverListed, None, None));
+}
+
+#[test]
+fn nobody_is_eligible_before_their_first_claim() {
+    assert_eq!(on(&listed(&[]), d(1, 1) - 1), no(NotYetListed, None, Some(d(1, 1) - 1)));
+}
+
+#[test]
+fn a_claim_holds_on_its_first_day_and_no_longer_on_the_day_it_ended() {
+    let member = absent(&[]);
+    assert_eq!(on(&member, d(1, 1)), yes(Eligible, d(1, 1), Some(d(3, 9))));
+    assert_eq!(on(&member, d(3, 9)), yes(Eligible, d(1, 1), Some(d(3, 9))));
+    assert_eq!(on(&member, d(3, 10)), no(NotListed, Some(d(3, 10)), None));
+}
+
+#[test]
+fn was_eligible_on_20_march_is_right_for_someone_removed_on_the_10th_and_reinstated_in_april() {
+    for values in [&[][..], &[(FieldId::END_DATE, "2026-12-31")]] {
+        let spells = [(FeedNo::MAIN, d(1, 1), Some(d(3, 10))), (FeedNo::MAIN, d(4, 7), None)];
+        let member = member(&spells, values);
+        assert!(on(&member, d(3, 9)).eligible);
+        assert_eq!(on(&member, d(3, 20)), no(NotListed, Some(d(3, 10)), Some(d(4, 6))));
+        assert!(on(&member, d(4, 7)).eligible);
+    }
+}
+
+#[test]
+fn claims_of_several_feeds_make_one_stretch() {
+    let feed = FeedNo(2);
+    let member = member(&[(FeedNo::MAIN, d(1, 1), Some(d(3, 10))), (feed, d(3, 10), Some(d(5, 1)))], &[]);
+    assert_eq!(on(&member, d(3, 10)), yes(Eligible, d(1, 1), Some(d(4, 30))));
+}
+
+#[test]
+fn the_start_date_must_be_reached() {
+    let member = listed(&[(FieldId::START_DATE, "2026-04-01")]);
+    assert_eq!(on(&member, d(3, 31)), no(NotStarted, None, Some(d(3, 31))));
+    assert_eq!(on(&member, d(4, 1)), yes(Eligible, d(4, 1), None));
+}
+
+#[test]
+fn with_from_listed_the_start_date_does_not_matter() {
+    let member = listed(&[(FieldId::START_DATE, "2026-04-01")]);
+    assert_eq!(eligible(&member, &with("eligibility.from", "listed"), d(3, 1)), yes(Eligible, d(1, 1), None));
+}
+
+#[test]
+fn the_end_date_counts_with_its_own_day() {
+    let member = listed(&[(FieldId::END_DATE, "2026-03-31")]);
+    assert_eq!(on(&member, d(3, 31)), yes(Eligible, d(1, 1), Some(d(3, 31))));
+    assert_eq!(on(&member, d(4, 1)), no(Ended, Some(d(4, 1)), None));
+}
+
+#[test]
+fn an_end_before_the_start_leaves_no_day() {
+    let member = listed(&[(FieldId::START_DATE, "2026-04-01"), (FieldId::END_DATE, "2026-03-01")]);
+    assert_eq!(on(&member, d(3, 15)), no(NotStarted, None, None));
+    assert_eq!(on(&member, d(4, 15)), no(Ended, None, None));
+}
+
+#[test]
+fn an_excluded_status_excludes_without_regard_to_case() {
+    for status in ["terminated", "Terminated", "TERMINATED"] {
+        let member = listed(&[(FieldId::EMPLOYMENT_STATUS, status)]);
+        assert_eq!(on(&member, d(3, 20)), no(ExcludedStatus, None, None));
+        assert!(eligible(&member, &with("eligibility.excluded_statuses", "none"), d(3, 20)).eligible);
+    }
+    let member = listed(&[(FieldId::EMPLOYMENT_STATUS, "BEURLAUBT Ä")]);
+    assert!(on(&member, d(3, 20)).eligible);
+    assert!(!eligible(&member, &with("eligibility.excluded_statuses", "Beurlaubt ä"), d(3, 20)).eligible);
+}
+
+#[test]
+fn grace_days_are_added_to_the_end_date() {
+    let grace = with("eligibility.grace_days", "5");
+    let member = listed(&[(FieldId::END_DATE, "2026-03-31")]);
+    assert_eq!(eligible(&member, &grace, d(3, 31)).reason, Eligible);
+    assert_eq!(eligible(&member, &grace, d(4, 5)), yes(Grace, d(1, 1), Some(d(4, 5))));
+    assert_eq!(eligible(&member, &grace, d(4, 6)), no(Ended, Some(d(4, 6)), None));
+}
+
+#[test]
+fn grace_days_are_added_to_the_last_day_of_a_claim_but_not_past_the_end_dates() {
+    let grace = with("eligibility.grace_days", "5");
+    assert_eq!(eligible(&absent(&[]), &grace, d(3, 14)), yes(Grace, d(1, 1), Some(d(3, 14))));
+    assert_eq!(eligible(&absent(&[]), &grace, d(3, 15)), no(NotListed, Some(d(3, 15)), None));
+    let left_before = absent(&[(FieldId::END_DATE, "2026-03-06")]);
+    assert_eq!(eligible(&left_before, &grace, d(3, 11)), yes(Grace, d(1, 1), Some(d(3, 11))));
+    assert_eq!(eligible(&left_before, &grace, d(3, 12)), no(Ended, Some(d(3, 12)), None));
+}
+
+#[test]
+fn grace_days_close_a_short_gap_between_claims() {
+    let spells = [(FeedNo::MAIN, d(1, 1), Some(d(3, 10))), (FeedNo::MAIN, d(3, 12), None)];
+    let answer = eligible(&member(&spells, &[]), &with("eligibility.grace_days", "5"), d(3, 11));
+    assert_eq!(answer, yes(Grace, d(1, 1), None));
+}
+
+#[test]
+fn an_excluded_status_gives_no_grace() {
+    let member = listed(&[(FieldId::END_DATE, "2026-03-31"), (FieldId::EMPLOYMENT_STATUS, "terminated")]);
+    assert_eq!(eligible(&member, &with("eligibility.grace_days", "5"), d(4, 2)), no(ExcludedStatus, None, None));
+}
+
+#[test]
+fn absence_never_shortens_a_known_later_end_date() {
+    let member = absent(&[(FieldId::END_DATE, "2026-03-31")]);
+    assert_eq!(on(&member, d(3, 9)), yes(Eligible, d(1, 1), Some(d(3, 31))));
+    assert_eq!(on(&member, d(3, 31)), yes(UntilEndDate, d(1, 1), Some(d(3, 31))));
+    assert!(!on(&member, d(4, 1)).eligible);
+}
+
+#[test]
+fn an_absence_does_not_lengthen_either() {
+    let member = absent(&[(FieldId::END_DATE, "2026-02-28")]);
+    assert_eq!(on(&member, d(3, 5)), no(Ended, Some(d(3, 1)), None));
+    assert_eq!(on(&member, d(3, 20)).reason, NotListed);
+}
+
+#[test]
+fn whoever_was_taken_off_by_hand_does_not_stay_until_their_end_date() {
+    let mut member = absent(&[(FieldId::END_DATE, "2026-12-31")]);
+    let word = Word { feed: FeedNo::MAIN, field: NAMED, value: None, reason: Reason::Pinned, since: d(3, 10) };
+    member.keep_word(word);
+    assert_eq!(on(&member, d(3, 20)), no(NotListed, Some(d(3, 10)), None));
+    member.words.clear();
+    member.spells[0].feed = FeedNo::HAND;
+    assert_eq!(on(&member, d(3, 20)), no(NotListed, Some(d(3, 10)), None));
+}
+
+#[test]
+fn today_is_the_day_in_the_organisations_time_zone() {
+    let now = Utc.with_ymd_and_hms(2026, 3, 31, 23, 30, 0).unwrap();
+    assert_eq!(today(&Settings::default(), now), d(3, 31));
+    assert_eq!(today(&with("timezone", "Europe/Berlin"), now), d(4, 1));
+    assert_eq!(today(&with("timezone", "America/Los_Angeles"), now), d(3, 31));
+    let spring = Utc.with_ymd_and_hms(2026, 3, 29, 22, 0, 0).unwrap();
+    assert_eq!(today(&with("timezone", "Europe/Berlin"), spring), d(3, 30), "the day has 23 hours");
+}
+
+#[test]
+fn removed_an_excluded_status_or_an_end_date_brought_forward_takes_eligibility_away() {
+    let settings = with("eligibility.grace_days", "30");
+    let loses = |before: &Member, after: &Member| loses_eligibility(before, after, &settings, d(3, 10));
+    let end = |date| listed(&[(FieldId::END_DATE, date)]);
+    assert!(loses(&listed(&[]), &absent(&[])));
+    assert!(loses(&listed(&[]), &listed(&[(FieldId::EMPLOYMENT_STATUS, "Terminated")])));
+    assert!(loses(&listed(&[]), &listed(&[(FieldId::START_DATE, "2026-05-01")])));
+    assert!(loses(&end("2026-12-31"), &end("2026-03-10")));
+    assert!(loses(&listed(&[]), &end("2026-03-09")));
+    assert!(!loses(&end("2026-12-31"), &end("2026-03-11")), "still to come");
+    assert!(loses(&end("2026-03-10"), &end("2026-03-09")), "today was the last day");
+    assert!(!loses(&end("2026-03-01"), &absent(&[(FieldId::END_DATE, "2026-03-01")])), "had lost it before");
+    assert!(!loses(&end("2026-12-31"), &absent(&[(FieldId::END_DATE, "2026-12-31")])), "stays until the end date");
+}
+
+#[test]
+fn whoever_has_not_started_yet_can_lose_it_too() {
+    let starter = |member: fn(&[(FieldId, &str)]) -> Member| member(&[(FieldId::START_DATE, "2026-05-01")]);
+    assert!(loses_eligibility(&starter(listed), &starter(absent), &Settings::default(), d(3, 10)));
+    assert!(!loses_eligibility(&starter(listed), &starter(listed), &Settings::default(), d(3, 10)));
+}
+
+#[test]
+fn every_code_reads_the_same_in_json() {
+    for code in [Eligible, UntilEndDate, Grace, NeverListed, NotYetListed, NotListed, NotStarted, Ended, ExcludedStatus]
+    {
+        assert_eq!(serde_json::to_string(&code).unwrap(), format!("\"{}\"", code.word()));
+    }
+}
+
+#[test]
+fn days_at_the_ends_of_time_are_answered() {
+    let member = listed(&[(FieldId::END_DATE, "9999-12-31")]);
+    let settings = Settings {
+        eligibility: crate::settings::Eligibility { grace_days: u32::MAX, ..Default::default() },
+        ..Settings::default()
+    };
+    for day in [Day::MIN, 0, Day::MAX - 1, Day::MAX] {
+        let _ = (eligible(&member, &settings, day), loses_eligibility(&member, &member, &settings, day));
+    }
+}
+
+const SPAN: Day = 60;
+
+prop_compose! {
+    fn any_member()(
+        spells in prop::collection::vec((0u16..3, 0..SPAN, prop::option::of(0..20)), 0..5),
+        start in prop::option::of(0..SPAN),
+        end in prop::option::of(0..SPAN),
+        status in prop::option::weighted(0.2, prop::sample::select(&["Terminated", "active"][..])),
+    ) -> Member {
+        let spells: Vec<_> = spells.into_iter().map(|(f, from, n)| (FeedNo(f), from, n.map(|n| from + n))).collect();
+        let (start, end) = (start.map(|s| date_of(s).to_string()), end.map(|e| date_of(e).to_string()));
+        let fields = [(FieldId::START_DATE, start.as_deref()), (FieldId::END_DATE, end.as_deref()), (FieldId::EMPLOYMENT_STATUS, status)];
+        let values: Vec<_> = fields.into_iter().filter_map(|(f, v)| Some((f, v?))).collect();
+        member(&spells, &values)
+    }
+}
+
+prop_compose! {
+    fn any_settings()(grace in 0u32..6, listed: bool) -> Settings {
+        let mut settings = Settings::default();
+        settings.eligibility.grace_days = grace;
+        settings.set("eligibility.from", if listed { "listed" } else { "start_date" }).unwrap();
+        settings
+    }
+}
+
+proptest! {
+    #[test]
+    fn a_stretch_is_exactly_the_days_around_with_the_same_answer(
+        member in any_member(), settings in any_settings(), on in -10..SPAN + 40,
+    ) {
+        let ask = |day| eligible(&member, &settings, day).eligible;
+        let answer = eligible(&member, &settings, on);
+        let (since, until) = (answer.since.unwrap_or(-20), answer.until.unwrap_or(SPAN + 60));
+        prop_assert!(since <= on && on <= until);
+        for day in since..=until {
+            prop_assert_eq!(ask(day), answer.eligible, "day {}", day);
+            let there = eligible(&member, &settings, day);
+            prop_assert_eq!((there.since, there.until), (answer.since, answer.until));
+        }
+        prop_assert!(answer.since.is_none_or(|day| ask(day - 1) != answer.eligible));
+        prop_assert!(answer.until.is_none_or(|day| ask(day + 1) != answer.eligible));
+    }
+
+    #[test]
+    fn the_answer_is_the_sentence_of_the_design(member in any_member(), on in -10..SPAN + 40) {
+        let settings = Settings::default();
+        let date = date_of(on).to_string();
+        let value = |field| member.values.get(field);
+        let in_spell = member.spells.iter().any(|s| s.from <= on && s.to.is_none_or(|to| on < to));
+        let last = member.spells.iter().enumerate().max_by_key(|(i, s)| (s.to, *i)).map(|(_, s)| *s);
+        let kept = !member.is_listed()
+            && value(FieldId::END_DATE).is_some_and(|end| *date <= *end)
+            && last.is_some_and(|s| s.feed != FeedNo::HAND && s.from <= on);
+        let expected = (in_spell || kept)
+            && value(FieldId::START_DATE).is_none_or(|start| *start <= *date)
+            && value(FieldId::END_DATE).is_none_or(|end| *date <= *end)
+            && value(FieldId::EMPLOYMENT_STATUS) != Some("Terminated");
+        prop_assert_eq!(eligible(&member, &settings, on).eligible, expected);
+    }
+
+    #[test]
+    fn the_reason_is_a_yes_exactly_if_the_answer_is(
+        member in any_member(), settings in any_settings(), on in -10..SPAN + 40,
+    ) {
+        let answer = eligible(&member, &settings, on);
+        prop_assert_eq!(matches!(answer.reason, Eligible | UntilEndDate | Grace), answer.eligible);
+    }
+
+    #[test]
+    fn more_grace_more_claims_or_no_dates_never_take_eligibility_away(
+        member in any_member(), settings in any_settings(), on in -10..SPAN + 40, from in 0..SPAN,
+    ) {
+        if !eligible(&member, &settings, on).eligible {
+            return Ok(());
+        }
+        let mut kinder = settings.clone();
+        kinder.eligibility.grace_days += 1;
+        prop_assert!(eligible(&member, &kinder, on).eligible);
+        let mut freer = member.clone();
+        freer.values.set(FieldId::START_DATE, None);
+        prop_assert!(eligible(&freer, &settings, on).eligible);
+        if member.is_listed() {
+            freer.values.set(FieldId::END_DATE, None);
+            freer.spells.push(Spell { feed: FeedNo::MAIN, from, to: None });
+            prop_assert!(eligible(&freer, &settings, on).eligible);
+        }
+    }
+
+    #[test]
+    fn nobody_loses_what_stays_the_same(member in any_member(), settings in any_settings(), today in -10..SPAN + 40) {
+        prop_assert!(!loses_eligibility(&member, &member, &settings, today));
+    }
+}

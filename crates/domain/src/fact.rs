@@ -1,0 +1,382 @@
+//! Facts: what each type of event says, without personal data. What is personal stands in the event's body.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use crate::{
+    event::Meta,
+    guard::{Figures, Hold},
+    ids::{ChangeSetId, Day, FeedNo, MemberNo, UploadId},
+    member::Reason,
+    selection::Selection,
+    settings::{Channel, FeedSettings, Mode, Settings},
+};
+
+/// Version of the form of facts and of body lines that this program writes.
+pub const SCHEMA: u32 = 1;
+
+/// What happened.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "type", content = "data")]
+pub enum Fact {
+    /// An organisation came into being. Stream `organisation`.
+    #[serde(rename = "organisation.created")]
+    OrganisationCreated {
+        /// Its name in addresses.
+        slug: String,
+        /// Its settings.
+        settings: Box<Settings>,
+    },
+    /// Settings changed; by value and as a whole.
+    #[serde(rename = "organisation.settings_changed")]
+    SettingsChanged {
+        /// The settings from now on.
+        settings: Box<Settings>,
+        /// The keys that were set.
+        changed: Vec<String>,
+    },
+    /// A feed came into being. Stream `feed:<no>`.
+    #[serde(rename = "feed.created")]
+    FeedCreated {
+        /// Its number.
+        no: FeedNo,
+        /// Its settings.
+        settings: Box<FeedSettings>,
+    },
+    /// A feed's settings changed; by value and as a whole.
+    #[serde(rename = "feed.changed")]
+    FeedChanged {
+        /// Its number.
+        no: FeedNo,
+        /// The settings from now on.
+        settings: Box<FeedSettings>,
+    },
+    /// A payload was stored. Stream `upload:<id>`. The body's first line holds the name of the file.
+    #[serde(rename = "upload.received")]
+    UploadReceived(Box<Received>),
+    /// What an upload came to, where that is not told by its change set.
+    #[serde(rename = "upload.decided")]
+    UploadDecided {
+        /// The upload.
+        upload: UploadId,
+        /// `no_changes` or `refused`.
+        state: State,
+        /// Counts of its rows.
+        counts: Counts,
+        /// The roster version that it was compared with.
+        roster_version: u64,
+    },
+    /// Up to 1,000 changes of a change set: the lines of the body. Stream `change_set:<id>`.
+    #[serde(rename = "change_set.chunk")]
+    Chunk {
+        /// The change set.
+        change_set: ChangeSetId,
+        /// The ordinal of the first change.
+        first: u32,
+        /// How many there are.
+        count: u32,
+    },
+    /// A change set is complete. The body's lines are row issues.
+    #[serde(rename = "change_set.computed")]
+    Computed(Box<Computed>),
+    /// Changes of a change set were applied to the roster.
+    #[serde(rename = "change_set.applied")]
+    Applied(Box<Applied>),
+    /// Changes of a change set were rejected. The body's first line holds the reviewer's comment.
+    #[serde(rename = "change_set.rejected")]
+    Rejected(Box<Rejected>),
+    /// A newer complete payload of the feed took the change set's place.
+    #[serde(rename = "change_set.superseded")]
+    Superseded {
+        /// The change set.
+        change_set: ChangeSetId,
+        /// The one in its place.
+        by: UploadId,
+    },
+    /// The roster had moved on: changes that no longer hold dropped out.
+    #[serde(rename = "change_set.rebased")]
+    Rebased {
+        /// The change set.
+        change_set: ChangeSetId,
+        /// Changes that are already so.
+        already_so: Selection,
+        /// Changes that contradict what happened since.
+        conflicts: Selection,
+        /// The digest of what is left.
+        digest: String,
+        /// The roster version that it was compared with.
+        roster_version: u64,
+    },
+}
+
+/// A payload as it arrived.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Received {
+    /// The upload.
+    pub upload: UploadId,
+    /// Arrival number in the organisation, from 1.
+    pub arrival: u64,
+    /// The feed it speaks for.
+    pub feed: FeedNo,
+    /// How it came.
+    pub channel: Channel,
+    /// What absence means in it.
+    pub mode: Mode,
+    /// Bytes.
+    pub size: u64,
+    /// BLAKE3 of the bytes, hexadecimal.
+    pub blake3: String,
+    /// The day of arrival in the organisation's time zone.
+    pub day: Day,
+    /// `apply` or `hold`, where the caller asked for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub asked: Option<crate::guard::Asked>,
+    /// The moment whose truth the payload tells, by the caller.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub as_of: Option<DateTime<Utc>>,
+    /// How many rows there should be, by the caller.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expect_rows: Option<u64>,
+    /// `csv` or `tsv`, where it was named.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub format: Option<String>,
+    /// Column names by field that hold for this payload alone.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub mapping: BTreeMap<String, String>,
+    /// Change sets that this one undoes, where it is an undo.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub undoes: Vec<ChangeSetId>,
+}
+
+/// A complete change set, not yet applied.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Computed {
+    /// The change set.
+    pub change_set: ChangeSetId,
+    /// Where it came from.
+    pub upload: UploadId,
+    /// The feed it speaks for.
+    pub feed: FeedNo,
+    /// What absence meant.
+    pub mode: Mode,
+    /// How many changes its chunks hold.
+    pub changes: u32,
+    /// Changes that the payload does not prove.
+    pub unproven: Selection,
+    /// Counts of rows.
+    pub counts: Counts,
+    /// Every guard's figure.
+    pub figures: Figures,
+    /// The guards that tripped.
+    pub holds: Vec<Hold>,
+    /// Keyed hash of the changes' content, hexadecimal.
+    pub digest: String,
+    /// The policy that it was judged by.
+    pub policy_version: u32,
+    /// The roster version that it was compared with.
+    pub roster_version: u64,
+    /// What the next payload of the feed is measured against once this one is accepted.
+    pub baseline: Baseline,
+}
+
+/// What a feed's payload looked like when it was last accepted.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Baseline {
+    /// Rows.
+    pub rows: u64,
+    /// Header names.
+    pub columns: Vec<String>,
+    /// Rows with a value, by field name.
+    pub filled: BTreeMap<String, u64>,
+    /// The caller's `as_of`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub as_of: Option<DateTime<Utc>>,
+    /// BLAKE3 of the payload, hexadecimal.
+    pub blake3: String,
+    /// The mapping that read it.
+    pub mapping_version: u32,
+}
+
+/// Changes that were applied.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Applied {
+    /// The change set.
+    pub change_set: ChangeSetId,
+    /// The changes, by ordinal.
+    pub selection: Selection,
+    /// Whose words they are.
+    pub feed: FeedNo,
+    /// The day in the organisation's time zone.
+    pub day: Day,
+    /// Why displaced words are no longer the roster's value.
+    pub displaced: Reason,
+    /// The number of the first person who was new to the organisation.
+    pub first_no: MemberNo,
+    /// How many were.
+    pub new_members: u32,
+    /// The roster version from now on.
+    pub roster_version: u64,
+    /// What the change set is now.
+    pub state: State,
+    /// The digest that was approved.
+    pub digest: String,
+    /// Whether a person approved it (and did not just policy).
+    pub reviewed: bool,
+}
+
+/// Changes that were rejected.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Rejected {
+    /// The change set.
+    pub change_set: ChangeSetId,
+    /// The changes, by ordinal.
+    pub selection: Selection,
+    /// Whether they are remembered, so as not to be proposed again; a change set rejected as wrong is not.
+    pub remembered: bool,
+    /// Whose words they are.
+    pub feed: FeedNo,
+    /// The day in the organisation's time zone.
+    pub day: Day,
+    /// The number of the first person noted as declined.
+    pub first_no: MemberNo,
+    /// How many were.
+    pub new_members: u32,
+    /// What the change set is now.
+    pub state: State,
+}
+
+/// What an upload or change set has come to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum State {
+    /// Stored, not yet worked on.
+    Received,
+    /// All of it is on the roster.
+    Applied,
+    /// Part of it is.
+    PartlyApplied,
+    /// It waits for a reviewer.
+    Held,
+    /// It would change nothing.
+    NoChanges,
+    /// Nothing was taken from it.
+    Refused,
+    /// A reviewer rejected it.
+    Rejected,
+    /// A newer payload took its place.
+    Superseded,
+    /// It was only tried.
+    DryRun,
+}
+
+impl State {
+    /// The word for it.
+    pub fn word(self) -> &'static str {
+        match self {
+            State::Received => "received",
+            State::Applied => "applied",
+            State::PartlyApplied => "partly_applied",
+            State::Held => "held",
+            State::NoChanges => "no_changes",
+            State::Refused => "refused",
+            State::Rejected => "rejected",
+            State::Superseded => "superseded",
+            State::DryRun => "dry_run",
+        }
+    }
+}
+
+/// Rows of a payload, each in exactly one count; `removed` counts members, who have no row.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Counts {
+    /// Rows read.
+    pub rows: u64,
+    /// People new to the roster.
+    pub added: u64,
+    /// Members with changed fields.
+    pub updated: u64,
+    /// Members who leave the roster.
+    pub removed: u64,
+    /// Former members who come back.
+    pub reinstated: u64,
+    /// Members whose match key changes.
+    pub rekeyed: u64,
+    /// Rows that say what the roster holds.
+    pub unchanged: u64,
+    /// Rows that differ from the roster and say nothing new.
+    pub suppressed: u64,
+    /// Rows from which nothing was taken.
+    pub invalid: u64,
+}
+
+/// Why an event cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum Unreadable {
+    /// Its type or form is not known to this program.
+    #[error("event {seq} of type {kind}, schema {schema}, cannot be read by this version of muster")]
+    Form {
+        /// Position.
+        seq: u64,
+        /// Type.
+        kind: String,
+        /// Schema version.
+        schema: u32,
+        /// What the reader of JSON said.
+        #[source]
+        source: serde_json::Error,
+    },
+}
+
+#[derive(Deserialize)]
+struct Parts {
+    #[serde(rename = "type")]
+    kind: String,
+    data: Box<RawValue>,
+}
+
+impl Fact {
+    /// The type's name and the JSON of its data.
+    pub fn parts(&self) -> (String, Box<RawValue>) {
+        // Facts hold only numbers, texts and lists of them: their JSON is always written and read back.
+        let parts: Option<Parts> =
+            serde_json::to_string(self).ok().and_then(|text| serde_json::from_str(&text).ok());
+        match parts {
+            Some(parts) => (parts.kind, parts.data),
+            None => unreachable!("a fact always has JSON"),
+        }
+    }
+
+    /// The fact that an event tells. Older schemas are brought up to the present one here, and only here.
+    ///
+    /// # Errors
+    /// If the type or its form is unknown.
+    pub fn read(meta: &Meta) -> Result<Fact, Unreadable> {
+        let kind = serde_json::Value::from(meta.kind.as_str());
+        let text = format!("{{\"type\":{kind},\"data\":{}}}", meta.data.get());
+        serde_json::from_str(&text).map_err(|source| Unreadable::Form {
+            seq: meta.seq,
+            kind: meta.kind.clone(),
+            schema: meta.schema,
+            source,
+        })
+    }
+
+    /// The stream that the fact belongs to.
+    pub fn stream(&self) -> String {
+        match self {
+            Fact::OrganisationCreated { .. } | Fact::SettingsChanged { .. } => "organisation".to_owned(),
+            Fact::FeedCreated { no, .. } | Fact::FeedChanged { no, .. } => format!("feed:{}", no.0),
+            Fact::UploadReceived(r) => format!("upload:{}", r.upload),
+            Fact::UploadDecided { upload, .. } => format!("upload:{upload}"),
+            Fact::Chunk { change_set, .. } | Fact::Superseded { change_set, .. } | Fact::Rebased { change_set, .. } => {
+                format!("change_set:{change_set}")
+            }
+            Fact::Computed(c) => format!("change_set:{}", c.change_set),
+            Fact::Applied(a) => format!("change_set:{}", a.change_set),
+            Fact::Rejected(r) => format!("change_set:{}", r.change_set),
+        }
+    }
+}

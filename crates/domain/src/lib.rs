@@ -1,0 +1,20 @@
+//! The rules of the roster, as pure functions: time, ids and randomness are arguments.
+
+pub mod change;
+pub mod codec;
+pub mod diff;
+pub mod digest;
+pub mod documents;
+pub mod eligibility;
+pub mod event;
+pub mod fact;
+pub mod field;
+pub mod fold;
+pub mod guard;
+pub mod identity;
+pub mod ids;
+pub mod member;
+pub mod normalise;
+pub mod selection;
+pub mod settings;
+pub mod values;

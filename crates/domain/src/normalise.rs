@@ -1,0 +1,369 @@
+//! One raw cell into its canonical value: text in NFC, e-mails in lower case, dates as `YYYY-MM-DD`.
+
+use std::{borrow::Cow, fmt};
+
+use serde::{Deserialize, Serialize};
+use unicode_normalization::{UnicodeNormalization, is_nfc};
+
+use crate::field::FieldKind;
+
+mod dates;
+
+/// Counts changes to the rules of this file. It is part of every fingerprint, so that a row is
+/// compared again once the rules under which it was read have changed.
+pub const NORMALISER_VERSION: u32 = 1;
+
+/// The longest value, in characters.
+pub const MAX_VALUE_CHARS: usize = 10_000;
+
+/// How a date such as `03/04/2021` is to be read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DateOrder {
+    /// Not at all, unless only one reading is a real date.
+    #[default]
+    Iso,
+    /// 3 April 2021.
+    DayFirst,
+    /// 4 March 2021.
+    MonthFirst,
+}
+
+/// Why a cell is no value of its field's type: a sentence that says what was expected and what to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Refusal {
+    /// Longer than [`MAX_VALUE_CHARS`].
+    TooLong,
+    /// A NUL, an escape or another character that cannot be shown.
+    ControlCharacter,
+    /// No e-mail address.
+    NotAnEmail,
+    /// No calendar day in any form that is understood.
+    NotADate,
+    /// The form of a date, but no such day in the calendar.
+    NoSuchDay,
+    /// Day and month could be either way round.
+    AmbiguousDate,
+    /// The year has two digits.
+    ShortYear,
+    /// The year lies outside 1900 to 2200.
+    YearOutOfRange,
+    /// No decimal number.
+    NotANumber,
+    /// Neither yes nor no.
+    NotABoolean,
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Refusal::TooLong => "Expected at most 10,000 characters; shorten the value or leave the column out.",
+            Refusal::ControlCharacter => {
+                "Expected text without control characters; remove the invisible characters at the source."
+            }
+            Refusal::NotAnEmail => "Expected one e-mail address such as ann@example.com; correct it at the source.",
+            Refusal::NotADate => "Expected a date; write it as YYYY-MM-DD.",
+            Refusal::NoSuchDay => {
+                "Expected a day that is in the calendar; write it as YYYY-MM-DD, or check the setting dates=day_first|month_first."
+            }
+            Refusal::AmbiguousDate => {
+                "Day and month could be either way round; write the date as YYYY-MM-DD, or set dates=day_first or dates=month_first."
+            }
+            Refusal::ShortYear => "Expected a year of four digits; write the date as YYYY-MM-DD.",
+            Refusal::YearOutOfRange => "Expected a year from 1900 to 2200; correct the date or leave it blank.",
+            Refusal::NotANumber => {
+                "Expected a number; write it with digits and a decimal point only, such as 1234.5."
+            }
+            Refusal::NotABoolean => "Expected yes or no; write true, false, yes, no, y, n, 1 or 0.",
+        })
+    }
+}
+
+impl std::error::Error for Refusal {}
+
+/// The canonical value of a cell. A blank cell gives the empty text; whoever calls decides what
+/// blank means. Borrows from `raw` wherever that is canonical already.
+#[inline]
+pub fn value<'a>(kind: FieldKind, raw: &'a str, dates: DateOrder) -> Result<Cow<'a, str>, Refusal> {
+    let trimmed = trim(raw);
+    // Most cells are short plain text or blank, and are what they should be.
+    if trimmed.is_empty()
+        || (kind == FieldKind::Text && trimmed.len() <= MAX_VALUE_CHARS && is_plain(trimmed.as_bytes()))
+    {
+        return Ok(Cow::Borrowed(trimmed));
+    }
+    canonical(kind, trimmed, dates)
+}
+
+#[inline(never)]
+fn canonical(kind: FieldKind, trimmed: &str, dates: DateOrder) -> Result<Cow<'_, str>, Refusal> {
+    // A text of n bytes has at most n characters: nearly every cell is settled by its length in bytes.
+    if trimmed.len() > MAX_VALUE_CHARS && trimmed.chars().count() > MAX_VALUE_CHARS {
+        return Err(Refusal::TooLong);
+    }
+    match kind {
+        FieldKind::Text => text(trimmed),
+        FieldKind::Email => email(trimmed),
+        FieldKind::Date => dates::date(trimmed, dates),
+        FieldKind::Number => number(trimmed),
+        FieldKind::Boolean => boolean(trimmed).map(Cow::Borrowed),
+    }
+}
+
+/// The form in which match keys are compared: without outer space, in NFC, in lower case.
+pub fn key(raw: &str) -> Cow<'_, str> {
+    let trimmed = trim(raw);
+    if trimmed.bytes().all(|b| b.is_ascii() && !b.is_ascii_uppercase()) {
+        return Cow::Borrowed(trimmed);
+    }
+    let mut folded = String::with_capacity(trimmed.len());
+    key_into(trimmed, &mut folded);
+    Cow::Owned(folded)
+}
+
+/// [`key`], added to the end of the caller's text: no allocation once that has grown.
+pub fn key_into(raw: &str, out: &mut String) {
+    let trimmed = trim(raw);
+    if trimmed.is_ascii() {
+        let start = out.len();
+        out.push_str(trimmed);
+        out[start..].make_ascii_lowercase();
+        return;
+    }
+    // Character by character: `str::to_lowercase` looks at the neighbours of a sigma, and a key must not.
+    let folded = trimmed.nfc().flat_map(char::to_lowercase).map(|c| if c == 'ς' { 'σ' } else { c });
+    // Lower case can decompose; trimming again keeps the result a fixed point.
+    let folded: String = folded.nfc().collect();
+    out.push_str(trim(&folded));
+}
+
+/// Whether nothing can be seen in the cell.
+pub fn is_blank(raw: &str) -> bool {
+    trim(raw).is_empty()
+}
+
+/// Without outer space of any kind: Unicode white space, no-break spaces, and the invisible marks
+/// that come along when text is copied out of a web page or a mail program.
+#[inline]
+pub fn trim(raw: &str) -> &str {
+    if raw.is_empty() {
+        return raw;
+    }
+    let ends_plainly = |b: Option<&u8>| b.is_some_and(|b| b.is_ascii_graphic());
+    let bytes = raw.as_bytes();
+    if ends_plainly(bytes.first()) && ends_plainly(bytes.last()) {
+        return raw;
+    }
+    trim_all(raw)
+}
+
+#[inline(never)]
+fn trim_all(raw: &str) -> &str {
+    raw.trim_matches(|c: char| c.is_whitespace() || is_invisible(c))
+}
+
+/// Zero-width space, direction marks, word joiner and byte order mark.
+fn is_invisible(c: char) -> bool {
+    matches!(c, '\u{200B}' | '\u{200E}' | '\u{200F}' | '\u{202A}'..='\u{202E}' | '\u{2060}' | '\u{2066}'..='\u{2069}' | '\u{FEFF}')
+}
+
+fn text(trimmed: &str) -> Result<Cow<'_, str>, Refusal> {
+    // Tabs and line breaks inside an address or a job title are real; other control characters are damage,
+    // PostgreSQL cannot store a NUL, and a terminal would obey an escape.
+    if trimmed.chars().any(|c| c.is_control() && !matches!(c, '\t' | '\n' | '\r')) {
+        return Err(Refusal::ControlCharacter);
+    }
+    Ok(if is_nfc(trimmed) { Cow::Borrowed(trimmed) } else { Cow::Owned(trimmed.nfc().collect()) })
+}
+
+/// Whether there is nothing but ASCII from space to tilde: eight bytes at a time, as this is asked
+/// of nearly every cell.
+#[inline]
+fn is_plain(bytes: &[u8]) -> bool {
+    const EACH: u64 = 0x0101_0101_0101_0101;
+    const HIGH: u64 = 0x80 * EACH;
+    let (eights, rest) = bytes.as_chunks::<8>();
+    // The high bit shows itself, a byte from 0x7F on (by adding 1) and a byte below 0x20 (by adding 0x60).
+    let odd = eights.iter().fold(0, |odd, eight| {
+        let eight = u64::from_ne_bytes(*eight);
+        let low = eight & !HIGH;
+        odd | eight | (low + EACH) | !(low + 0x60 * EACH)
+    });
+    odd & HIGH == 0 && rest.iter().all(|b| (b' '..=b'~').contains(b))
+}
+
+fn email(trimmed: &str) -> Result<Cow<'_, str>, Refusal> {
+    // An address in lower-case ASCII, as nearly all are, is settled in one pass over its bytes.
+    let (mut ats, mut is_ordinary) = (0, true);
+    for b in trimmed.bytes() {
+        ats += u32::from(b == b'@');
+        is_ordinary &= matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'@' | b'.' | b'-' | b'_' | b'+' | b'\'');
+    }
+    if is_ordinary && ats == 1 && !trimmed.starts_with('@') && !trimmed.ends_with('@') {
+        return Ok(Cow::Borrowed(trimmed));
+    }
+    let odd = |c: char| c.is_whitespace() || c.is_control() || matches!(c, ',' | ';' | '<' | '>' | '"');
+    match trimmed.split_once('@') {
+        Some((local, domain)) if !local.is_empty() && !domain.is_empty() && !domain.contains('@') => {}
+        _ => return Err(Refusal::NotAnEmail),
+    }
+    if trimmed.contains(odd) {
+        return Err(Refusal::NotAnEmail);
+    }
+    Ok(key(trimmed))
+}
+
+/// Plain decimal notation: no plus sign, no needless zeros. A comma could divide thousands or
+/// begin the decimals, so it is refused rather than guessed.
+fn number(trimmed: &str) -> Result<Cow<'_, str>, Refusal> {
+    let unsigned = trimmed.strip_prefix(['-', '+']).unwrap_or(trimmed);
+    let (whole, decimals) = unsigned.split_once('.').unwrap_or((unsigned, ""));
+    let all_digits = |s: &str| s.bytes().all(|b| b.is_ascii_digit());
+    if whole.len() + decimals.len() == 0 || !all_digits(whole) || !all_digits(decimals) {
+        return Err(Refusal::NotANumber);
+    }
+    let whole = match whole.trim_start_matches('0') {
+        "" => "0",
+        digits => digits,
+    };
+    let decimals = decimals.trim_end_matches('0');
+    let sign = if trimmed.starts_with('-') && (whole, decimals) != ("0", "") { "-" } else { "" };
+    let point = if decimals.is_empty() { "" } else { "." };
+    if sign.len() + whole.len() + point.len() + decimals.len() == trimmed.len() && !trimmed.starts_with(['.', '+']) {
+        return Ok(Cow::Borrowed(trimmed));
+    }
+    Ok(Cow::Owned([sign, whole, point, decimals].concat()))
+}
+
+fn boolean(trimmed: &str) -> Result<&'static str, Refusal> {
+    let is_one_of = |words: &[&str]| words.iter().any(|w| trimmed.eq_ignore_ascii_case(w));
+    if is_one_of(&["true", "yes", "y", "1"]) {
+        Ok("true")
+    } else if is_one_of(&["false", "no", "n", "0"]) {
+        Ok("false")
+    } else {
+        Err(Refusal::NotABoolean)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn read(kind: FieldKind, raw: &str) -> Result<String, Refusal> {
+        value(kind, raw, DateOrder::Iso).map(Cow::into_owned)
+    }
+
+    #[test]
+    fn text_is_trimmed_and_composed() {
+        assert_eq!(read(FieldKind::Text, "\u{a0} Jose\u{301} \u{2003}Díaz\u{200b}\t").unwrap(), "José \u{2003}Díaz");
+        assert_eq!(read(FieldKind::Text, "a\nb").unwrap(), "a\nb");
+        assert_eq!(read(FieldKind::Text, " \u{a0}\u{feff}").unwrap(), "");
+        assert_eq!(read(FieldKind::Text, "a\0b"), Err(Refusal::ControlCharacter));
+        assert_eq!(read(FieldKind::Text, "a\u{1b}[2J"), Err(Refusal::ControlCharacter));
+        assert!(matches!(value(FieldKind::Text, " plain ", DateOrder::Iso), Ok(Cow::Borrowed("plain"))));
+    }
+
+    #[test]
+    fn the_quick_look_finds_every_odd_byte() {
+        for odd in 0..=255u8 {
+            for at in 0..19 {
+                let mut bytes = [b'a'; 19];
+                bytes[at] = odd;
+                assert_eq!(is_plain(&bytes), (0x20..=0x7e).contains(&odd), "{odd:#x} at {at}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_limit_counts_characters_not_bytes() {
+        assert!(read(FieldKind::Text, &"é".repeat(MAX_VALUE_CHARS)).is_ok());
+        assert_eq!(read(FieldKind::Text, &"é".repeat(MAX_VALUE_CHARS + 1)), Err(Refusal::TooLong));
+    }
+
+    #[test]
+    fn emails_are_compared_without_case() {
+        assert_eq!(read(FieldKind::Email, " Ann.O'Neil@Example.COM ").unwrap(), "ann.o'neil@example.com");
+        for bad in ["ann", "@x", "ann@", "a@b@c", "a b@x", "Ann <a@x>", "a@x;b@x", "a@x,b", "a@x\u{a0}y"] {
+            assert_eq!(read(FieldKind::Email, bad), Err(Refusal::NotAnEmail), "{bad}");
+        }
+    }
+
+    #[test]
+    fn numbers_are_plain_decimals() {
+        for (raw, canonical) in [
+            ("37.50", "37.5"),
+            ("+007", "7"),
+            ("-0.0", "0"),
+            (".5", "0.5"),
+            ("12.", "12"),
+            ("-1.25", "-1.25"),
+            ("0", "0"),
+        ] {
+            assert_eq!(read(FieldKind::Number, raw).unwrap(), canonical, "{raw}");
+        }
+        for bad in ["1,5", "1.2.3", "1e5", "-", ".", "12 000", "£5", "+-1"] {
+            assert_eq!(read(FieldKind::Number, bad), Err(Refusal::NotANumber), "{bad}");
+        }
+    }
+
+    #[test]
+    fn booleans_are_true_or_false() {
+        assert!(["true", "YES", "y", "1"].iter().all(|raw| read(FieldKind::Boolean, raw).unwrap() == "true"));
+        assert!(["False", "no", "N", "0"].iter().all(|raw| read(FieldKind::Boolean, raw).unwrap() == "false"));
+        assert_eq!(read(FieldKind::Boolean, "maybe"), Err(Refusal::NotABoolean));
+    }
+
+    #[test]
+    fn case_and_outer_space_make_no_new_key() {
+        assert_eq!(key(" E-0012\u{a0}"), "e-0012");
+        assert_eq!(key("JOSE\u{301}"), key("josé"));
+        assert_eq!(key("ΝΊΚΟΣ"), key("νίκος"));
+        assert!(matches!(key("1001"), Cow::Borrowed("1001")));
+        assert_ne!(key("01001"), key("1001"));
+    }
+
+    #[test]
+    fn every_refusal_is_a_sentence() {
+        for refusal in [Refusal::TooLong, Refusal::NotADate, Refusal::AmbiguousDate, Refusal::NotANumber] {
+            let sentence = refusal.to_string();
+            assert!(sentence.ends_with('.') && sentence.starts_with(char::is_uppercase));
+        }
+        assert!(Refusal::AmbiguousDate.to_string().contains("dates=day_first"));
+    }
+
+    proptest! {
+        #[test]
+        fn normalising_twice_changes_nothing(raw in cell(), order in 0..3) {
+            let order = [DateOrder::Iso, DateOrder::DayFirst, DateOrder::MonthFirst][order as usize];
+            for kind in [FieldKind::Text, FieldKind::Email, FieldKind::Date, FieldKind::Number, FieldKind::Boolean] {
+                if let Ok(once) = value(kind, &raw, order) {
+                    prop_assert_eq!(value(kind, &once, order), Ok(once.clone()), "{:?}", kind);
+                }
+            }
+            let once = key(&raw);
+            prop_assert_eq!(key(&once), once.clone());
+            let mut into = String::new();
+            key_into(&raw, &mut into);
+            prop_assert_eq!(into.as_str(), &*once);
+            prop_assert_eq!(is_blank(&raw), once.is_empty());
+        }
+
+        #[test]
+        fn case_never_matters_in_an_ascii_key(raw in "[ -~]{0,20}") {
+            prop_assert_eq!(key(&raw.to_uppercase()).into_owned(), key(&raw.to_lowercase()).into_owned());
+        }
+    }
+
+    fn cell() -> impl Strategy<Value = String> {
+        prop_oneof![
+            any::<String>(),
+            "[ -~]{0,12}",
+            "[0-9]{1,4}[-/. ][0-9A-Za-z]{1,3}[-/. ][0-9]{2,4}( 00:00:00)?",
+            "[-+]?[0-9]{0,4}[.]?[0-9]{0,4}",
+            "[A-Za-zÀ-ÿΣς]{1,5}@[A-Za-z.]{1,5}",
+        ]
+    }
+}

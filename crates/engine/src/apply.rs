@@ -1,0 +1,356 @@
+//! Applying: the changes of a change set folded into the stored roster, in the transaction that appends the fact.
+
+use std::collections::{BTreeMap, HashMap};
+
+use muster_domain::{
+    change::Change,
+    codec,
+    digest::Keys,
+    event::Body,
+    fold,
+    ids::{ChangeSetId, FeedNo, MemberNo, OrganisationId},
+    member::{Member, NAMED},
+    selection::Selection,
+};
+use muster_store::{MEMBERS_PER_PAGE, Tx};
+
+use crate::{
+    Engine, Error, Result,
+    compare::hashes,
+    known::pack_delta,
+    resolve::Bits,
+    roster::{compress, in_parallel},
+};
+
+/// Chunks folded at a time.
+const GROUP: usize = 50;
+
+/// What is done with the changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Deed {
+    /// They are applied.
+    Apply,
+    /// They are rejected and remembered.
+    Reject,
+}
+
+/// What folding a change set does to the stored roster.
+#[derive(Default)]
+pub struct Effects {
+    /// Numbers given to people new to the organisation, by ordinal.
+    pub numbers: Vec<(u32, MemberNo)>,
+    /// Members whose row changed.
+    pub touched: Vec<MemberNo>,
+    /// Change in the number of running claims, by feed.
+    pub claims: BTreeMap<FeedNo, i64>,
+    /// Members whom a feed claims or names, from now on or no longer.
+    pub named: Vec<(FeedNo, MemberNo, bool)>,
+    idents: Vec<(u64, MemberNo)>,
+}
+
+/// One chunk's part of the effects, with the packed rows.
+#[derive(Default)]
+struct Part {
+    effects: Effects,
+    rows: Vec<(MemberNo, Vec<u8>)>,
+}
+
+/// Folding one change set.
+pub struct Application<'a> {
+    /// The engine.
+    pub engine: &'a Engine,
+    /// The tenant.
+    pub org: OrganisationId,
+    /// Its keys.
+    pub keys: &'a Keys,
+    /// What folding needs to know.
+    pub ctx: fold::Context<'a>,
+    /// Which changes.
+    pub selection: &'a Selection,
+    /// What is done with them.
+    pub deed: Deed,
+}
+
+/// Where a change set's chunks are.
+pub enum Chunks {
+    /// In memory, each with the ordinal of its first change.
+    Here(Vec<(u32, Body)>),
+    /// In the store.
+    Stored(ChangeSetId),
+}
+
+impl Application<'_> {
+    /// Folds the selected changes, chunk by chunk, and writes members and identifiers.
+    ///
+    /// # Errors
+    /// If the store refuses or a line is no change; the transaction is then not to be committed.
+    pub async fn run(&self, tx: &mut Tx, chunks: &Chunks) -> Result<Effects> {
+        let first_no = self.engine.store.head(self.org).await?.next_member;
+        let mut effects = Effects::default();
+        let mut next_no = first_no;
+        match chunks {
+            Chunks::Here(bodies) => {
+                for group in bodies.chunks(GROUP) {
+                    self.group(tx, group, &mut next_no, &mut effects).await?;
+                }
+            }
+            Chunks::Stored(change_set) => {
+                let mut reading = self.engine.chunks(self.org, *change_set);
+                while let Some(group) = reading.next(GROUP).await? {
+                    self.group(tx, &group, &mut next_no, &mut effects).await?;
+                }
+            }
+        }
+        if next_no > first_no {
+            let reserved = tx.reserve_members(next_no - first_no).await?;
+            if reserved != first_no {
+                return Err(Error::Damaged("member numbers were given out behind the lease's back".to_owned()));
+            }
+        }
+        self.write_idents(tx, &mut effects, first_no == 0).await?;
+        Ok(effects)
+    }
+
+    async fn group(&self, tx: &mut Tx, group: &[(u32, Body)], next_no: &mut MemberNo, into: &mut Effects) -> Result<()> {
+        let parsed = in_parallel(group, |(first, body)| self.parse(*first, body))?;
+        let mut numbers: Vec<MemberNo> = parsed.iter().flatten().filter_map(|(_, c)| c.no).collect();
+        numbers.sort_unstable();
+        let members = match numbers.is_empty() {
+            true => HashMap::new(),
+            false => self.engine.members(self.org, &numbers).await?,
+        };
+        let mut work = Vec::with_capacity(parsed.len());
+        let first_new = *next_no;
+        for changes in &parsed {
+            work.push((*next_no, changes));
+            *next_no += changes.iter().filter(|(_, c)| self.needs_number(c)).count() as u32;
+        }
+        let parts = in_parallel(&work, |(first, changes)| Ok(self.fold(*first, changes, &members)))?;
+        let mut rows = Vec::new();
+        for mut part in parts {
+            rows.append(&mut part.rows);
+            into.numbers.append(&mut part.effects.numbers);
+            into.touched.append(&mut part.effects.touched);
+            into.named.append(&mut part.effects.named);
+            into.idents.append(&mut part.effects.idents);
+            for (feed, n) in part.effects.claims {
+                *into.claims.entry(feed).or_default() += n;
+            }
+        }
+        write_rows(tx, rows, first_new, *next_no).await
+    }
+
+    fn parse<'b>(&self, first: u32, body: &'b Body) -> Result<Vec<(u32, Change<'b>)>> {
+        let lines = body.iter().enumerate().map(|(i, line)| (first + i as u32, line));
+        let selected = lines.filter(|(ordinal, _)| self.selection.contains(*ordinal));
+        // A line that was erased has nothing left to apply.
+        let present = selected.filter_map(|(ordinal, line)| line.map(|line| (ordinal, line)));
+        present
+            .map(|(ordinal, line)| match Change::read(line) {
+                Ok(change) => Ok((ordinal, change)),
+                Err(e) => Err(Error::Damaged(format!("change {ordinal} of a change set cannot be read: {e}"))),
+            })
+            .collect()
+    }
+
+    fn needs_number(&self, change: &Change) -> bool {
+        match self.deed {
+            Deed::Apply => change.no.is_none(),
+            Deed::Reject => fold::rejection_needs_number(change),
+        }
+    }
+
+    fn fold(&self, first_no: MemberNo, changes: &[(u32, Change)], members: &HashMap<MemberNo, Member>) -> Part {
+        let mut part = Part::default();
+        let mut next_no = first_no;
+        for (ordinal, change) in changes {
+            let fresh = self.needs_number(change);
+            let no = if fresh { next_no } else { change.no.unwrap_or_default() };
+            next_no += u32::from(fresh);
+            let before = if fresh { None } else { members.get(&no) };
+            let after = match self.deed {
+                Deed::Apply => fold::apply(before.cloned(), no, change, &self.ctx),
+                Deed::Reject => fold::reject(before.cloned(), no, change, &self.ctx),
+            };
+            if fresh {
+                part.effects.numbers.push((*ordinal, no));
+            }
+            part.note(before, &after, self.keys);
+            let mut packed = Vec::with_capacity(192);
+            codec::encode(&after, &mut packed);
+            part.rows.push((no, packed));
+        }
+        part
+    }
+
+    /// An empty index is built as sorted pages; else the new entries stand beside it.
+    async fn write_idents(&self, tx: &mut Tx, effects: &mut Effects, empty: bool) -> Result<()> {
+        let mut idents = std::mem::take(&mut effects.idents);
+        idents.sort_unstable();
+        idents.dedup();
+        if empty {
+            tx.put_ident_pages(0, &idents).await?;
+        } else {
+            let words: Vec<_> = idents.into_iter().map(|(hash, no)| (hash, no, true)).collect();
+            tx.put_idents(&words).await?;
+        }
+        Ok(())
+    }
+}
+
+impl Part {
+    fn note(&mut self, before: Option<&Member>, after: &Member, keys: &Keys) {
+        let effects = &mut self.effects;
+        effects.touched.push(after.no);
+        let old = before.map(|m| hashes(m, keys)).unwrap_or_default();
+        effects.idents.extend(hashes(after, keys).into_iter().filter(|h| !old.contains(h)).map(|h| (h, after.no)));
+        let spoken = |m: &Member| -> Vec<(FeedNo, bool)> {
+            let claimed = m.claimants().map(|f| (f, true));
+            claimed.chain(m.words.iter().filter(|w| w.field == NAMED).map(|w| (w.feed, false))).collect()
+        };
+        let (was, is) = (before.map(spoken).unwrap_or_default(), spoken(after));
+        for (feed, claims) in &was {
+            *effects.claims.entry(*feed).or_default() -= i64::from(*claims);
+            if !is.iter().any(|(f, _)| f == feed) {
+                effects.named.push((*feed, after.no, false));
+            }
+        }
+        for (feed, claims) in &is {
+            *effects.claims.entry(*feed).or_default() += i64::from(*claims);
+            if !was.iter().any(|(f, _)| f == feed) {
+                effects.named.push((*feed, after.no, true));
+            }
+        }
+    }
+}
+
+/// Whole new pages are written as pages; everything else as newer rows.
+async fn write_rows(tx: &mut Tx, rows: Vec<(MemberNo, Vec<u8>)>, first_new: MemberNo, end: MemberNo) -> Result<()> {
+    let first_page = first_new.div_ceil(MEMBERS_PER_PAGE);
+    let end_page = end / MEMBERS_PER_PAGE;
+    let whole = first_page * MEMBERS_PER_PAGE..end_page * MEMBERS_PER_PAGE;
+    let (mut paged, single): (Vec<_>, Vec<_>) = rows.into_iter().partition(|(no, _)| whole.contains(no));
+    paged.sort_unstable_by_key(|(no, _)| *no);
+    let pages: Vec<&[(MemberNo, Vec<u8>)]> = paged.chunk_by(|a, b| a.0 / MEMBERS_PER_PAGE == b.0 / MEMBERS_PER_PAGE).collect();
+    let packed = in_parallel(&pages, |page| {
+        let mut bytes = Vec::new();
+        page.iter().for_each(|(_, row)| codec::put_in_page(Some(row), &mut bytes));
+        Ok((page[0].0 / MEMBERS_PER_PAGE, compress(&bytes)?))
+    })?;
+    if !packed.is_empty() {
+        tx.put_roster_pages(packed).await?;
+    }
+    if !single.is_empty() {
+        tx.put_members(single).await?;
+    }
+    Ok(())
+}
+
+/// What is stored of each feed beside its fingerprints: whom it claims or names, then the order of its last payload.
+#[derive(Default)]
+pub struct Spoken {
+    /// Members whom the feed claims or names.
+    pub named: Bits,
+    /// Members in the order of the feed's last accepted full payload; empty if that is not known.
+    pub order: Vec<MemberNo>,
+}
+
+/// Member numbers in one stored page of an order.
+const ORDER_PAGE: usize = 65_536;
+
+impl Spoken {
+    /// From the stored pages: the first is the set, the others the order.
+    pub fn unpack(pages: &[Vec<u8>]) -> Self {
+        let named = pages.first().map(|b| Bits::from_bytes(b)).unwrap_or_default();
+        let numbers = pages.iter().skip(1).flat_map(|p| p.chunks_exact(4));
+        let order = numbers.map(|n| n.try_into().map_or(0, u32::from_le_bytes)).collect();
+        Spoken { named, order }
+    }
+
+    /// The pages to be stored.
+    pub fn pack(&self) -> Vec<Vec<u8>> {
+        let order = self.order.chunks(ORDER_PAGE).map(|c| c.iter().flat_map(|n| n.to_le_bytes()).collect());
+        std::iter::once(self.named.to_bytes()).chain(order).collect()
+    }
+}
+
+impl Engine {
+    /// Brings up to date what is stored of the feeds that the effects touch: claims, whom they name, and caches.
+    /// `spoken` is what the feed itself said just now, if this was a payload.
+    ///
+    /// # Errors
+    /// If the store refuses.
+    pub async fn settle_feeds(
+        &self,
+        tx: &mut Tx,
+        org: OrganisationId,
+        feeds: &mut [muster_domain::documents::Feed],
+        effects: &Effects,
+        speaking: Option<(FeedNo, Option<Vec<MemberNo>>)>,
+    ) -> Result<()> {
+        for feed in feeds.iter_mut() {
+            let delta = effects.claims.get(&feed.no).copied().unwrap_or(0);
+            feed.claims = feed.claims.saturating_add_signed(delta);
+            let named: Vec<_> = effects.named.iter().filter(|(f, _, _)| *f == feed.no).collect();
+            let order = match &speaking {
+                Some((no, order)) if *no == feed.no => order.clone(),
+                _ => None,
+            };
+            if !named.is_empty() || order.is_some() {
+                let mut spoken = Spoken::unpack(&self.store.feed_order(org, feed.no).await?);
+                named.iter().for_each(|(_, no, on)| spoken.named.set(*no, *on));
+                if let Some(order) = order {
+                    spoken.order = order;
+                }
+                tx.put_feed_order(feed.no, spoken.pack()).await?;
+            }
+            let own = speaking.as_ref().is_some_and(|(no, _)| *no == feed.no);
+            if !own && !effects.touched.is_empty() {
+                tx.add_fingerprint_delta(feed.no, pack_delta(&effects.touched, &[])).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads the chunks of a change set in order.
+    pub fn chunks(&self, org: OrganisationId, change_set: ChangeSetId) -> ChunkReader<'_> {
+        ChunkReader { engine: self, org, stream: format!("change_set:{change_set}"), version: 0, done: false }
+    }
+}
+
+/// Reads a change set's chunks from the log.
+pub struct ChunkReader<'a> {
+    engine: &'a Engine,
+    org: OrganisationId,
+    stream: String,
+    version: u64,
+    done: bool,
+}
+
+impl ChunkReader<'_> {
+    /// Up to so many chunks, each with the ordinal of its first change; `None` after the last.
+    ///
+    /// # Errors
+    /// If the log cannot be read.
+    pub async fn next(&mut self, limit: usize) -> Result<Option<Vec<(u32, Body)>>> {
+        if self.done {
+            return Ok(None);
+        }
+        let raw = self.engine.store.raw_stream_events(self.org, &self.stream, self.version, limit as u32).await?;
+        if raw.is_empty() {
+            return Ok(None);
+        }
+        self.version += raw.len() as u64;
+        let events = in_parallel(&raw, |e| Ok(e.clone().open()?))?;
+        let mut chunks = Vec::with_capacity(events.len());
+        for event in events {
+            if event.meta.kind != "change_set.chunk" {
+                self.done = true;
+                break;
+            }
+            let muster_domain::fact::Fact::Chunk { first, .. } = muster_domain::fact::Fact::read(&event.meta)? else { continue };
+            chunks.extend(event.body.map(|body| (first, body)));
+        }
+        Ok(if chunks.is_empty() { None } else { Some(chunks) })
+    }
+}

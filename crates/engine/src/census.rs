@@ -1,0 +1,162 @@
+//! The census: a first reading of the payload that finds out who is in it, before anything is compared.
+//!
+//! Rows whose bytes are known are ticked off. The others are read far enough to know whom they name, so that
+//! duplicates, absences and identities can be judged with the whole payload in view.
+
+use std::io::Read;
+
+use muster_domain::{
+    digest::{Identifier, Keys},
+    field::FieldId,
+    settings::MatchKey,
+};
+use muster_intake::{
+    Columns, IntakeError, Reader, Row, RowIssue,
+    csv::{CellBuffer, Ending, Records},
+};
+
+use crate::known::Known;
+
+/// A row that is not known: whom it names, and where it stands.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Miss {
+    /// Hash of the match key.
+    pub key: u64,
+    /// Hash of the other identifier (e-mail or employee id); 0 without one.
+    pub other: u64,
+    /// Hash of what the row says.
+    pub content: u64,
+    /// Where the record begins, in bytes.
+    pub offset: u64,
+    /// The line on which it begins.
+    pub line: u32,
+    /// Index in the bytes that were kept, if they were.
+    kept: u32,
+}
+
+/// Who is in the payload.
+#[derive(Default)]
+pub struct Census {
+    /// Rows, readable or not.
+    pub rows: u64,
+    /// Rows whose bytes are known.
+    pub hits: u64,
+    /// Known rows that appear again, byte for byte.
+    pub repeated: u64,
+    /// Rows that are not known, in the order of the payload.
+    pub misses: Vec<Miss>,
+    /// Rows from which nothing can be taken.
+    pub unreadable: Vec<RowIssue>,
+    /// Notes on rows that repeat another.
+    pub notes: Vec<RowIssue>,
+    /// How the payload ended.
+    pub ending: Option<Ending>,
+    /// Bytes of the misses, as long as they are few.
+    kept: Vec<u8>,
+    kept_ends: Vec<u32>,
+}
+
+/// Bytes of unknown rows that are kept rather than read again.
+const KEEP: usize = 16 << 20;
+
+/// Reads the payload once. `layout` seeds the fingerprints.
+///
+/// # Errors
+/// If the payload as a whole cannot be read.
+pub fn take<R: Read>(
+    records: &mut Records<R>,
+    delimiter: u8,
+    reader: &Reader,
+    keys: &Keys,
+    layout: u64,
+    match_key: MatchKey,
+    known: &mut Known,
+) -> Result<Census, IntakeError> {
+    let mut census = Census::default();
+    let (mut cells, mut row) = (CellBuffer::default(), Row::default());
+    let any_known = known.len() > 0;
+    let mut keeping = true;
+    while let Some(raw) = records.next()? {
+        census.rows += 1;
+        let line = u32::try_from(raw.line).unwrap_or(u32::MAX);
+        if any_known && let Some(at) = known.find(keys.fingerprint(layout, raw.bytes)) {
+            census.hits += 1;
+            if let Some(first) = known.see(at, line) {
+                census.repeated += 1;
+                census.notes.push(repeats(raw.line, first.into(), reader.columns()));
+            }
+            continue;
+        }
+        let read = cells.split(raw.bytes, delimiter).and_then(|cells| reader.read(&cells, raw.line, &mut row));
+        if let Err(problem) = read {
+            census.unreadable.push(problem.issue(raw.line, reader.columns()));
+            continue;
+        }
+        keeping = keeping && census.kept.len() + raw.bytes.len() <= KEEP;
+        if keeping {
+            census.kept.extend_from_slice(raw.bytes);
+            census.kept_ends.push(census.kept.len() as u32);
+        }
+        let miss = miss_of(&row, keys, match_key, Miss { offset: raw.offset, line, kept: census.misses.len() as u32, ..Miss::default() });
+        census.misses.push(miss);
+    }
+    if !keeping {
+        (census.kept, census.kept_ends) = (Vec::new(), Vec::new());
+    }
+    census.ending = Some(records.ending());
+    Ok(census)
+}
+
+impl Census {
+    /// The bytes of an unknown row, if they were kept.
+    pub fn bytes(&self, miss: &Miss) -> Option<&[u8]> {
+        let end = *self.kept_ends.get(miss.kept as usize)? as usize;
+        let start = miss.kept.checked_sub(1).map_or(0, |before| self.kept_ends[before as usize] as usize);
+        self.kept.get(start..end)
+    }
+
+    /// Whether the bytes of every unknown row were kept.
+    pub fn keeps_bytes(&self) -> bool {
+        self.kept_ends.len() == self.misses.len()
+    }
+}
+
+/// A hash of everything that a row says, to tell rows that repeat from rows that contradict.
+pub fn content(row: &Row, keys: &Keys) -> u64 {
+    thread_local! {
+        static BUFFER: std::cell::RefCell<Vec<u8>> = const { std::cell::RefCell::new(Vec::new()) };
+    }
+    BUFFER.with_borrow_mut(|bytes| {
+        bytes.clear();
+        bytes.extend_from_slice(row.key_norm.as_bytes());
+        for (field, value) in row.values.iter() {
+            bytes.extend_from_slice(&[0, field.0]);
+            bytes.extend_from_slice(value.as_bytes());
+        }
+        keys.seeded(7, bytes)
+    })
+}
+
+fn miss_of(row: &Row, keys: &Keys, match_key: MatchKey, at: Miss) -> Miss {
+    let (kind, field) = other_identifier(match_key);
+    let other = row.values.get(field).map_or(0, |value| keys.identifier(kind, value));
+    Miss { key: keys.identifier(Identifier::Key, &row.key_norm), other, content: content(row, keys), ..at }
+}
+
+/// The identifier that is not the match key.
+pub fn other_identifier(match_key: MatchKey) -> (Identifier, FieldId) {
+    match match_key {
+        MatchKey::EmployeeId => (Identifier::Email, FieldId::EMAIL),
+        MatchKey::Email => (Identifier::EmployeeId, FieldId::EMPLOYEE_ID),
+    }
+}
+
+fn repeats(line: u64, first: u64, columns: &Columns) -> RowIssue {
+    RowIssue {
+        line,
+        column: columns.header.get(columns.key).cloned().unwrap_or_default(),
+        value: String::new(),
+        reason: format!("The row says the same as line {first}; it is counted once."),
+        decides: false,
+    }
+}

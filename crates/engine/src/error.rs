@@ -1,0 +1,64 @@
+//! What can go wrong, told so that a caller can act on it.
+
+use muster_intake::{IntakeError, MappingError};
+use muster_store::StoreError;
+
+/// The engine's errors.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The payload was not taken; the sentence says why and what to do.
+    #[error("{0}")]
+    Refused(String),
+    /// The request makes no sense as it stands.
+    #[error("{0}")]
+    Wrong(String),
+    /// Something that was named does not exist.
+    #[error("{0}")]
+    Unknown(String),
+    /// The approval names a digest that is no longer the change set's.
+    #[error("{0}")]
+    Stale(String),
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The payload directory, or the file that was to be read.
+    #[error("{0}")]
+    Io(#[from] std::io::Error),
+    /// The log or the stored roster is not what it should be.
+    #[error("{0}")]
+    Damaged(String),
+}
+
+/// The engine's results.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+impl From<IntakeError> for Error {
+    fn from(e: IntakeError) -> Self {
+        Error::Refused(e.to_string())
+    }
+}
+
+impl From<MappingError> for Error {
+    fn from(e: MappingError) -> Self {
+        Error::Refused(e.to_string())
+    }
+}
+
+impl From<muster_domain::codec::Damaged> for Error {
+    fn from(e: muster_domain::codec::Damaged) -> Self {
+        Error::Damaged(e.to_string())
+    }
+}
+
+impl From<muster_domain::fact::Unreadable> for Error {
+    fn from(e: muster_domain::fact::Unreadable) -> Self {
+        Error::Damaged(e.to_string())
+    }
+}
+
+impl From<serde_json::Error> for Error {
+    fn from(e: serde_json::Error) -> Self {
+        Error::Damaged(format!("a stored document cannot be read: {e}"))
+    }
+}

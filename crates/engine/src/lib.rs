@@ -1,0 +1,90 @@
+//! The engine: from a payload to a roster in step, by way of the log.
+//!
+//! Begin reading at [`pipeline`]: it shows the stages in order.
+
+use std::path::{Path, PathBuf};
+
+use chrono::{DateTime, SubsecRound, Utc};
+use muster_domain::{
+    digest::Keys,
+    documents::Feed,
+    event::{Body, NewEvent},
+    fact::{Fact, SCHEMA},
+    settings::Settings,
+};
+use muster_store::{OrganisationRow, Store, Who};
+use uuid::Uuid;
+
+pub mod apply;
+pub mod census;
+pub mod compare;
+pub mod crash;
+mod error;
+pub mod known;
+pub mod misses;
+pub mod organisation;
+pub mod payload;
+pub mod pipeline;
+pub mod recorder;
+pub mod resolve;
+pub mod roster;
+
+pub use error::{Error, Result};
+
+/// The engine over one store and one directory of payloads.
+#[derive(Clone)]
+pub struct Engine {
+    /// The store.
+    pub store: Store,
+    /// The payloads.
+    pub payloads: payload::Payloads,
+    /// Who acts.
+    pub actor: String,
+    data_dir: PathBuf,
+}
+
+/// An organisation as commands work on it.
+#[derive(Clone, Debug)]
+pub struct Organisation {
+    /// Its row.
+    pub row: OrganisationRow,
+    /// Its settings.
+    pub settings: Settings,
+    /// Its feeds, by number.
+    pub feeds: Vec<Feed>,
+    /// Its keys.
+    pub keys: Keys,
+}
+
+impl Engine {
+    /// Opens the store; payloads lie below the data directory.
+    ///
+    /// # Errors
+    /// If the database cannot be opened.
+    pub async fn open(database: &str, data_dir: &Path, actor: &str) -> Result<Engine> {
+        let store = Store::open(database).await?;
+        let payloads = payload::Payloads::new(data_dir);
+        Ok(Engine { store, payloads, actor: actor.to_owned(), data_dir: data_dir.to_owned() })
+    }
+
+    /// The data directory.
+    pub fn data_dir(&self) -> &Path {
+        &self.data_dir
+    }
+
+    /// Now, in microseconds, which is what both databases keep.
+    pub fn now(&self) -> DateTime<Utc> {
+        Utc::now().trunc_subsecs(6)
+    }
+
+    /// Who acts, for one command.
+    pub fn who(&self, correlation: Uuid) -> Who {
+        Who { actor: self.actor.clone(), correlation, causation: None, now: self.now() }
+    }
+}
+
+/// An event that tells a fact.
+pub fn event(fact: &Fact, body: Option<Body>) -> NewEvent {
+    let (kind, data) = fact.parts();
+    NewEvent { id: Uuid::now_v7(), stream: fact.stream(), expected_version: None, kind, schema: SCHEMA, data, body }
+}

@@ -1,0 +1,202 @@
+//! Organisations, their settings and their feeds.
+
+use std::time::Duration;
+
+use muster_domain::{
+    digest::Keys,
+    documents::Feed,
+    fact::Fact,
+    ids::{FeedNo, OrganisationId},
+    settings::{FeedSettings, Settings},
+};
+use muster_store::{FeedRow, Lease, OrganisationRow, Secret, StoreError, Tx};
+use rand::Rng;
+use uuid::Uuid;
+
+use crate::{Engine, Error, Organisation, Result, event};
+
+/// For how long a lease holds without being renewed.
+const LEASE: Duration = Duration::from_secs(30);
+/// For how long another process's lease is waited for.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+impl Engine {
+    /// Creates an organisation with its feed `main`.
+    ///
+    /// # Errors
+    /// If the slug is taken or no slug.
+    pub async fn create_organisation(&self, slug: &str, settings: Settings) -> Result<OrganisationId> {
+        check_slug(slug)?;
+        let org = OrganisationId(Uuid::now_v7());
+        let mut secret = [0; 32];
+        rand::rng().fill_bytes(&mut secret);
+        let mut tx = self.store.begin(org, None).await?;
+        let created = tx.create_organisation(slug, &Secret::new(secret), self.now()).await;
+        if let Err(StoreError::SlugTaken) = created {
+            return Err(Error::Wrong(format!("There is an organisation {slug} already; choose another slug.")));
+        }
+        created?;
+        let mut settings = settings;
+        settings.version = 1;
+        let main = FeedSettings { name: "main".to_owned(), ..FeedSettings::default() };
+        let facts = [
+            Fact::OrganisationCreated { slug: slug.to_owned(), settings: Box::new(settings.clone()) },
+            Fact::FeedCreated { no: FeedNo::MAIN, settings: Box::new(main.clone()) },
+        ];
+        let events = facts.iter().map(|f| event(f, None)).collect();
+        tx.append(events, &self.who(Uuid::now_v7())).await?;
+        tx.put_settings(&serde_json::to_vec(&settings)?).await?;
+        put_feed(&mut tx, &Feed::new(FeedNo::MAIN, main)).await?;
+        tx.commit().await?;
+        Ok(org)
+    }
+
+    /// An organisation by slug.
+    ///
+    /// # Errors
+    /// If there is none of that slug.
+    pub async fn organisation(&self, slug: &str) -> Result<Organisation> {
+        let row = self.store.organisation(slug).await.map_err(|e| match e {
+            StoreError::NotFound => Error::Unknown(format!(
+                "There is no organisation {slug}; `muster org list` shows those there are, `muster org create` makes one."
+            )),
+            e => e.into(),
+        })?;
+        self.load(row).await
+    }
+
+    /// Reads settings and feeds anew.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    pub async fn load(&self, row: OrganisationRow) -> Result<Organisation> {
+        let settings = match self.store.settings(row.id).await? {
+            Some(doc) => serde_json::from_slice(&doc)?,
+            None => Settings::default(),
+        };
+        let feeds = self.store.feeds(row.id).await?;
+        let feeds = feeds.iter().map(|f| serde_json::from_slice(&f.doc)).collect::<Result<Vec<Feed>, _>>()?;
+        let keys = Keys::derive(row.secret.bytes());
+        Ok(Organisation { row, settings, feeds, keys })
+    }
+
+    /// Changes settings by `KEY=VALUE`.
+    ///
+    /// # Errors
+    /// If a key or value is not one; nothing is changed then.
+    pub async fn set_settings(&self, org: &Organisation, pairs: &[(String, String)]) -> Result<Settings> {
+        let mut settings = org.settings.clone();
+        for (key, value) in pairs {
+            settings.set(key, value).map_err(|e| Error::Wrong(e.to_string()))?;
+        }
+        settings.version += 1;
+        let changed = pairs.iter().map(|(k, _)| k.clone()).collect();
+        let fact = Fact::SettingsChanged { settings: Box::new(settings.clone()), changed };
+        let lease = self.lease(org.row.id).await?;
+        let mut tx = self.store.begin(org.row.id, Some(&lease)).await?;
+        tx.append(vec![event(&fact, None)], &self.who(Uuid::now_v7())).await?;
+        tx.put_settings(&serde_json::to_vec(&settings)?).await?;
+        tx.commit().await?;
+        self.store.release_lease(&lease).await?;
+        Ok(settings)
+    }
+
+    /// Creates a feed.
+    ///
+    /// # Errors
+    /// If there is one of that name.
+    pub async fn create_feed(&self, org: &Organisation, settings: FeedSettings) -> Result<Feed> {
+        if org.feeds.iter().any(|f| f.settings.name == settings.name) {
+            return Err(Error::Wrong(format!("There is a feed {} already; `muster feeds set` changes it.", settings.name)));
+        }
+        let no = FeedNo(org.feeds.iter().map(|f| f.no.0).max().unwrap_or(0) + 1);
+        let fact = Fact::FeedCreated { no, settings: Box::new(settings.clone()) };
+        self.write_feed(org, Feed::new(no, settings), fact).await
+    }
+
+    /// Changes a feed's settings.
+    ///
+    /// # Errors
+    /// If the store refuses.
+    pub async fn set_feed(&self, org: &Organisation, feed: &Feed, mut settings: FeedSettings) -> Result<Feed> {
+        if settings.mapping != feed.settings.mapping {
+            settings.mapping_version = feed.settings.mapping_version + 1;
+        }
+        let fact = Fact::FeedChanged { no: feed.no, settings: Box::new(settings.clone()) };
+        self.write_feed(org, Feed { settings, ..feed.clone() }, fact).await
+    }
+
+    async fn write_feed(&self, org: &Organisation, feed: Feed, fact: Fact) -> Result<Feed> {
+        let lease = self.lease(org.row.id).await?;
+        let mut tx = self.store.begin(org.row.id, Some(&lease)).await?;
+        tx.append(vec![event(&fact, None)], &self.who(Uuid::now_v7())).await?;
+        put_feed(&mut tx, &feed).await?;
+        tx.commit().await?;
+        self.store.release_lease(&lease).await?;
+        Ok(feed)
+    }
+
+    /// Takes the organisation's lease, waiting for another process to finish.
+    ///
+    /// # Errors
+    /// If it does not within a minute.
+    pub async fn lease(&self, org: OrganisationId) -> Result<Lease> {
+        let holder = holder();
+        let started = tokio::time::Instant::now();
+        loop {
+            if let Some(lease) = self.store.acquire_lease(org, &holder, LEASE).await? {
+                return Ok(lease);
+            }
+            if started.elapsed() > PATIENCE {
+                return Err(Error::Wrong(
+                    "Another process is working on this organisation; try again when it is done.".to_owned(),
+                ));
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+}
+
+impl Organisation {
+    /// A feed by name.
+    ///
+    /// # Errors
+    /// If there is none of that name.
+    pub fn feed(&self, name: &str) -> Result<&Feed> {
+        self.feeds.iter().find(|f| f.settings.name == name).ok_or_else(|| {
+            let names: Vec<&str> = self.feeds.iter().map(|f| f.settings.name.as_str()).collect();
+            Error::Unknown(format!("There is no feed {name}; there are: {}.", names.join(", ")))
+        })
+    }
+
+    /// The name of a feed.
+    pub fn feed_name(&self, no: FeedNo) -> &str {
+        match no {
+            FeedNo::HAND => "hand",
+            _ => self.feeds.iter().find(|f| f.no == no).map_or("?", |f| f.settings.name.as_str()),
+        }
+    }
+
+    /// Priorities of all feeds.
+    pub fn priorities(&self) -> Vec<(FeedNo, i32)> {
+        self.feeds.iter().map(|f| (f.no, f.settings.priority)).collect()
+    }
+}
+
+/// Writes a feed's document.
+pub async fn put_feed(tx: &mut Tx, feed: &Feed) -> Result<()> {
+    let doc = serde_json::to_vec(feed)?;
+    Ok(tx.put_feed(&FeedRow { no: feed.no, name: feed.settings.name.clone(), doc }).await?)
+}
+
+/// This process, so that another on the machine can tell whether it still lives.
+fn holder() -> String {
+    format!("pid:{}", std::process::id())
+}
+
+fn check_slug(slug: &str) -> Result<()> {
+    let fits = (1..=63).contains(&slug.len())
+        && slug.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+        && !slug.starts_with('-');
+    if fits { Ok(()) } else { Err(Error::Wrong(format!("`{slug}` is no slug: use up to 63 of a-z, 0-9 and -."))) }
+}

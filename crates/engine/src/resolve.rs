@@ -1,0 +1,177 @@
+//! Resolving: which member each unknown row names, which rows repeat or contradict each other, and who is absent.
+
+use muster_domain::{ids::MemberNo, settings::Duplicates};
+use muster_intake::{Columns, RowIssue};
+
+use crate::{census::Census, known::Known};
+
+/// What is known of a miss before it is compared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It is compared.
+    Counts,
+    /// It says the same as an earlier row.
+    Repeats,
+    /// It contradicts another row, and nothing is taken from it.
+    Invalid,
+}
+
+/// Who is in the payload, resolved.
+pub struct Resolved {
+    /// A verdict for each miss.
+    pub verdicts: Vec<Verdict>,
+    /// Members by hash of match key or alias, sorted by hash.
+    pub keys: Vec<(u64, MemberNo)>,
+    /// Members whom the payload names.
+    pub present: Bits,
+    /// Issues of rows that repeat or contradict.
+    pub issues: Vec<RowIssue>,
+}
+
+/// A set of member numbers.
+#[derive(Clone, Default, PartialEq, Eq, Debug)]
+pub struct Bits(Vec<u64>);
+
+impl Bits {
+    /// Reads the stored form: little-endian words.
+    pub fn from_bytes(bytes: &[u8]) -> Self {
+        Bits(bytes.chunks_exact(8).map(|w| w.try_into().map_or(0, u64::from_le_bytes)).collect())
+    }
+
+    /// The stored form.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let used = self.0.iter().rposition(|w| *w != 0).map_or(0, |last| last + 1);
+        self.0[..used].iter().flat_map(|w| w.to_le_bytes()).collect()
+    }
+
+    /// Adds or takes out a number.
+    pub fn set(&mut self, no: MemberNo, on: bool) {
+        let (word, bit) = (no as usize / 64, no % 64);
+        if word >= self.0.len() {
+            if !on {
+                return;
+            }
+            self.0.resize(word + 1, 0);
+        }
+        self.0[word] = self.0[word] & !(1 << bit) | u64::from(on) << bit;
+    }
+
+    /// Whether a number is in the set.
+    pub fn contains(&self, no: MemberNo) -> bool {
+        self.0.get(no as usize / 64).is_some_and(|w| w >> (no % 64) & 1 == 1)
+    }
+
+    /// What is in this set and not in the other, in order.
+    pub fn minus<'a>(&'a self, other: &'a Bits) -> impl Iterator<Item = MemberNo> + 'a {
+        let words = self.0.iter().enumerate().map(|(i, w)| (i, w & !other.0.get(i).unwrap_or(&0)));
+        words.filter(|(_, w)| *w != 0).flat_map(|(i, w)| {
+            (0..64).filter(move |b| w >> b & 1 == 1).map(move |b| i as u32 * 64 + b)
+        })
+    }
+
+    /// How many are in the set.
+    pub fn len(&self) -> u64 {
+        self.0.iter().map(|w| u64::from(w.count_ones())).sum()
+    }
+}
+
+/// Judges repeated keys and marks who is present. `keys` are the members by hash of key, sorted.
+pub fn resolve(
+    census: &Census,
+    known: &Known,
+    keys: Vec<(u64, MemberNo)>,
+    duplicates: Duplicates,
+    columns: &Columns,
+) -> Resolved {
+    let mut resolved = Resolved {
+        verdicts: vec![Verdict::Counts; census.misses.len()],
+        present: Bits::default(),
+        issues: Vec::new(),
+        keys,
+    };
+    for (no, _) in known.seen() {
+        resolved.present.set(no, true);
+    }
+    resolved.judge_repeats(census, duplicates, columns);
+    for miss in &census.misses {
+        let range = resolved.range(miss.key);
+        for i in range {
+            let no = resolved.keys[i].1;
+            resolved.present.set(no, true);
+        }
+    }
+    resolved
+}
+
+impl Resolved {
+    /// The members whom a match key may name: nearly always none or one.
+    pub fn candidates(&self, key: u64) -> &[(u64, MemberNo)] {
+        &self.keys[self.range(key)]
+    }
+
+    fn range(&self, key: u64) -> std::ops::Range<usize> {
+        let from = self.keys.partition_point(|k| k.0 < key);
+        let many = self.keys[from..].iter().take_while(|k| k.0 == key).count();
+        from..from + many
+    }
+
+    fn judge_repeats(&mut self, census: &Census, duplicates: Duplicates, columns: &Columns) {
+        let mut by_key: Vec<u32> = (0..census.misses.len() as u32).collect();
+        by_key.sort_unstable_by_key(|i| (census.misses[*i as usize].key, *i));
+        for group in by_key.chunk_by(|a, b| census.misses[*a as usize].key == census.misses[*b as usize].key) {
+            if group.len() > 1 {
+                self.judge_group(census, group, duplicates, columns);
+            }
+        }
+        self.issues.sort_by_key(|i| i.line);
+    }
+
+    fn judge_group(&mut self, census: &Census, group: &[u32], duplicates: Duplicates, columns: &Columns) {
+        let miss = |i: u32| &census.misses[i as usize];
+        let same = group.iter().all(|i| miss(*i).content == miss(group[0]).content);
+        let kept = match duplicates {
+            _ if same => Some(group[0]),
+            Duplicates::Invalid => None,
+            Duplicates::First => Some(group[0]),
+            Duplicates::Last => group.last().copied(),
+        };
+        for i in group.iter().filter(|i| Some(**i) != kept) {
+            let other = kept.unwrap_or(if *i == group[0] { group[1] } else { group[0] });
+            let other = miss(other).line;
+            let reason = match (same, kept) {
+                (true, _) => format!("The row says the same as line {other}; it is counted once."),
+                (false, Some(_)) => format!("Line {other} counts for this person (duplicates={}).", duplicates.word()),
+                (false, None) => format!(
+                    "Line {other} has the same match key and says something else; neither counts. Take the wrong one out."
+                ),
+            };
+            self.verdicts[*i as usize] = if same { Verdict::Repeats } else { Verdict::Invalid };
+            self.issues.push(RowIssue {
+                line: miss(*i).line.into(),
+                column: columns.header.get(columns.key).cloned().unwrap_or_default(),
+                value: String::new(),
+                reason,
+                decides: !same && kept.is_none(),
+            });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bits_are_a_set() {
+        let mut bits = Bits::default();
+        bits.set(3, true);
+        bits.set(700, true);
+        bits.set(9999, false);
+        let mut other = Bits::default();
+        other.set(3, true);
+        assert_eq!(bits.minus(&other).collect::<Vec<_>>(), [700]);
+        assert_eq!(Bits::from_bytes(&bits.to_bytes()).minus(&Bits::default()).collect::<Vec<_>>(), [3, 700]);
+        bits.set(700, false);
+        assert_eq!((bits.len(), bits.contains(3), bits.contains(700)), (1, true, false));
+    }
+}

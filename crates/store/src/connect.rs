@@ -1,0 +1,234 @@
+//! Opening a database: one writer and a few readers for SQLite, a small pool for PostgreSQL.
+
+use std::path::Path;
+use std::str::FromStr;
+use std::time::{Duration, Instant};
+
+use sqlx::pool::PoolConnection;
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::{ConnectOptions, Connection, PgConnection, PgPool, Postgres, Sqlite, SqliteConnection, SqlitePool, Transaction};
+
+use crate::error::{Result, StoreError};
+use crate::schema;
+
+/// How long a writer waits for another one.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The database: a handle that is cheap to clone.
+#[derive(Clone)]
+pub struct Store {
+    pub(crate) pools: Pools,
+}
+
+#[derive(Clone)]
+pub(crate) enum Pools {
+    Sqlite { writer: SqlitePool, readers: SqlitePool },
+    Postgres(PgPool),
+}
+
+/// A connection of either engine, inside a transaction or not.
+pub(crate) enum Conn<'a> {
+    Sqlite(&'a mut SqliteConnection),
+    Postgres(&'a mut PgConnection),
+}
+
+/// A connection for one read.
+pub(crate) enum Reading {
+    Sqlite(PoolConnection<Sqlite>),
+    Postgres(PoolConnection<Postgres>),
+}
+
+/// A transaction for writing.
+pub(crate) enum Writing {
+    Sqlite(Transaction<'static, Sqlite>),
+    Postgres(Transaction<'static, Postgres>),
+}
+
+/// Compiles one body for both engines: `on!(conn, c => sqlx::query("…").execute(&mut **c).await)`.
+macro_rules! on {
+    ($conn:expr, $c:ident => $body:expr) => {
+        match $conn {
+            $crate::connect::Conn::Sqlite($c) => $body,
+            $crate::connect::Conn::Postgres($c) => $body,
+        }
+    };
+}
+pub(crate) use on;
+
+impl Store {
+    /// Opens `sqlite:PATH` or `postgres://…`. A SQLite file is made and migrated as needed; a PostgreSQL
+    /// database must have this binary's schema (see [`Store::migrate`]).
+    pub async fn open(url: &str) -> Result<Store> {
+        let pools = match Address::of(url)? {
+            Address::Sqlite(path) => open_sqlite(&path).await?,
+            Address::Postgres(options) => {
+                // A connection outside the pool first: the pool would go on trying for its whole patience, and hide why.
+                let mut first = options.connect().await?;
+                schema::check(&mut first).await?;
+                first.close().await?;
+                Pools::Postgres(postgres_pool(options))
+            }
+        };
+        Ok(Store { pools })
+    }
+
+    /// Brings the database to this binary's schema, and says from which version to which.
+    pub async fn migrate(url: &str) -> Result<(i64, i64)> {
+        match Address::of(url)? {
+            Address::Sqlite(path) => {
+                prepare_dir(&path)?;
+                let mut writer = writer_connection(&path).await?;
+                schema::migrate_sqlite(&mut writer).await
+            }
+            Address::Postgres(options) => schema::migrate_postgres(&mut options.connect().await?).await,
+        }
+    }
+
+    /// Waits for what is under way and closes the connections.
+    pub async fn close(&self) {
+        match &self.pools {
+            Pools::Sqlite { writer, readers } => {
+                readers.close().await;
+                writer.close().await;
+            }
+            Pools::Postgres(pool) => pool.close().await,
+        }
+    }
+
+    pub(crate) async fn reading(&self) -> Result<Reading> {
+        Ok(match &self.pools {
+            Pools::Sqlite { readers, .. } => Reading::Sqlite(readers.acquire().await?),
+            Pools::Postgres(pool) => Reading::Postgres(pool.acquire().await?),
+        })
+    }
+
+    pub(crate) async fn writing(&self) -> Result<Writing> {
+        Ok(match &self.pools {
+            Pools::Sqlite { writer, .. } => Writing::Sqlite(writer.begin_with("BEGIN IMMEDIATE").await?),
+            Pools::Postgres(pool) => Writing::Postgres(pool.begin().await?),
+        })
+    }
+}
+
+impl Reading {
+    pub(crate) fn conn(&mut self) -> Conn<'_> {
+        match self {
+            Reading::Sqlite(c) => Conn::Sqlite(c),
+            Reading::Postgres(c) => Conn::Postgres(c),
+        }
+    }
+}
+
+impl Writing {
+    pub(crate) fn conn(&mut self) -> Conn<'_> {
+        match self {
+            Writing::Sqlite(c) => Conn::Sqlite(c),
+            Writing::Postgres(c) => Conn::Postgres(c),
+        }
+    }
+
+    pub(crate) async fn commit(self) -> Result<()> {
+        match self {
+            Writing::Sqlite(c) => c.commit().await?,
+            Writing::Postgres(c) => c.commit().await?,
+        }
+        Ok(())
+    }
+
+    pub(crate) async fn rollback(self) -> Result<()> {
+        match self {
+            Writing::Sqlite(c) => c.rollback().await?,
+            Writing::Postgres(c) => c.rollback().await?,
+        }
+        Ok(())
+    }
+}
+
+enum Address {
+    Sqlite(std::path::PathBuf),
+    Postgres(PgConnectOptions),
+}
+
+impl Address {
+    fn of(url: &str) -> Result<Address> {
+        if let Some(path) = url.strip_prefix("sqlite:") {
+            let path = path.strip_prefix("//").unwrap_or(path);
+            if path.is_empty() || path.starts_with(":memory:") {
+                return Err(StoreError::BadUrl("the database needs a file: sqlite:PATH".into()));
+            }
+            return Ok(Address::Sqlite(path.into()));
+        }
+        if url.starts_with("postgres://") || url.starts_with("postgresql://") {
+            // The error is not shown: it may quote the address, and with it a password.
+            let options = PgConnectOptions::from_str(url)
+                .map_err(|_| StoreError::BadUrl("the address of the PostgreSQL database cannot be read".into()))?;
+            let options = options.application_name("muster").options([("jit", "off")]).disable_statement_logging();
+            return Ok(Address::Postgres(options));
+        }
+        Err(StoreError::BadUrl("the database must be given as sqlite:PATH or postgres://…".into()))
+    }
+}
+
+async fn open_sqlite(path: &Path) -> Result<Pools> {
+    prepare_dir(path)?;
+    let mut first = writer_connection(path).await?;
+    schema::migrate_sqlite(&mut first).await?;
+    drop(first);
+    let writer = sqlite_pool(1).connect_lazy_with(sqlite_options(path, 16 << 20));
+    let readers = sqlite_pool(4).connect_lazy_with(sqlite_options(path, 4 << 20).pragma("query_only", "on"));
+    Ok(Pools::Sqlite { writer, readers })
+}
+
+fn prepare_dir(path: &Path) -> Result<()> {
+    match path.parent() {
+        Some(dir) if !dir.as_os_str().is_empty() => {
+            std::fs::create_dir_all(dir).map_err(|e| StoreError::Unavailable(e.into()))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The first connection to a file. Turning on the write-ahead log may find the file busy without waiting, so it is tried again.
+async fn writer_connection(path: &Path) -> Result<SqliteConnection> {
+    let started = Instant::now();
+    loop {
+        match sqlite_options(path, 16 << 20).connect().await.map_err(StoreError::from) {
+            Err(StoreError::Busy) if started.elapsed() < PATIENCE => tokio::time::sleep(Duration::from_millis(20)).await,
+            outcome => return outcome,
+        }
+    }
+}
+
+fn sqlite_pool(size: u32) -> SqlitePoolOptions {
+    SqlitePoolOptions::new()
+        .max_connections(size)
+        .acquire_timeout(PATIENCE)
+        .test_before_acquire(false)
+        .idle_timeout(None)
+        .max_lifetime(None)
+}
+
+fn sqlite_options(path: &Path, cache_bytes: u32) -> SqliteConnectOptions {
+    SqliteConnectOptions::new()
+        .filename(path)
+        .create_if_missing(true)
+        .page_size(8192)
+        .journal_mode(SqliteJournalMode::Wal)
+        .synchronous(SqliteSynchronous::Full)
+        .foreign_keys(true)
+        .busy_timeout(PATIENCE)
+        .statement_cache_capacity(256)
+        .pragma("cache_size", format!("-{}", cache_bytes >> 10))
+        .pragma("mmap_size", (1u64 << 30).to_string())
+        .pragma("temp_store", "memory")
+        .disable_statement_logging()
+}
+
+fn postgres_pool(options: PgConnectOptions) -> PgPool {
+    PgPoolOptions::new()
+        .max_connections(4)
+        .acquire_timeout(PATIENCE)
+        .test_before_acquire(false)
+        .connect_lazy_with(options)
+}

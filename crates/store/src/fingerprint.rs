@@ -1,0 +1,94 @@
+//! Fingerprints of a feed's rows and the order of its last payload: caches, which may be gone at any time.
+
+use muster_domain::ids::{FeedNo, OrganisationId};
+
+use crate::bulk::{self, Column, Insert, Weight};
+use crate::connect::{Conn, on};
+use crate::error::Result;
+
+/// The fingerprints of one feed, as the engine packed them.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Fingerprints {
+    /// Hash of the layout, mapping and normaliser that they were made with.
+    pub layout: Vec<u8>,
+    /// The base, in order.
+    pub pages: Vec<Vec<u8>>,
+    /// What has been added since, oldest first.
+    pub deltas: Vec<Vec<u8>>,
+}
+
+pub(crate) async fn fingerprints(conn: &mut Conn<'_>, org: OrganisationId, feed: FeedNo) -> Result<Option<Fingerprints>> {
+    const META: &str = "SELECT layout FROM fp_meta WHERE org = $1 AND feed = $2";
+    const PAGES: &str = "SELECT body FROM fp_page WHERE org = $1 AND feed = $2 ORDER BY page";
+    const DELTAS: &str = "SELECT body FROM fp_delta WHERE org = $1 AND feed = $2 ORDER BY id";
+    let no = i64::from(feed.0);
+    let layout: Option<Vec<u8>> =
+        on!(conn, c => sqlx::query_scalar(META).bind(org.0).bind(no).fetch_optional(&mut **c).await?);
+    let Some(layout) = layout else { return Ok(None) };
+    let pages = on!(conn, c => sqlx::query_scalar(PAGES).bind(org.0).bind(no).fetch_all(&mut **c).await?);
+    let deltas = on!(conn, c => sqlx::query_scalar(DELTAS).bind(org.0).bind(no).fetch_all(&mut **c).await?);
+    Ok(Some(Fingerprints { layout, pages, deltas }))
+}
+
+pub(crate) async fn put_fingerprints(
+    conn: &mut Conn<'_>,
+    org: OrganisationId,
+    feed: FeedNo,
+    layout: &[u8],
+    pages: Vec<Vec<u8>>,
+) -> Result<()> {
+    const META: &str = "INSERT INTO fp_meta (org, feed, layout) VALUES ($1, $2, $3) \
+        ON CONFLICT (org, feed) DO UPDATE SET layout = excluded.layout, next_delta = 0";
+    drop_pages(conn, org, feed).await?;
+    let no = i64::from(feed.0);
+    on!(conn, c => sqlx::query(META).bind(org.0).bind(no).bind(layout).execute(&mut **c).await.map(drop)?);
+    insert_pages(conn, org, feed, "fp_page", pages).await
+}
+
+/// Adds a blob of newer fingerprints; without a base there is nothing to add to, and the answer is `false`.
+pub(crate) async fn add_fingerprint_delta(
+    conn: &mut Conn<'_>,
+    org: OrganisationId,
+    feed: FeedNo,
+    body: Vec<u8>,
+) -> Result<bool> {
+    const NEXT: &str =
+        "UPDATE fp_meta SET next_delta = next_delta + 1 WHERE org = $1 AND feed = $2 RETURNING next_delta";
+    const ADD: &str = "INSERT INTO fp_delta (org, feed, id, body) VALUES ($1, $2, $3, $4)";
+    let no = i64::from(feed.0);
+    let id: Option<i64> = on!(conn, c => sqlx::query_scalar(NEXT).bind(org.0).bind(no).fetch_optional(&mut **c).await?);
+    let Some(id) = id else { return Ok(false) };
+    on!(conn, c => sqlx::query(ADD).bind(org.0).bind(no).bind(id).bind(body).execute(&mut **c).await.map(drop)?);
+    Ok(true)
+}
+
+pub(crate) async fn drop_fingerprints(conn: &mut Conn<'_>, org: OrganisationId, feed: FeedNo) -> Result<()> {
+    drop_pages(conn, org, feed).await?;
+    bulk::delete_all(conn, org, Some(feed.0.into()), "fp_meta").await
+}
+
+async fn drop_pages(conn: &mut Conn<'_>, org: OrganisationId, feed: FeedNo) -> Result<()> {
+    bulk::delete_all(conn, org, Some(feed.0.into()), "fp_page").await?;
+    bulk::delete_all(conn, org, Some(feed.0.into()), "fp_delta").await
+}
+
+pub(crate) async fn feed_order(conn: &mut Conn<'_>, org: OrganisationId, feed: FeedNo) -> Result<Vec<Vec<u8>>> {
+    const SQL: &str = "SELECT body FROM feed_order WHERE org = $1 AND feed = $2 ORDER BY page";
+    Ok(on!(conn, c => sqlx::query_scalar(SQL).bind(org.0).bind(i64::from(feed.0)).fetch_all(&mut **c).await?))
+}
+
+pub(crate) async fn put_feed_order(conn: &mut Conn<'_>, org: OrganisationId, feed: FeedNo, pages: Vec<Vec<u8>>) -> Result<()> {
+    bulk::delete_all(conn, org, Some(feed.0.into()), "feed_order").await?;
+    insert_pages(conn, org, feed, "feed_order", pages).await
+}
+
+async fn insert_pages(
+    conn: &mut Conn<'_>,
+    org: OrganisationId,
+    feed: FeedNo,
+    table: &'static str,
+    pages: Vec<Vec<u8>>,
+) -> Result<()> {
+    let columns = vec![("page", Column::ints(0..pages.len() as i64)), ("body", Column::bytes(pages))];
+    Insert { table, org, feed: Some(feed.0.into()), columns, conflict: "", weight: Weight::Heavy }.run(conn).await
+}

@@ -1,0 +1,198 @@
+//! Identifiers: keyed hashes of match keys, e-mails and the like -> member numbers, in sorted pages with newer words beside them.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use muster_domain::ids::{MemberNo, OrganisationId};
+use sqlx::AssertSqlSafe;
+
+use crate::bulk::{self, Column, Insert, Keyed, Weight, last_of_each, signed, unsigned};
+use crate::connect::{Conn, on};
+use crate::error::{Result, StoreError};
+
+/// How many identifiers share a page.
+pub const IDENTS_PER_PAGE: usize = 4096;
+
+/// From so many hashes on, everything is read once instead of looking for each.
+const MANY: usize = 8192;
+/// Up to so many, each is looked for by itself.
+const FEW: usize = 8;
+
+const ENTRY: usize = 12;
+const PAGES: Keyed = Keyed { table: "ident_page", key: "page" };
+
+/// An identifier's hash and a member that has it.
+pub type Ident = (u64, MemberNo);
+
+fn pack(entries: &[Ident]) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(entries.len() * ENTRY);
+    for (hash, no) in entries {
+        bytes.extend_from_slice(&hash.to_le_bytes());
+        bytes.extend_from_slice(&no.to_le_bytes());
+    }
+    bytes
+}
+
+fn entries(page: &[u8]) -> Result<&[[u8; ENTRY]]> {
+    match page.as_chunks::<ENTRY>() {
+        (entries, []) => Ok(entries),
+        _ => Err(StoreError::Corrupt("a page of identifiers cannot be read")),
+    }
+}
+
+fn entry(bytes: &[u8; ENTRY]) -> Ident {
+    let [a, b, c, d, e, f, g, h, no @ ..] = *bytes;
+    (u64::from_le_bytes([a, b, c, d, e, f, g, h]), u32::from_le_bytes(no))
+}
+
+/// Adds what a page says of the hashes, which are sorted.
+fn search(page: &[u8], hashes: &[u64], into: &mut BTreeSet<Ident>) -> Result<()> {
+    let entries = entries(page)?;
+    let (Some(first), Some(last)) = (entries.first().map(entry), entries.last().map(entry)) else { return Ok(()) };
+    let from = hashes.partition_point(|h| *h < first.0);
+    let to = hashes.partition_point(|h| *h <= last.0);
+    let mut at = 0;
+    for hash in &hashes[from..to] {
+        at += entries[at..].partition_point(|e| entry(e).0 < *hash);
+        into.extend(entries[at..].iter().map(entry).take_while(|e| e.0 == *hash));
+    }
+    Ok(())
+}
+
+/// The members that have these identifiers, sorted by hash and number.
+pub(crate) async fn idents(conn: &mut Conn<'_>, org: OrganisationId, hashes: &[u64]) -> Result<Vec<Ident>> {
+    let mut hashes = hashes.to_vec();
+    hashes.sort_unstable();
+    hashes.dedup();
+    let mut found = BTreeSet::new();
+    if hashes.len() <= FEW {
+        for hash in &hashes {
+            for page in pages_with(conn, org, *hash).await? {
+                search(&page, &hashes, &mut found)?;
+            }
+        }
+    } else {
+        let needed = needed_pages(conn, org, &hashes).await?;
+        for needed in needed.chunks(64) {
+            for (_, page) in PAGES.some(conn, org, needed).await? {
+                search(&page, &hashes, &mut found)?;
+            }
+        }
+    }
+    for (hash, no, live) in deltas_of(conn, org, &hashes).await? {
+        if live { found.insert((hash, no)) } else { found.remove(&(hash, no)) };
+    }
+    Ok(found.into_iter().collect())
+}
+
+/// The pages in which one hash may stand: from the last that begins below it to the last that does not begin above it.
+async fn pages_with(conn: &mut Conn<'_>, org: OrganisationId, hash: u64) -> Result<Vec<Vec<u8>>> {
+    const BELOW: &str =
+        "SELECT page FROM ident_page WHERE org = $1 AND first_hash < $2 ORDER BY first_hash DESC, page DESC LIMIT 1";
+    const SQL: &str = "SELECT body FROM ident_page WHERE org = $1 AND page = $3 \
+        UNION ALL SELECT body FROM ident_page WHERE org = $1 AND first_hash = $2";
+    let hash = signed(hash);
+    let below: Option<i64> =
+        on!(conn, c => sqlx::query_scalar(BELOW).bind(org.0).bind(hash).fetch_optional(&mut **c).await?);
+    Ok(on!(conn, c => {
+        sqlx::query_scalar(SQL).bind(org.0).bind(hash).bind(below.unwrap_or(-1)).fetch_all(&mut **c).await?
+    }))
+}
+
+async fn needed_pages(conn: &mut Conn<'_>, org: OrganisationId, hashes: &[u64]) -> Result<Vec<u32>> {
+    const SQL: &str = "SELECT page, first_hash FROM ident_page WHERE org = $1 ORDER BY first_hash, page";
+    let rows: Vec<(i64, i64)> = on!(conn, c => sqlx::query_as(SQL).bind(org.0).fetch_all(&mut **c).await?);
+    let mut needed = BTreeMap::new();
+    for (i, (page, first)) in rows.iter().enumerate() {
+        let from = hashes.partition_point(|h| *h < unsigned(*first));
+        let to = rows.get(i + 1).map_or(hashes.len(), |next| hashes.partition_point(|h| *h <= unsigned(next.1)));
+        if from < to {
+            needed.insert(*page as u32, ());
+        }
+    }
+    Ok(needed.into_keys().collect())
+}
+
+async fn deltas_of(conn: &mut Conn<'_>, org: OrganisationId, hashes: &[u64]) -> Result<Vec<(u64, MemberNo, bool)>> {
+    if hashes.len() > MANY {
+        let mut all = ident_deltas(conn, org).await?;
+        all.retain(|(hash, ..)| hashes.binary_search(hash).is_ok());
+        return Ok(all);
+    }
+    let mut rows: Vec<(i64, i64, bool)> = Vec::new();
+    for hashes in hashes.chunks(256) {
+        rows.extend(delta_rows(conn, org, hashes).await?);
+    }
+    rows.into_iter().map(delta).collect()
+}
+
+/// The newer words on some hashes. A list of markers serves both engines; it is filled up to a power of two with the last.
+async fn delta_rows(conn: &mut Conn<'_>, org: OrganisationId, hashes: &[u64]) -> Result<Vec<(i64, i64, bool)>> {
+    let Some(last) = hashes.last() else { return Ok(Vec::new()) };
+    let n = hashes.len().next_power_of_two();
+    let mut sql = String::from("SELECT hash, no, live FROM ident_delta WHERE org = $1 AND hash IN ($2");
+    for i in 1..n {
+        sql.push_str(&format!(", ${}", i + 2));
+    }
+    sql.push(')');
+    on!(conn, c => {
+        let mut query = sqlx::query_as(AssertSqlSafe(sql)).bind(org.0);
+        for hash in hashes.iter().chain(std::iter::repeat(last)).take(n) {
+            query = query.bind(signed(*hash));
+        }
+        Ok(query.fetch_all(&mut **c).await?)
+    })
+}
+
+fn delta((hash, no, live): (i64, i64, bool)) -> Result<(u64, MemberNo, bool)> {
+    let no = MemberNo::try_from(no).map_err(|_| StoreError::Corrupt("a member's number is out of range"))?;
+    Ok((unsigned(hash), no, live))
+}
+
+pub(crate) async fn ident_deltas(conn: &mut Conn<'_>, org: OrganisationId) -> Result<Vec<(u64, MemberNo, bool)>> {
+    const SQL: &str = "SELECT hash, no, live FROM ident_delta WHERE org = $1 ORDER BY hash, no";
+    let rows: Vec<(i64, i64, bool)> = on!(conn, c => sqlx::query_as(SQL).bind(org.0).fetch_all(&mut **c).await?);
+    rows.into_iter().map(delta).collect()
+}
+
+pub(crate) async fn ident_pages(conn: &mut Conn<'_>, org: OrganisationId, from: u32, n: u32) -> Result<Vec<(u32, Vec<Ident>)>> {
+    let pages = PAGES.range(conn, org, from, from.saturating_add(n)).await?;
+    pages.into_iter().map(|(no, page)| Ok((no, entries(&page)?.iter().map(entry).collect()))).collect()
+}
+
+/// Writes sorted identifiers as pages from `first_page` on, and says which page comes next.
+pub(crate) async fn put_ident_pages(conn: &mut Conn<'_>, org: OrganisationId, first_page: u32, sorted: &[Ident]) -> Result<u32> {
+    if !sorted.is_sorted() {
+        return Err(StoreError::Corrupt("identifiers are not sorted"));
+    }
+    let mut page = first_page;
+    // A slice of pages at a time: this is called with millions.
+    for sorted in sorted.chunks(IDENTS_PER_PAGE * 64) {
+        let chunks = sorted.chunks(IDENTS_PER_PAGE);
+        let n = chunks.len() as u32;
+        let columns = vec![
+            ("page", Column::ints((page..page + n).map(i64::from))),
+            ("first_hash", Column::ints(chunks.clone().filter_map(|c| c.first()).map(|e| signed(e.0)))),
+            ("body", Column::bytes(chunks.map(pack))),
+        ];
+        let conflict = "ON CONFLICT (org, page) DO UPDATE SET first_hash = excluded.first_hash, body = excluded.body";
+        Insert { table: "ident_page", org, feed: None, columns, conflict, weight: Weight::Heavy }.run(conn).await?;
+        page += n;
+    }
+    Ok(page)
+}
+
+pub(crate) async fn put_idents(conn: &mut Conn<'_>, org: OrganisationId, words: &[(u64, MemberNo, bool)]) -> Result<()> {
+    let words = last_of_each(words.to_vec(), |w| (w.0, w.1));
+    let columns = vec![
+        ("hash", Column::ints(words.iter().map(|w| signed(w.0)))),
+        ("no", Column::ints(words.iter().map(|w| i64::from(w.1)))),
+        ("live", Column::bools(words.iter().map(|w| w.2))),
+    ];
+    let conflict = "ON CONFLICT (org, hash, no) DO UPDATE SET live = excluded.live";
+    Insert { table: "ident_delta", org, feed: None, columns, conflict, weight: Weight::Light }.run(conn).await
+}
+
+pub(crate) async fn clear_idents(conn: &mut Conn<'_>, org: OrganisationId) -> Result<()> {
+    bulk::delete_all(conn, org, None, "ident_delta").await?;
+    bulk::delete_all(conn, org, None, "ident_page").await
+}

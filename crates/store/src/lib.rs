@@ -1,0 +1,33 @@
+//! The event log, the roster and its caches in SQLite and PostgreSQL; sqlx only here.
+//!
+//! [`Store`] is a handle on either; [`Tx`] is a transaction of one organisation. Members, documents and
+//! fingerprints are bytes to the store: it never looks inside. Every query is about one organisation.
+
+mod body;
+mod bulk;
+mod connect;
+mod document;
+mod error;
+mod fingerprint;
+mod ident;
+mod lease;
+mod log;
+mod organisation;
+mod read;
+mod roster;
+mod schema;
+mod tx;
+
+pub use body::{EncodedBody, decode, encode};
+pub use connect::Store;
+pub use document::{ChangeSetRow, FeedRow, Filter, UploadRow};
+pub use error::{Result, StoreError};
+pub use fingerprint::Fingerprints;
+pub use ident::{IDENTS_PER_PAGE, Ident};
+pub use lease::Lease;
+pub use log::{Appended, KeyedAppend, Prepared, RawEvent, Who};
+pub use organisation::{Head, OrganisationRow, Secret};
+pub use read::EventSlices;
+pub use roster::{MEMBERS_PER_PAGE, MembersRaw};
+pub use schema::SCHEMA_VERSION;
+pub use tx::Tx;

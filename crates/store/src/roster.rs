@@ -1,0 +1,74 @@
+//! The roster: pages of members by number, and newer rows of single members that win over them.
+
+use muster_domain::ids::{MemberNo, OrganisationId};
+
+use crate::bulk::{self, Keyed, Weight};
+use crate::connect::{Conn, on};
+use crate::error::Result;
+
+/// How many members share a page: page = number / this.
+pub const MEMBERS_PER_PAGE: u32 = 256;
+
+const PAGES: Keyed = Keyed { table: "roster_page", key: "page" };
+const DELTA: Keyed = Keyed { table: "member_delta", key: "no" };
+
+/// What the store knows of some members; a row in `deltas` wins over the same member in `pages`.
+#[derive(Clone, Default)]
+pub struct MembersRaw {
+    /// Pages by number, in order; only those needed for members without a newer row.
+    pub pages: Vec<(u32, Vec<u8>)>,
+    /// Newer rows by member, in order.
+    pub deltas: Vec<(MemberNo, Vec<u8>)>,
+}
+
+pub(crate) async fn roster_pages(conn: &mut Conn<'_>, org: OrganisationId, from: u32, n: u32) -> Result<Vec<(u32, Vec<u8>)>> {
+    PAGES.range(conn, org, from, from.saturating_add(n)).await
+}
+
+pub(crate) async fn member_deltas(
+    conn: &mut Conn<'_>,
+    org: OrganisationId,
+    from: MemberNo,
+    to: MemberNo,
+) -> Result<Vec<(MemberNo, Vec<u8>)>> {
+    DELTA.range(conn, org, from, to).await
+}
+
+pub(crate) async fn members(conn: &mut Conn<'_>, org: OrganisationId, numbers: &[MemberNo]) -> Result<MembersRaw> {
+    let mut sorted = numbers.to_vec();
+    sorted.sort_unstable();
+    sorted.dedup();
+    let deltas = DELTA.some(conn, org, &sorted).await?;
+    let mut newer = deltas.iter().map(|(no, _)| *no).peekable();
+    let mut needed: Vec<u32> = Vec::new();
+    for no in sorted {
+        if newer.next_if_eq(&no).is_none() && needed.last() != Some(&(no / MEMBERS_PER_PAGE)) {
+            needed.push(no / MEMBERS_PER_PAGE);
+        }
+    }
+    let pages = PAGES.some(conn, org, &needed).await?;
+    Ok(MembersRaw { pages, deltas })
+}
+
+pub(crate) async fn delta_count(conn: &mut Conn<'_>, org: OrganisationId) -> Result<u64> {
+    const SQL: &str = "SELECT count(*) FROM member_delta WHERE org = $1";
+    let n: i64 = on!(conn, c => sqlx::query_scalar(SQL).bind(org.0).fetch_one(&mut **c).await?);
+    crate::organisation::count(n)
+}
+
+pub(crate) async fn put_members(conn: &mut Conn<'_>, org: OrganisationId, rows: Vec<(MemberNo, Vec<u8>)>) -> Result<()> {
+    DELTA.put(conn, org, rows, Weight::Light).await
+}
+
+pub(crate) async fn put_roster_pages(conn: &mut Conn<'_>, org: OrganisationId, rows: Vec<(u32, Vec<u8>)>) -> Result<()> {
+    PAGES.put(conn, org, rows, Weight::Heavy).await
+}
+
+pub(crate) async fn clear_member_delta(conn: &mut Conn<'_>, org: OrganisationId) -> Result<()> {
+    bulk::delete_all(conn, org, None, "member_delta").await
+}
+
+pub(crate) async fn clear_roster(conn: &mut Conn<'_>, org: OrganisationId) -> Result<()> {
+    bulk::delete_all(conn, org, None, "member_delta").await?;
+    bulk::delete_all(conn, org, None, "roster_page").await
+}

@@ -1,0 +1,50 @@
+//! Every case of the conformance suite, on every engine.
+
+use muster_testkit::conformance::{documents, leases, log, roster, stress};
+use muster_testkit::database::{Engine, fresh};
+
+macro_rules! on_both_engines {
+    ($($module:ident::$case:ident,)*) => {
+        mod sqlite {
+            use super::*;
+            $(#[tokio::test(flavor = "multi_thread")]
+            async fn $case() {
+                let database = fresh(Engine::Sqlite).await;
+                $module::$case(&database.store).await;
+                database.store.close().await;
+            })*
+        }
+        mod postgres {
+            use super::*;
+            $(#[tokio::test(flavor = "multi_thread")]
+            async fn $case() {
+                let database = fresh(Engine::Postgres).await;
+                $module::$case(&database.store).await;
+                database.store.close().await;
+            })*
+        }
+    };
+}
+
+on_both_engines! {
+    log::appends_are_numbered_without_gaps,
+    log::an_expected_version_is_checked,
+    log::a_key_appends_once,
+    log::a_key_appends_once_under_concurrency,
+    log::a_transaction_is_all_or_nothing,
+    log::the_chain_verifies,
+    log::an_erased_line_leaves_the_chain_whole,
+    log::recorded_at_never_goes_back,
+    log::organisations_do_not_see_each_other,
+    documents::settings_and_feeds_come_back,
+    documents::uploads_come_back,
+    documents::change_sets_come_back,
+    roster::newer_rows_win_over_pages,
+    roster::an_identifier_may_belong_to_several,
+    roster::fingerprints_come_back,
+    leases::a_lease_has_one_holder,
+    leases::a_lost_lease_cannot_commit,
+    leases::a_lease_taken_meanwhile_fences_the_commit,
+    stress::readers_see_exactly_what_was_committed,
+    stress::one_of_many_wins_a_version,
+}

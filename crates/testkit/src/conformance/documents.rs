@@ -1,0 +1,94 @@
+//! Documents come back as they were written, and are found in order.
+
+use muster_domain::ids::{ChangeSetId, FeedNo, UploadId};
+use muster_store::{ChangeSetRow, FeedRow, Filter, Store, StoreError, UploadRow};
+use uuid::Uuid;
+
+use super::organisation;
+
+fn upload(n: u64, feed: u16, state: &str, key: Option<&str>) -> UploadRow {
+    UploadRow {
+        id: UploadId(Uuid::from_u128(n.into())),
+        arrival: n,
+        feed: FeedNo(feed),
+        state: state.into(),
+        idempotency_key: key.map(Into::into),
+        doc: format!("{{\"n\":{n}}}").into_bytes(),
+    }
+}
+
+fn change_set(n: u64, state: &str, upload: Option<u128>) -> ChangeSetRow {
+    ChangeSetRow {
+        id: ChangeSetId(Uuid::from_u128(n.into())),
+        upload: upload.map(|u| UploadId(Uuid::from_u128(u))),
+        feed: FeedNo::MAIN,
+        state: state.into(),
+        created_seq: n,
+        doc: b"{}".to_vec(),
+    }
+}
+
+/// Settings and feeds.
+pub async fn settings_and_feeds_come_back(store: &Store) {
+    let org = organisation(store, "acme").await;
+    let feed = |no, name: &str| FeedRow { no: FeedNo(no), name: name.into(), doc: b"{\"a\":1}".to_vec() };
+    let mut tx = store.begin(org, None).await.unwrap();
+    for doc in [&b"{\"v\":1}"[..], b"{\"v\":2}"] {
+        tx.put_settings(doc).await.unwrap();
+    }
+    tx.put_feed(&feed(2, "payroll")).await.unwrap();
+    tx.put_feed(&feed(1, "main")).await.unwrap();
+    tx.put_feed(&feed(2, "contractors")).await.unwrap();
+    assert_eq!(tx.settings().await.unwrap().unwrap(), b"{\"v\":2}");
+    tx.commit().await.unwrap();
+    assert_eq!(store.settings(org).await.unwrap().unwrap(), b"{\"v\":2}");
+    assert_eq!(store.feeds(org).await.unwrap(), [feed(1, "main"), feed(2, "contractors")]);
+    assert_eq!(store.feed(org, FeedNo(2)).await.unwrap().name, "contractors");
+    assert!(matches!(store.feed(org, FeedNo(3)).await, Err(StoreError::NotFound)));
+}
+
+/// Uploads by id, key, state and page.
+pub async fn uploads_come_back(store: &Store) {
+    let org = organisation(store, "acme").await;
+    let mut tx = store.begin(org, None).await.unwrap();
+    assert_eq!((tx.next_arrival().await.unwrap(), tx.next_arrival().await.unwrap()), (1, 2));
+    for n in [3, 1, 2, 4] {
+        tx.put_upload(&upload(n, 1, "waiting", None)).await.unwrap();
+    }
+    tx.put_upload(&upload(5, 2, "done", Some("k"))).await.unwrap();
+    tx.put_upload(&upload(2, 1, "done", None)).await.unwrap();
+    tx.commit().await.unwrap();
+    let numbers = |rows: Vec<UploadRow>| rows.into_iter().map(|u| u.arrival).collect::<Vec<_>>();
+    assert_eq!(numbers(store.uploads_in_state(org, "waiting").await.unwrap()), [1, 3, 4]);
+    let filter = Filter { feed: Some(FeedNo(1)), before: Some(4), limit: 2, ..Filter::default() };
+    assert_eq!(numbers(store.uploads(org, &filter).await.unwrap()), [3, 2]);
+    let filter = Filter { state: Some("done".into()), ..Filter::default() };
+    assert_eq!(numbers(store.uploads(org, &filter).await.unwrap()), [5, 2]);
+    let fifth = upload(5, 2, "done", Some("k"));
+    assert_eq!(store.upload(org, fifth.id).await.unwrap(), fifth);
+    assert_eq!(store.upload_by_key(org, "k").await.unwrap(), Some(fifth));
+    assert_eq!(store.upload_by_key(org, "other").await.unwrap(), None);
+    let mut tx = store.begin(org, None).await.unwrap();
+    assert!(matches!(tx.put_upload(&upload(6, 1, "waiting", Some("k"))).await, Err(StoreError::KeyConflict)));
+}
+
+/// Change sets by id, upload, state and page; counters.
+pub async fn change_sets_come_back(store: &Store) {
+    let org = organisation(store, "acme").await;
+    let mut tx = store.begin(org, None).await.unwrap();
+    for row in [change_set(9, "held", Some(1)), change_set(4, "held", Some(1)), change_set(6, "applied", None)] {
+        tx.put_change_set(&row).await.unwrap();
+    }
+    assert_eq!(tx.bump_roster_version().await.unwrap(), 1);
+    assert_eq!((tx.reserve_members(10).await.unwrap(), tx.reserve_members(1).await.unwrap()), (0, 10));
+    tx.commit().await.unwrap();
+    let head = store.head(org).await.unwrap();
+    assert_eq!((head.roster_version, head.next_member, head.next_arrival), (1, 11, 1));
+    let numbers = |rows: Vec<ChangeSetRow>| rows.into_iter().map(|c| c.created_seq).collect::<Vec<_>>();
+    assert_eq!(numbers(store.change_sets_in_state(org, "held").await.unwrap()), [4, 9]);
+    assert_eq!(numbers(store.change_sets(org, &Filter::default()).await.unwrap()), [9, 6, 4]);
+    let upload = UploadId(Uuid::from_u128(1));
+    assert_eq!(numbers(store.change_sets_of_upload(org, upload).await.unwrap()), [4, 9]);
+    let row = change_set(6, "applied", None);
+    assert_eq!(store.change_set(org, row.id).await.unwrap(), row);
+}

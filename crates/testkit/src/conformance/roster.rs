@@ -1,0 +1,105 @@
+//! Members, identifiers and fingerprints: newer rows win over pages.
+
+use muster_domain::ids::FeedNo;
+use muster_store::{IDENTS_PER_PAGE, Ident, MEMBERS_PER_PAGE, Store};
+
+use super::organisation;
+
+const P: u32 = MEMBERS_PER_PAGE;
+
+/// A member's newer row wins; only pages that are still needed come along.
+pub async fn newer_rows_win_over_pages(store: &Store) {
+    let org = organisation(store, "acme").await;
+    let mut tx = store.begin(org, None).await.unwrap();
+    tx.put_roster_pages((0..40).map(|p| (p, vec![p as u8; 5000])).collect()).await.unwrap();
+    tx.put_members(vec![(P, b"old".to_vec()), (3, b"three".to_vec()), (P, b"new".to_vec())]).await.unwrap();
+    tx.put_members((20 * P..30 * P).map(|no| (no, no.to_le_bytes().to_vec())).collect()).await.unwrap();
+    tx.commit().await.unwrap();
+    let found = store.members(org, &[P, 3, 5 * P, 5 * P + 1, 25 * P, 99 * P, 3]).await.unwrap();
+    assert_eq!(found.pages, [(5, vec![5; 5000])]);
+    let deltas: Vec<_> = found.deltas.iter().map(|(no, body)| (*no, body.as_slice())).collect();
+    assert_eq!(deltas, [(3, &b"three"[..]), (P, b"new"), (25 * P, &(25 * P).to_le_bytes())]);
+    assert_eq!(store.delta_count(org).await.unwrap(), u64::from(2 + 10 * P));
+    assert_eq!(store.member_deltas(org, 3, P).await.unwrap().len(), 1);
+    let pages = store.roster_pages(org, 38, 10).await.unwrap();
+    assert_eq!(pages.iter().map(|p| p.0).collect::<Vec<_>>(), [38, 39]);
+    let mut tx = store.begin(org, None).await.unwrap();
+    tx.put_roster_pages(vec![(1, b"folded".to_vec())]).await.unwrap();
+    tx.clear_member_delta().await.unwrap();
+    tx.commit().await.unwrap();
+    let found = store.members(org, &[P]).await.unwrap();
+    assert!(found.deltas.is_empty());
+    assert_eq!(found.pages, [(1, b"folded".to_vec())]);
+}
+
+/// An identifier may belong to several members, also across the edge of a page; newer words win.
+pub async fn an_identifier_may_belong_to_several(store: &Store) {
+    let org = organisation(store, "acme").await;
+    // One hash fills the end of the first page, all of the second and the start of the third.
+    let many = (1 << 63) - 1;
+    let n = IDENTS_PER_PAGE as u32;
+    let mut sorted: Vec<Ident> = (0..n - 10).map(|i| (u64::from(i) * 3, i)).collect();
+    sorted.extend((0..n + 20).map(|i| (many, i)));
+    sorted.extend([(1 << 63, 1), (u64::MAX - 1, 2), (u64::MAX, 3)]);
+    let mut tx = store.begin(org, None).await.unwrap();
+    let (first, second) = sorted.split_at(2 * IDENTS_PER_PAGE);
+    let next = tx.put_ident_pages(0, first).await.unwrap();
+    assert_eq!(tx.put_ident_pages(next, second).await.unwrap(), 3);
+    tx.put_idents(&[(6, 2, false), (6, 77, true), (7, 1, true), (u64::MAX, 4, true), (8, 1, true), (8, 1, false)]).await.unwrap();
+    tx.commit().await.unwrap();
+    assert_eq!(store.idents(org, &[many]).await.unwrap().len(), n as usize + 20);
+    assert_eq!(store.idents(org, &[u64::MAX, 7, 1, 6, 8]).await.unwrap(), [(6, 77), (7, 1), (u64::MAX, 3), (u64::MAX, 4)]);
+    assert_eq!(store.idents(org, &[0, 1 << 63, 9]).await.unwrap(), [(0, 0), (9, 3), (1 << 63, 1)]);
+    // Looked for one by one, by page, and all at once: the same answer.
+    let expected: Vec<Ident> = sorted.iter().copied().filter(|i| *i != (6, 2)).chain([(6, 77), (7, 1), (u64::MAX, 4)]).collect();
+    for size in [1, 9, 500, 9000] {
+        let mut hashes: Vec<u64> = sorted.iter().map(|i| i.0).chain([7, 8]).collect();
+        hashes.dedup();
+        let step = if size == 1 { 371 } else { 1 };
+        let mut seen = Vec::new();
+        for hashes in hashes.chunks(size).step_by(step) {
+            let found = store.idents(org, hashes).await.unwrap();
+            let wanted = expected.iter().filter(|e| hashes.contains(&e.0)).count();
+            assert_eq!(found.len(), wanted, "{size}");
+            seen.extend(found);
+            if seen.len() > 6000 && size < 500 {
+                break;
+            }
+        }
+    }
+    let streamed: usize = store.ident_pages(org, 0, 99).await.unwrap().iter().map(|p| p.1.len()).sum();
+    assert_eq!(streamed, sorted.len());
+    assert_eq!(store.ident_deltas(org).await.unwrap().len(), 5);
+}
+
+/// Fingerprints: a base, additions, replaced whole, dropped; the order of the last payload beside them.
+pub async fn fingerprints_come_back(store: &Store) {
+    let org = organisation(store, "acme").await;
+    let feed = FeedNo::MAIN;
+    assert!(store.fingerprints(org, feed).await.unwrap().is_none());
+    let mut tx = store.begin(org, None).await.unwrap();
+    assert!(!tx.add_fingerprint_delta(feed, b"lost".to_vec()).await.unwrap());
+    let pages: Vec<Vec<u8>> = (0..100u8).map(|i| vec![i; 3000]).collect();
+    tx.put_fingerprints(feed, b"layout", pages.clone()).await.unwrap();
+    tx.put_fingerprints(FeedNo(2), b"other", vec![b"x".to_vec()]).await.unwrap();
+    assert!(tx.add_fingerprint_delta(feed, b"one".to_vec()).await.unwrap());
+    assert!(tx.add_fingerprint_delta(feed, b"two".to_vec()).await.unwrap());
+    tx.put_feed_order(feed, vec![b"a".to_vec(), b"b".to_vec()]).await.unwrap();
+    tx.put_feed_order(feed, vec![b"c".to_vec()]).await.unwrap();
+    tx.commit().await.unwrap();
+    let found = store.fingerprints(org, feed).await.unwrap().unwrap();
+    assert_eq!(found.layout, b"layout");
+    assert_eq!(found.pages, pages);
+    assert_eq!(found.deltas, [b"one", b"two"]);
+    assert_eq!(store.feed_order(org, feed).await.unwrap(), [b"c"]);
+    let mut tx = store.begin(org, None).await.unwrap();
+    tx.put_fingerprints(feed, b"next", vec![]).await.unwrap();
+    tx.commit().await.unwrap();
+    let found = store.fingerprints(org, feed).await.unwrap().unwrap();
+    assert!(found.layout == b"next" && found.pages.is_empty() && found.deltas.is_empty());
+    let mut tx = store.begin(org, None).await.unwrap();
+    tx.drop_fingerprints(feed).await.unwrap();
+    tx.commit().await.unwrap();
+    assert!(store.fingerprints(org, feed).await.unwrap().is_none());
+    assert!(store.fingerprints(org, FeedNo(2)).await.unwrap().is_some());
+}

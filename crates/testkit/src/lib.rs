@@ -1,0 +1,5 @@
+//! For tests only: builders, private servers and conformance suites.
+
+pub mod conformance;
+pub mod database;
+pub mod postgres;
