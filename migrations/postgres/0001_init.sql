@@ -1,4 +1,5 @@
 -- The first schema: log, documents, roster pages and their caches. Every key begins with the organisation.
+-- Tables that are written in bulk have no foreign key: their writers hold the organisation's head row, which has one.
 -- Numbers are 64-bit signed; times are microseconds since 1970; a keyed hash (u64) is mapped to i64 in order.
 
 CREATE TABLE organisation (
@@ -20,7 +21,7 @@ CREATE TABLE head (
 );
 
 CREATE TABLE event (
-    org              UUID    NOT NULL REFERENCES organisation (id),
+    org              UUID    NOT NULL,
     seq              BIGINT  NOT NULL,
     id               UUID    NOT NULL,
     stream           TEXT    NOT NULL,
@@ -89,14 +90,14 @@ CREATE INDEX change_set_by_upload ON change_set (org, upload);
 
 -- The roster: packed pages of members by number, and newer rows that win over them.
 CREATE TABLE roster_page (
-    org              UUID    NOT NULL REFERENCES organisation (id),
+    org              UUID    NOT NULL,
     page             BIGINT  NOT NULL,
     body             BYTEA   NOT NULL,
     PRIMARY KEY (org, page)
 );
 
 CREATE TABLE member_delta (
-    org              UUID    NOT NULL REFERENCES organisation (id),
+    org              UUID    NOT NULL,
     no               BIGINT  NOT NULL,
     body             BYTEA   NOT NULL,
     PRIMARY KEY (org, no)
@@ -104,7 +105,7 @@ CREATE TABLE member_delta (
 
 -- Identifiers: keyed hash -> member number, sorted; and newer words on single pairs.
 CREATE TABLE ident_page (
-    org              UUID    NOT NULL REFERENCES organisation (id),
+    org              UUID    NOT NULL,
     page             BIGINT  NOT NULL,
     first_hash       BIGINT  NOT NULL,
     body             BYTEA   NOT NULL,
@@ -113,7 +114,7 @@ CREATE TABLE ident_page (
 CREATE INDEX ident_page_by_hash ON ident_page (org, first_hash, page);
 
 CREATE TABLE ident_delta (
-    org              UUID    NOT NULL REFERENCES organisation (id),
+    org              UUID    NOT NULL,
     hash             BIGINT  NOT NULL,
     no               BIGINT  NOT NULL,
     live             BOOLEAN NOT NULL,
@@ -122,7 +123,7 @@ CREATE TABLE ident_delta (
 
 -- Fingerprints and the order of a feed's last payload: caches, which may be deleted at any time.
 CREATE TABLE fp_meta (
-    org              UUID    NOT NULL REFERENCES organisation (id),
+    org              UUID    NOT NULL,
     feed             BIGINT  NOT NULL,
     layout           BYTEA   NOT NULL,
     next_delta       BIGINT  NOT NULL DEFAULT 0,
@@ -130,7 +131,7 @@ CREATE TABLE fp_meta (
 );
 
 CREATE TABLE fp_page (
-    org              UUID    NOT NULL REFERENCES organisation (id),
+    org              UUID    NOT NULL,
     feed             BIGINT  NOT NULL,
     page             BIGINT  NOT NULL,
     body             BYTEA   NOT NULL,
@@ -138,7 +139,7 @@ CREATE TABLE fp_page (
 );
 
 CREATE TABLE fp_delta (
-    org              UUID    NOT NULL REFERENCES organisation (id),
+    org              UUID    NOT NULL,
     feed             BIGINT  NOT NULL,
     id               BIGINT  NOT NULL,
     body             BYTEA   NOT NULL,
@@ -146,7 +147,7 @@ CREATE TABLE fp_delta (
 );
 
 CREATE TABLE feed_order (
-    org              UUID    NOT NULL REFERENCES organisation (id),
+    org              UUID    NOT NULL,
     feed             BIGINT  NOT NULL,
     page             BIGINT  NOT NULL,
     body             BYTEA   NOT NULL,

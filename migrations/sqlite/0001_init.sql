@@ -1,4 +1,5 @@
 -- The first schema: log, documents, roster pages and their caches. Every key begins with the organisation.
+-- Tables that are written in bulk have no foreign key: their writers hold the organisation's head row, which has one.
 -- Numbers are 64-bit signed; times are microseconds since 1970; a keyed hash (u64) is mapped to i64 in order.
 
 CREATE TABLE organisation (
@@ -21,7 +22,7 @@ CREATE TABLE head (
 
 -- Not WITHOUT ROWID: bodies are large, and belong behind a small key.
 CREATE TABLE event (
-    org         BLOB    NOT NULL REFERENCES organisation (id),
+    org         BLOB    NOT NULL,
     seq         INTEGER NOT NULL,
     id          BLOB    NOT NULL,
     stream      TEXT    NOT NULL,
@@ -90,14 +91,14 @@ CREATE INDEX change_set_by_upload ON change_set (org, upload);
 
 -- The roster: packed pages of members by number, and newer rows that win over them.
 CREATE TABLE roster_page (
-    org  BLOB    NOT NULL REFERENCES organisation (id),
+    org  BLOB    NOT NULL,
     page INTEGER NOT NULL,
     body BLOB    NOT NULL,
     PRIMARY KEY (org, page)
 ) STRICT;
 
 CREATE TABLE member_delta (
-    org  BLOB    NOT NULL REFERENCES organisation (id),
+    org  BLOB    NOT NULL,
     no   INTEGER NOT NULL,
     body BLOB    NOT NULL,
     PRIMARY KEY (org, no)
@@ -105,7 +106,7 @@ CREATE TABLE member_delta (
 
 -- Identifiers: keyed hash -> member number, sorted; and newer words on single pairs.
 CREATE TABLE ident_page (
-    org        BLOB    NOT NULL REFERENCES organisation (id),
+    org        BLOB    NOT NULL,
     page       INTEGER NOT NULL,
     first_hash INTEGER NOT NULL,
     body       BLOB    NOT NULL,
@@ -114,7 +115,7 @@ CREATE TABLE ident_page (
 CREATE INDEX ident_page_by_hash ON ident_page (org, first_hash, page);
 
 CREATE TABLE ident_delta (
-    org  BLOB    NOT NULL REFERENCES organisation (id),
+    org  BLOB    NOT NULL,
     hash INTEGER NOT NULL,
     no   INTEGER NOT NULL,
     live INTEGER NOT NULL,
@@ -123,7 +124,7 @@ CREATE TABLE ident_delta (
 
 -- Fingerprints and the order of a feed's last payload: caches, which may be deleted at any time.
 CREATE TABLE fp_meta (
-    org        BLOB    NOT NULL REFERENCES organisation (id),
+    org        BLOB    NOT NULL,
     feed       INTEGER NOT NULL,
     layout     BLOB    NOT NULL,
     next_delta INTEGER NOT NULL DEFAULT 0,
@@ -131,7 +132,7 @@ CREATE TABLE fp_meta (
 ) STRICT, WITHOUT ROWID;
 
 CREATE TABLE fp_page (
-    org  BLOB    NOT NULL REFERENCES organisation (id),
+    org  BLOB    NOT NULL,
     feed INTEGER NOT NULL,
     page INTEGER NOT NULL,
     body BLOB    NOT NULL,
@@ -139,7 +140,7 @@ CREATE TABLE fp_page (
 ) STRICT;
 
 CREATE TABLE fp_delta (
-    org  BLOB    NOT NULL REFERENCES organisation (id),
+    org  BLOB    NOT NULL,
     feed INTEGER NOT NULL,
     id   INTEGER NOT NULL,
     body BLOB    NOT NULL,
@@ -147,7 +148,7 @@ CREATE TABLE fp_delta (
 ) STRICT;
 
 CREATE TABLE feed_order (
-    org  BLOB    NOT NULL REFERENCES organisation (id),
+    org  BLOB    NOT NULL,
     feed INTEGER NOT NULL,
     page INTEGER NOT NULL,
     body BLOB    NOT NULL,

@@ -1,2 +1,92 @@
-//! The `muster` command.
-fn main() {}
+//! The `muster` command: reads the command line, runs one command, and turns what it came to into an exit code.
+
+mod arguments;
+mod command;
+mod config;
+mod fail;
+mod output;
+mod progress;
+mod report;
+mod session;
+mod table;
+
+use std::{
+    io::Write,
+    panic::{self, AssertUnwindSafe},
+    process::ExitCode,
+};
+
+use clap::Parser;
+
+use crate::{
+    arguments::{Cli, Command},
+    fail::{Exit, Failure},
+    output::Output,
+    session::Session,
+};
+
+fn main() -> ExitCode {
+    let json = std::env::args_os().skip(1).take_while(|a| a != "--").any(|a| a == "--json");
+    let mut out = Output::new(json);
+    let outcome = panic::catch_unwind(AssertUnwindSafe(|| run(&mut out)));
+    let outcome = outcome.unwrap_or_else(|_| Err(Failure::bug()));
+    let exit = outcome.unwrap_or_else(|failure| {
+        out.failure(&failure);
+        failure.exit
+    });
+    out.flush();
+    ExitCode::from(exit as u8)
+}
+
+fn run(out: &mut Output) -> Result<Exit, Failure> {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(e) if !e.use_stderr() => {
+            out.text(&e.render().to_string());
+            return Ok(Exit::Done);
+        }
+        Err(e) if out.json => return Err(Failure::of_clap(&e)),
+        Err(e) => {
+            let _ = write!(std::io::stderr(), "{}", e.render());
+            return Ok(Exit::WrongUse);
+        }
+    };
+    quiet_panics(cli.globals.verbose > 0);
+    log_to_stderr(cli.globals.verbose);
+    let config = config::resolve(&cli.globals)?;
+    let mut session = Session { config, out };
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    runtime.block_on(dispatch(cli.command, &mut session))
+}
+
+async fn dispatch(command: Command, session: &mut Session<'_>) -> Result<Exit, Failure> {
+    match command {
+        Command::Org(c) => command::org::run(c, session).await,
+        Command::Feeds(c) => command::feeds::run(c, session).await,
+        Command::Sync(c) => command::sync::run(c, session).await,
+        Command::Migrate(c) => command::migrate::run(c, session).await,
+        Command::Completions(c) => command::completions::run(c, session),
+    }
+}
+
+/// A bug ends in one sentence like anything else; where it is, `-v` says.
+fn quiet_panics(verbose: bool) {
+    panic::set_hook(Box::new(move |info| {
+        if verbose {
+            let _ = writeln!(std::io::stderr(), "{info}");
+        }
+    }));
+}
+
+fn log_to_stderr(verbose: u8) {
+    let level = match verbose {
+        0 => "error",
+        1 => "info,sqlx=warn",
+        _ => "debug,sqlx=info",
+    };
+    // Only this program may have set a logger, and it has not: there is nothing to do about an error.
+    let _ = tracing_subscriber::fmt()
+        .with_env_filter(tracing_subscriber::EnvFilter::new(level))
+        .with_writer(std::io::stderr)
+        .try_init();
+}

@@ -147,7 +147,7 @@ impl ChangeSet {
             feed: computed.feed,
             channel: upload.channel,
             mode: computed.mode,
-            state: State::Held,
+            state: computed.state,
             changes: computed.changes,
             unproven: computed.unproven.clone(),
             counts: computed.counts,

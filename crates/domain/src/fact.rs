@@ -180,6 +180,8 @@ pub struct Computed {
     pub roster_version: u64,
     /// What the next payload of the feed is measured against once this one is accepted.
     pub baseline: Baseline,
+    /// What the upload comes to in the same breath: `held`, `no_changes`, or as the `applied` that follows says.
+    pub state: State,
 }
 
 /// What a feed's payload looked like when it was last accepted.
@@ -217,6 +219,10 @@ pub struct Applied {
     pub first_no: MemberNo,
     /// How many were.
     pub new_members: u32,
+    /// The changes that brought them, by ordinal: they have the numbers from `first_no` on, in order. Said here, so
+    /// that everybody keeps their number when lines have been erased.
+    #[serde(default, skip_serializing_if = "Selection::is_empty")]
+    pub numbered: Selection,
     /// The roster version from now on.
     pub roster_version: u64,
     /// What the change set is now.
@@ -244,6 +250,9 @@ pub struct Rejected {
     pub first_no: MemberNo,
     /// How many were.
     pub new_members: u32,
+    /// The changes by which they were, by ordinal.
+    #[serde(default, skip_serializing_if = "Selection::is_empty")]
+    pub numbered: Selection,
     /// What the change set is now.
     pub state: State,
 }

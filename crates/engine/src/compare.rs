@@ -457,7 +457,9 @@ impl<'a> Comparison<'a> {
             self.found.issues.push(self.note(pending, "Nobody on the roster has this match key; nothing is to be removed."));
             return;
         }
-        if pending.candidates.iter().filter_map(|no| members.get(no)).any(|m| identity::looks_like(m, &pending.row.values)) {
+        // Whoever stands in the same payload under a key of their own is somebody else.
+        let elsewhere = pending.candidates.iter().filter(|no| !self.resolved.present.contains(**no));
+        if elsewhere.filter_map(|no| members.get(no)).any(|m| identity::looks_like(m, &pending.row.values)) {
             self.found.figures.possible_same_person += 1;
         }
         let change = diff::unknown(view(&pending.row), self.uuids.of(pending.row.line), &self.job.context());

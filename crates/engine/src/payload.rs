@@ -90,7 +90,9 @@ impl Payloads {
             size += n as u64;
             // Hashing and writing take about as long: two threads do both at once.
             thread::scope(|s| {
-                let hashing = s.spawn(|| drop(blake3.update(bytes)));
+                let hashing = s.spawn(|| {
+                    blake3.update(bytes);
+                });
                 let written = file.write_all(bytes);
                 if let Some(sha) = &mut sha {
                     sha.update(bytes);

@@ -33,6 +33,20 @@ use crate::{
     roster::in_parallel,
 };
 
+/// Says how long each stage took, at debug level.
+pub(crate) struct Stages(std::time::Instant);
+
+impl Stages {
+    pub(crate) fn start() -> Self {
+        Stages(std::time::Instant::now())
+    }
+
+    pub(crate) fn done(&mut self, stage: &'static str) {
+        tracing::debug!(stage, ms = self.0.elapsed().as_millis() as u64, "stage done");
+        self.0 = std::time::Instant::now();
+    }
+}
+
 /// What the caller says about a payload.
 #[derive(Clone, Debug, Default)]
 pub struct Request {
@@ -155,6 +169,7 @@ impl Engine {
     }
 
     async fn compute(&self, lease: &Lease, org: &Organisation, received: &Received, dry_run: bool) -> Result<Report> {
+        let mut stages = Stages::start();
         let feed = org.feeds.iter().find(|f| f.no == received.feed).ok_or_else(|| Error::Damaged("the upload's feed is gone".into()))?;
         let settings = org.settings.for_feed(&feed.settings);
         if let Some(report) = self.same_as_before(org, feed, received).await? {
@@ -181,16 +196,20 @@ impl Engine {
         let spoken = Spoken::unpack(&self.store.feed_order(org.row.id, feed.no).await?);
         let (input, mut records) = self.open_payload(org, &job)?;
         let mut known = self.known(org, feed.no, input.layout).await?;
+        stages.done("load known");
         let census = tokio::task::block_in_place(|| {
             census::take(&mut records, input.delimiter, &input.reader, job.keys, input.layout, settings.match_key, &mut known)
         })?;
+        stages.done("census");
         let keys = self.resolve_keys(org, &census).await?;
         let mut resolved = resolve::resolve(&census, &known, keys, settings.duplicates, input.reader.columns());
+        stages.done("resolve");
         let wholeness = wholeness(&job, &census, &input, &settings);
         let tail = tail_missing(&spoken, &resolved, received.mode);
         let comparison =
             Comparison::new(&job, &census, &mut resolved, &mut run.recorder, &input, org.row.secret.bytes());
         let mut compared = comparison.run(&spoken.named, wholeness.is_empty()).await?;
+        stages.done("compare");
         compared.figures.incomplete = wholeness;
         compared.figures.tail_missing = tail;
         self.measure(&job, &mut compared, &input).await?;
@@ -406,11 +425,13 @@ impl Engine {
                     .to_owned(),
             )
         })?;
+        let mut stages = Stages::start();
         let upload = UploadId(Uuid::now_v7());
         let stored = tokio::task::block_in_place(|| {
             self.payloads.store(org.row.id, upload, source, request.expect_sha256.is_some())
         })?;
         crash::point("payload");
+        stages.done("store payload");
         if let (Some(expected), Some(found)) = (&request.expect_sha256, &stored.sha256)
             && !expected.eq_ignore_ascii_case(found)
         {
@@ -562,6 +583,7 @@ impl<'a> Run<'a> {
         input: &Input,
     ) -> Result<Report> {
         let (job, engine) = (self.job, self.job.engine);
+        let mut stages = Stages::start();
         let rest = self.recorder.take_rest();
         let (spilled, silent, changes) = (self.recorder.spilled, self.recorder.is_silent(), self.recorder.changes);
         let (digest, unproven) = self.recorder.finish();
@@ -606,6 +628,7 @@ impl<'a> Run<'a> {
             policy_version: job.settings.version,
             roster_version: head.roster_version,
             baseline: baseline.clone(),
+            state,
         };
         let who = engine.who(job.received.upload.0);
         let mut tx = engine.store.begin(job.org, Some(self.lease)).await?;
@@ -614,6 +637,7 @@ impl<'a> Run<'a> {
         }
         let seal = event(&Fact::Computed(Box::new(computed.clone())), issue_body(&compared.issues));
         tx.append(vec![seal], &who).await?;
+        stages.done("append change set");
         crash::point("computed");
         let mut feeds = org.feeds.clone();
         let applies = !selection.is_empty() || changes == 0 && state == State::NoChanges;
@@ -633,6 +657,7 @@ impl<'a> Run<'a> {
                 };
                 application.run(&mut tx, &chunks).await?
             };
+        stages.done("apply");
             if !selection.is_empty() {
                 version = tx.bump_roster_version().await?;
                 let applied = Applied {
@@ -643,6 +668,7 @@ impl<'a> Run<'a> {
                     displaced: Reason::AnotherFeed,
                     first_no: effects.numbers.first().map_or(head.next_member, |n| n.1),
                     new_members: effects.numbers.len() as u32,
+                    numbered: effects.numbers.iter().map(|n| n.0).collect(),
                     roster_version: version,
                     state,
                     digest: digest.clone(),
@@ -655,6 +681,7 @@ impl<'a> Run<'a> {
             let speaking = (job.feed.no, (complete && job.received.mode == Mode::Full).then_some(order));
             engine.settle_feeds(&mut tx, job.org, &mut feeds, &effects, Some(speaking)).await?;
             self.job.remember(&mut tx, &compared, known, &effects, &selection, input.layout).await?;
+        stages.done("remember");
         }
         let decided = !matches!(state, State::Held | State::PartlyApplied);
         for feed in feeds.iter_mut().filter(|f| f.no == job.feed.no) {
@@ -680,6 +707,7 @@ impl<'a> Run<'a> {
         crash::point("before_commit");
         tx.commit().await?;
         crash::point("after_commit");
+        stages.done("commit");
         report.roster_version = version;
         Ok(report)
     }

@@ -49,9 +49,11 @@ fn say(what: &str, time: Duration) {
 
 async fn import(store: &Store, org: OrganisationId, who: &Who) -> Outcome<()> {
     let events = (0..1000).map(prepared).collect::<Outcome<Vec<_>>>()?;
-    let pages: Vec<_> =
-        (0..MEMBERS.div_ceil(MEMBERS_PER_PAGE)).map(|p| (p, noise(ROW * MEMBERS_PER_PAGE as usize, p.into()))).collect();
-    let mut idents: Vec<Ident> = (0..2 * MEMBERS).map(|i| (u64::from(i).wrapping_mul(0x9E37_79B9_7F4A_7C15), i / 2)).collect();
+    let pages: Vec<_> = (0..MEMBERS.div_ceil(MEMBERS_PER_PAGE))
+        .map(|p| (p, noise(ROW * MEMBERS_PER_PAGE as usize, p.into())))
+        .collect();
+    let mut idents: Vec<Ident> =
+        (0..2 * MEMBERS).map(|i| (u64::from(i).wrapping_mul(0x9E37_79B9_7F4A_7C15), i / 2)).collect();
     idents.sort_unstable();
     let prints: Vec<_> = (0..400).map(|i| noise(60_000, i)).collect();
     let all = Instant::now();

@@ -58,6 +58,8 @@ impl Column {
 pub(crate) enum Weight {
     /// Up to some hundred bytes.
     Light,
+    /// Some kilobytes.
+    Medium,
     /// Tens of kilobytes.
     Heavy,
 }
@@ -90,7 +92,7 @@ impl Insert {
         1 + usize::from(self.feed.is_some())
     }
 
-    fn into_clause(&self) -> String {
+    fn insert_sql(&self) -> String {
         let mut sql = format!("INSERT INTO {} (org", self.table);
         if self.feed.is_some() {
             sql.push_str(", feed");
@@ -106,6 +108,7 @@ impl Insert {
     async fn sqlite(mut self, conn: &mut SqliteConnection) -> Result<()> {
         let most = match self.weight {
             Weight::Light => 256,
+            Weight::Medium => 64,
             Weight::Heavy => 16,
         };
         let (mut sql, mut rows_of_sql) = (String::new(), 0);
@@ -135,7 +138,7 @@ impl Insert {
     }
 
     fn values_sql(&self, rows: usize) -> String {
-        let mut sql = self.into_clause();
+        let mut sql = self.insert_sql();
         sql.push_str("VALUES ");
         for row in 0..rows {
             sql.push_str(if row == 0 { "($1" } else { ", ($1" });
@@ -154,7 +157,8 @@ impl Insert {
     async fn postgres(mut self, conn: &mut PgConnection) -> Result<()> {
         let rows = match self.weight {
             Weight::Light => 16_384,
-            Weight::Heavy => 64,
+            Weight::Medium => 128,
+            Weight::Heavy => 16,
         };
         let sql = self.unnest_sql();
         while self.left() > 0 {
@@ -177,7 +181,7 @@ impl Insert {
     }
 
     fn unnest_sql(&self) -> String {
-        let mut sql = self.into_clause();
+        let mut sql = self.insert_sql();
         sql.push_str("SELECT $1");
         if self.feed.is_some() {
             sql.push_str(", $2");
@@ -213,7 +217,8 @@ impl Keyed {
                     sqlx::query_as(AssertSqlSafe(sql)).bind(org.0).bind(json_list(keys)).fetch_all(&mut **c).await?
                 }
                 Conn::Postgres(c) => {
-                    let sql = format!("SELECT {key}, body FROM {table} WHERE org = $1 AND {key} = ANY($2) ORDER BY {key}");
+                    let sql =
+                        format!("SELECT {key}, body FROM {table} WHERE org = $1 AND {key} = ANY($2) ORDER BY {key}");
                     let keys: Vec<i64> = keys.iter().map(|k| i64::from(*k)).collect();
                     sqlx::query_as(AssertSqlSafe(sql)).bind(org.0).bind(keys).fetch_all(&mut **c).await?
                 }
@@ -224,9 +229,16 @@ impl Keyed {
     }
 
     /// The rows from one number up to and without another, in order.
-    pub async fn range(self, conn: &mut Conn<'_>, org: OrganisationId, from: u32, to: u32) -> Result<Vec<(u32, Vec<u8>)>> {
+    pub async fn range(
+        self,
+        conn: &mut Conn<'_>,
+        org: OrganisationId,
+        from: u32,
+        to: u32,
+    ) -> Result<Vec<(u32, Vec<u8>)>> {
         let Keyed { table, key } = self;
-        let sql = format!("SELECT {key}, body FROM {table} WHERE org = $1 AND {key} >= $2 AND {key} < $3 ORDER BY {key}");
+        let sql =
+            format!("SELECT {key}, body FROM {table} WHERE org = $1 AND {key} >= $2 AND {key} < $3 ORDER BY {key}");
         let rows: Vec<(i64, Vec<u8>)> = on!(conn, c => {
             sqlx::query_as(AssertSqlSafe(sql)).bind(org.0).bind(i64::from(from)).bind(i64::from(to)).fetch_all(&mut **c).await?
         });
@@ -236,7 +248,13 @@ impl Keyed {
     }
 
     /// Writes rows, in place of those of the same number. Of several with one number the last counts.
-    pub async fn put(self, conn: &mut Conn<'_>, org: OrganisationId, rows: Vec<(u32, Vec<u8>)>, weight: Weight) -> Result<()> {
+    pub async fn put(
+        self,
+        conn: &mut Conn<'_>,
+        org: OrganisationId,
+        rows: Vec<(u32, Vec<u8>)>,
+        weight: Weight,
+    ) -> Result<()> {
         let rows = last_of_each(rows, |row| row.0);
         let (keys, bodies): (Vec<u32>, Vec<Vec<u8>>) = rows.into_iter().unzip();
         let conflict = match self.key {
@@ -277,7 +295,12 @@ fn json_list(keys: &[u32]) -> String {
 }
 
 /// Deletes all rows of an organisation (and feed) from tables that hold nothing else.
-pub(crate) async fn delete_all(conn: &mut Conn<'_>, org: OrganisationId, feed: Option<i64>, table: &'static str) -> Result<()> {
+pub(crate) async fn delete_all(
+    conn: &mut Conn<'_>,
+    org: OrganisationId,
+    feed: Option<i64>,
+    table: &'static str,
+) -> Result<()> {
     let sql = match feed {
         Some(_) => format!("DELETE FROM {table} WHERE org = $1 AND feed = $2"),
         None => format!("DELETE FROM {table} WHERE org = $1"),

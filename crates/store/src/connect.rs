@@ -7,7 +7,9 @@ use std::time::{Duration, Instant};
 use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{ConnectOptions, Connection, PgConnection, PgPool, Postgres, Sqlite, SqliteConnection, SqlitePool, Transaction};
+use sqlx::{
+    ConnectOptions, Connection, PgConnection, PgPool, Postgres, Sqlite, SqliteConnection, SqlitePool, Transaction,
+};
 
 use crate::error::{Result, StoreError};
 use crate::schema;
@@ -67,7 +69,7 @@ impl Store {
                 let mut first = options.connect().await?;
                 schema::check(&mut first).await?;
                 first.close().await?;
-                Pools::Postgres(postgres_pool(options))
+                Pools::Postgres(postgres_pool(*options))
             }
         };
         Ok(Store { pools })
@@ -147,7 +149,7 @@ impl Writing {
 
 enum Address {
     Sqlite(std::path::PathBuf),
-    Postgres(PgConnectOptions),
+    Postgres(Box<PgConnectOptions>),
 }
 
 impl Address {
@@ -164,7 +166,7 @@ impl Address {
             let options = PgConnectOptions::from_str(url)
                 .map_err(|_| StoreError::BadUrl("the address of the PostgreSQL database cannot be read".into()))?;
             let options = options.application_name("muster").options([("jit", "off")]).disable_statement_logging();
-            return Ok(Address::Postgres(options));
+            return Ok(Address::Postgres(Box::new(options)));
         }
         Err(StoreError::BadUrl("the database must be given as sqlite:PATH or postgres://…".into()))
     }
@@ -194,7 +196,9 @@ async fn writer_connection(path: &Path) -> Result<SqliteConnection> {
     let started = Instant::now();
     loop {
         match sqlite_options(path, 16 << 20).connect().await.map_err(StoreError::from) {
-            Err(StoreError::Busy) if started.elapsed() < PATIENCE => tokio::time::sleep(Duration::from_millis(20)).await,
+            Err(StoreError::Busy) if started.elapsed() < PATIENCE => {
+                tokio::time::sleep(Duration::from_millis(20)).await
+            }
             outcome => return outcome,
         }
     }

@@ -164,8 +164,7 @@ pub(crate) async fn put_feed(conn: &mut Conn<'_>, org: OrganisationId, feed: &Fe
 }
 
 pub(crate) async fn upload(conn: &mut Conn<'_>, org: OrganisationId, id: UploadId) -> Result<UploadRow> {
-    const SQL: &str =
-        "SELECT id, arrival, feed, state, idempotency_key, doc FROM upload WHERE org = $1 AND id = $2";
+    const SQL: &str = "SELECT id, arrival, feed, state, idempotency_key, doc FROM upload WHERE org = $1 AND id = $2";
     let row: Option<UploadRow> =
         on!(conn, c => sqlx::query_as(SQL).bind(org.0).bind(id.0).fetch_optional(&mut **c).await?);
     row.ok_or(StoreError::NotFound)
@@ -209,7 +208,11 @@ pub(crate) async fn change_set(conn: &mut Conn<'_>, org: OrganisationId, id: Cha
     row.ok_or(StoreError::NotFound)
 }
 
-pub(crate) async fn change_sets(conn: &mut Conn<'_>, org: OrganisationId, filter: &Filter) -> Result<Vec<ChangeSetRow>> {
+pub(crate) async fn change_sets(
+    conn: &mut Conn<'_>,
+    org: OrganisationId,
+    filter: &Filter,
+) -> Result<Vec<ChangeSetRow>> {
     const SQL: &str = "SELECT id, upload, feed, state, created_seq, doc FROM change_set WHERE org = $1 \
         AND ($2 IS NULL OR feed = $2) AND ($3 IS NULL OR state = $3) AND ($4 IS NULL OR created_seq < $4) \
         ORDER BY created_seq DESC LIMIT $5";

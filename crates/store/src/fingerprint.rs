@@ -17,7 +17,11 @@ pub struct Fingerprints {
     pub deltas: Vec<Vec<u8>>,
 }
 
-pub(crate) async fn fingerprints(conn: &mut Conn<'_>, org: OrganisationId, feed: FeedNo) -> Result<Option<Fingerprints>> {
+pub(crate) async fn fingerprints(
+    conn: &mut Conn<'_>,
+    org: OrganisationId,
+    feed: FeedNo,
+) -> Result<Option<Fingerprints>> {
     const META: &str = "SELECT layout FROM fp_meta WHERE org = $1 AND feed = $2";
     const PAGES: &str = "SELECT body FROM fp_page WHERE org = $1 AND feed = $2 ORDER BY page";
     const DELTAS: &str = "SELECT body FROM fp_delta WHERE org = $1 AND feed = $2 ORDER BY id";
@@ -77,7 +81,12 @@ pub(crate) async fn feed_order(conn: &mut Conn<'_>, org: OrganisationId, feed: F
     Ok(on!(conn, c => sqlx::query_scalar(SQL).bind(org.0).bind(i64::from(feed.0)).fetch_all(&mut **c).await?))
 }
 
-pub(crate) async fn put_feed_order(conn: &mut Conn<'_>, org: OrganisationId, feed: FeedNo, pages: Vec<Vec<u8>>) -> Result<()> {
+pub(crate) async fn put_feed_order(
+    conn: &mut Conn<'_>,
+    org: OrganisationId,
+    feed: FeedNo,
+    pages: Vec<Vec<u8>>,
+) -> Result<()> {
     bulk::delete_all(conn, org, Some(feed.0.into()), "feed_order").await?;
     insert_pages(conn, org, feed, "feed_order", pages).await
 }

@@ -79,7 +79,11 @@ pub(crate) async fn idents(conn: &mut Conn<'_>, org: OrganisationId, hashes: &[u
         }
     }
     for (hash, no, live) in deltas_of(conn, org, &hashes).await? {
-        if live { found.insert((hash, no)) } else { found.remove(&(hash, no)) };
+        if live {
+            found.insert((hash, no))
+        } else {
+            found.remove(&(hash, no))
+        };
     }
     Ok(found.into_iter().collect())
 }
@@ -154,13 +158,23 @@ pub(crate) async fn ident_deltas(conn: &mut Conn<'_>, org: OrganisationId) -> Re
     rows.into_iter().map(delta).collect()
 }
 
-pub(crate) async fn ident_pages(conn: &mut Conn<'_>, org: OrganisationId, from: u32, n: u32) -> Result<Vec<(u32, Vec<Ident>)>> {
+pub(crate) async fn ident_pages(
+    conn: &mut Conn<'_>,
+    org: OrganisationId,
+    from: u32,
+    n: u32,
+) -> Result<Vec<(u32, Vec<Ident>)>> {
     let pages = PAGES.range(conn, org, from, from.saturating_add(n)).await?;
     pages.into_iter().map(|(no, page)| Ok((no, entries(&page)?.iter().map(entry).collect()))).collect()
 }
 
 /// Writes sorted identifiers as pages from `first_page` on, and says which page comes next.
-pub(crate) async fn put_ident_pages(conn: &mut Conn<'_>, org: OrganisationId, first_page: u32, sorted: &[Ident]) -> Result<u32> {
+pub(crate) async fn put_ident_pages(
+    conn: &mut Conn<'_>,
+    org: OrganisationId,
+    first_page: u32,
+    sorted: &[Ident],
+) -> Result<u32> {
     if !sorted.is_sorted() {
         return Err(StoreError::Corrupt("identifiers are not sorted"));
     }
@@ -181,7 +195,11 @@ pub(crate) async fn put_ident_pages(conn: &mut Conn<'_>, org: OrganisationId, fi
     Ok(page)
 }
 
-pub(crate) async fn put_idents(conn: &mut Conn<'_>, org: OrganisationId, words: &[(u64, MemberNo, bool)]) -> Result<()> {
+pub(crate) async fn put_idents(
+    conn: &mut Conn<'_>,
+    org: OrganisationId,
+    words: &[(u64, MemberNo, bool)],
+) -> Result<()> {
     let words = last_of_each(words.to_vec(), |w| (w.0, w.1));
     let columns = vec![
         ("hash", Column::ints(words.iter().map(|w| signed(w.0)))),

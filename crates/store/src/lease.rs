@@ -23,7 +23,12 @@ fn end(ttl: Duration) -> i64 {
 }
 
 /// Takes the lease, unless another holds it and its time is not over.
-pub(crate) async fn acquire(conn: &mut Conn<'_>, org: OrganisationId, holder: &str, ttl: Duration) -> Result<Option<Lease>> {
+pub(crate) async fn acquire(
+    conn: &mut Conn<'_>,
+    org: OrganisationId,
+    holder: &str,
+    ttl: Duration,
+) -> Result<Option<Lease>> {
     const SQL: &str = "INSERT INTO lease (org, holder, token, expires_at) VALUES ($1, $2, 1, $3) \
         ON CONFLICT (org) DO UPDATE SET holder = excluded.holder, token = lease.token + 1, expires_at = excluded.expires_at \
         WHERE lease.expires_at <= $4 RETURNING token";

@@ -286,22 +286,32 @@ fn raw_event((seq, meta, body, root, hash): Row) -> Result<RawEvent> {
     Ok(RawEvent { seq: count(seq)?, meta, body, root, hash })
 }
 
-pub(crate) async fn raw_events(conn: &mut Conn<'_>, org: OrganisationId, after: u64, limit: u32) -> Result<Vec<RawEvent>> {
-    const SQL: &str =
-        "SELECT seq, meta, body, root, hash FROM event WHERE org = $1 AND seq > $2 ORDER BY seq LIMIT $3";
+pub(crate) async fn raw_events(
+    conn: &mut Conn<'_>,
+    org: OrganisationId,
+    after: u64,
+    limit: u32,
+) -> Result<Vec<RawEvent>> {
+    const SQL: &str = "SELECT seq, meta, body, root, hash FROM event WHERE org = $1 AND seq > $2 ORDER BY seq LIMIT $3";
     let rows: Vec<Row> = on!(conn, c => {
         sqlx::query_as(SQL).bind(org.0).bind(after as i64).bind(i64::from(limit)).fetch_all(&mut **c).await?
     });
     rows.into_iter().map(raw_event).collect()
 }
 
-pub(crate) async fn events(conn: &mut Conn<'_>, org: OrganisationId, after: u64, limit: u32) -> Result<Vec<StoredEvent>> {
+pub(crate) async fn events(
+    conn: &mut Conn<'_>,
+    org: OrganisationId,
+    after: u64,
+    limit: u32,
+) -> Result<Vec<StoredEvent>> {
     raw_events(conn, org, after, limit).await?.into_iter().map(RawEvent::open).collect()
 }
 
 pub(crate) async fn event(conn: &mut Conn<'_>, org: OrganisationId, seq: u64) -> Result<StoredEvent> {
     const SQL: &str = "SELECT seq, meta, body, root, hash FROM event WHERE org = $1 AND seq = $2";
-    let row: Option<Row> = on!(conn, c => sqlx::query_as(SQL).bind(org.0).bind(seq as i64).fetch_optional(&mut **c).await?);
+    let row: Option<Row> =
+        on!(conn, c => sqlx::query_as(SQL).bind(org.0).bind(seq as i64).fetch_optional(&mut **c).await?);
     raw_event(row.ok_or(StoreError::NotFound)?)?.open()
 }
 

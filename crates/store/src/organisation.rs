@@ -126,7 +126,8 @@ pub(crate) async fn create(
 }
 
 pub(crate) async fn head(conn: &mut Conn<'_>, org: OrganisationId) -> Result<Head> {
-    const SQL: &str = "SELECT last_seq, hash, last_recorded_at, roster_version, next_arrival, next_member FROM head WHERE org = $1";
+    const SQL: &str =
+        "SELECT last_seq, hash, last_recorded_at, roster_version, next_arrival, next_member FROM head WHERE org = $1";
     let row: Option<(i64, Vec<u8>, i64, i64, i64, i64)> =
         on!(conn, c => sqlx::query_as(SQL).bind(org.0).fetch_optional(&mut **c).await?);
     let (last_seq, hash_bytes, at, roster_version, next_arrival, next_member) = row.ok_or(StoreError::NotFound)?;

@@ -47,7 +47,8 @@ pub(crate) async fn migrate_postgres(conn: &mut PgConnection) -> Result<(i64, i6
 
 /// Refuses a PostgreSQL database of another version.
 pub(crate) async fn check(conn: &mut PgConnection) -> Result<()> {
-    let exists: bool = sqlx::query_scalar("SELECT to_regclass('muster_schema') IS NOT NULL").fetch_one(&mut *conn).await?;
+    let exists: bool =
+        sqlx::query_scalar("SELECT to_regclass('muster_schema') IS NOT NULL").fetch_one(&mut *conn).await?;
     let found: i64 = if exists { sqlx::query_scalar(READ).fetch_one(&mut *conn).await? } else { 0 };
     match found {
         SCHEMA_VERSION => Ok(()),

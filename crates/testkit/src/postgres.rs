@@ -104,13 +104,20 @@ fn bin_dir() -> Result<PathBuf> {
     let mut found: Vec<(u32, PathBuf)> = Vec::new();
     for entry in std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten() {
         let bin = entry.path().join("bin");
-        if let (Some(version), true) = (entry.file_name().to_str().and_then(|v| v.parse().ok()), bin.join("initdb").exists()) {
+        if let (Some(version), true) =
+            (entry.file_name().to_str().and_then(|v| v.parse().ok()), bin.join("initdb").exists())
+        {
             found.push((version, bin));
         }
     }
     let path = std::env::var_os("PATH").unwrap_or_default();
     let on_path = std::env::split_paths(&path).find(|dir| dir.join("initdb").exists());
-    found.into_iter().max().map(|f| f.1).or(on_path).ok_or_else(|| Error::other("PostgreSQL is not installed: no initdb"))
+    found
+        .into_iter()
+        .max()
+        .map(|f| f.1)
+        .or(on_path)
+        .ok_or_else(|| Error::other("PostgreSQL is not installed: no initdb"))
 }
 
 /// PostgreSQL refuses to run as root.
@@ -131,7 +138,10 @@ impl OrdinaryUser {
             let mut fields = line.split(':').skip(2);
             Some(OrdinaryUser { uid: fields.next()?.parse().ok()?, gid: fields.next()?.parse().ok()? })
         };
-        of("postgres").or_else(|| of("nobody")).map(Some).ok_or_else(|| Error::other("no ordinary user to run PostgreSQL as"))
+        of("postgres")
+            .or_else(|| of("nobody"))
+            .map(Some)
+            .ok_or_else(|| Error::other("no ordinary user to run PostgreSQL as"))
     }
 }
 
@@ -165,7 +175,10 @@ mod tests {
     #[test]
     fn the_database_of_an_address_is_replaced() {
         let with = |url| with_database(url, "x").unwrap();
-        assert_eq!(with("postgres://postgres@localhost/postgres?host=/tmp/a"), "postgres://postgres@localhost/x?host=/tmp/a");
+        assert_eq!(
+            with("postgres://postgres@localhost/postgres?host=/tmp/a"),
+            "postgres://postgres@localhost/x?host=/tmp/a"
+        );
         assert_eq!(with("postgres://u:p@h:5432"), "postgres://u:p@h:5432/x");
     }
 }

@@ -204,7 +204,7 @@ pub async fn organisations_do_not_see_each_other(store: &Store) {
 async fn taken_names_are_refused(store: &Store, one: OrganisationId) {
     let row = store.organisation("one").await.unwrap();
     assert_eq!((row.id, row.secret.bytes()), (one, &[9; 32]));
-    assert!(!format!("{row:?}").contains('9') || !format!("{:?}", row.secret).contains('9'));
+    assert!(format!("{row:?}").contains("secret: Secret(…)"));
     assert!(matches!(store.organisation("three").await, Err(StoreError::NotFound)));
     let third = OrganisationId(uuid::Uuid::new_v4());
     let mut tx = store.begin(third, None).await.unwrap();

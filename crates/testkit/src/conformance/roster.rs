@@ -45,13 +45,19 @@ pub async fn an_identifier_may_belong_to_several(store: &Store) {
     let (first, second) = sorted.split_at(2 * IDENTS_PER_PAGE);
     let next = tx.put_ident_pages(0, first).await.unwrap();
     assert_eq!(tx.put_ident_pages(next, second).await.unwrap(), 3);
-    tx.put_idents(&[(6, 2, false), (6, 77, true), (7, 1, true), (u64::MAX, 4, true), (8, 1, true), (8, 1, false)]).await.unwrap();
+    tx.put_idents(&[(6, 2, false), (6, 77, true), (7, 1, true), (u64::MAX, 4, true), (8, 1, true), (8, 1, false)])
+        .await
+        .unwrap();
     tx.commit().await.unwrap();
     assert_eq!(store.idents(org, &[many]).await.unwrap().len(), n as usize + 20);
-    assert_eq!(store.idents(org, &[u64::MAX, 7, 1, 6, 8]).await.unwrap(), [(6, 77), (7, 1), (u64::MAX, 3), (u64::MAX, 4)]);
+    assert_eq!(
+        store.idents(org, &[u64::MAX, 7, 1, 6, 8]).await.unwrap(),
+        [(6, 77), (7, 1), (u64::MAX, 3), (u64::MAX, 4)]
+    );
     assert_eq!(store.idents(org, &[0, 1 << 63, 9]).await.unwrap(), [(0, 0), (9, 3), (1 << 63, 1)]);
     // Looked for one by one, by page, and all at once: the same answer.
-    let expected: Vec<Ident> = sorted.iter().copied().filter(|i| *i != (6, 2)).chain([(6, 77), (7, 1), (u64::MAX, 4)]).collect();
+    let expected: Vec<Ident> =
+        sorted.iter().copied().filter(|i| *i != (6, 2)).chain([(6, 77), (7, 1), (u64::MAX, 4)]).collect();
     for size in [1, 9, 500, 9000] {
         let mut hashes: Vec<u64> = sorted.iter().map(|i| i.0).chain([7, 8]).collect();
         hashes.dedup();

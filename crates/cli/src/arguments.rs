@@ -1,0 +1,141 @@
+//! The command line: global flags, the commands, and the values that several of them take.
+
+use std::path::PathBuf;
+
+use chrono::{DateTime, Utc};
+use clap::{
+    ArgAction, Args, Parser, Subcommand,
+    builder::{PossibleValuesParser, TypedValueParser},
+};
+use muster_domain::settings::{Channel, Mode, Policy};
+
+use crate::command;
+
+/// Keeps an organisation's list of eligible people in step with its HR systems: a payload in, a change set out, applied
+/// or held for review; every change in a log that can be replayed and undone.
+#[derive(Debug, Parser)]
+#[command(
+    name = "muster",
+    version,
+    propagate_version = true,
+    subcommand_required = true,
+    arg_required_else_help = true,
+    after_help = "Example:\n  muster org create acme --name 'Acme Ltd'\n  muster sync people.csv --org acme --mode full\n\n\
+        Exit codes:\n  0 applied, no changes or dry run    3 held or partly applied    4 refused\n  \
+        5 the approval was stale            2 wrong use                 1 anything else"
+)]
+pub struct Cli {
+    /// Flags of every command.
+    #[command(flatten)]
+    pub globals: Globals,
+    /// The command.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Flags that every command takes.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Global options")]
+pub struct Globals {
+    /// Database, sqlite:PATH or postgres://… [default: sqlite:./muster-data/muster.db]
+    #[arg(long, global = true, value_name = "URL", env = "MUSTER_DATABASE_URL", hide_env_values = true)]
+    pub database: Option<String>,
+    /// Directory of payloads and of the default database [default: ./muster-data]
+    #[arg(long, global = true, value_name = "DIR", env = "MUSTER_DATA_DIR", hide_env_values = true)]
+    pub data_dir: Option<PathBuf>,
+    /// TOML file with `database`, `data_dir`, `actor`, `progress`; environment and flags count for more
+    #[arg(long, global = true, value_name = "FILE", env = "MUSTER_CONFIG", hide_env_values = true)]
+    pub config: Option<PathBuf>,
+    /// Print exactly one JSON document, errors too
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// Who does this, for the log [default: os:user@host]
+    #[arg(long, global = true, value_name = "NAME", env = "MUSTER_ACTOR", hide_env_values = true)]
+    pub actor: Option<String>,
+    /// Show no progress on the terminal
+    #[arg(long, global = true)]
+    pub no_progress: bool,
+    /// Log to standard error; twice for more
+    #[arg(short, long, global = true, action = ArgAction::Count)]
+    pub verbose: u8,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Create, list, show and set organisations
+    Org(command::org::Org),
+    /// List, create, set and show the feeds of an organisation
+    Feeds(command::feeds::Feeds),
+    /// Bring the roster in step with a payload
+    Sync(command::sync::Sync),
+    /// Bring the database to the schema of this program
+    Migrate(command::migrate::Migrate),
+    /// Print the completions for a shell
+    Completions(command::completions::Completions),
+}
+
+/// The organisation that a command is about.
+#[derive(Debug, Args)]
+pub struct OfOrganisation {
+    /// The organisation
+    #[arg(long = "org", value_name = "SLUG")]
+    pub slug: String,
+}
+
+macro_rules! parser {
+    ($(#[$doc:meta])* $name:ident, $type:ty) => {
+        $(#[$doc])*
+        pub fn $name() -> impl TypedValueParser<Value = $type> {
+            let words = PossibleValuesParser::new(<$type>::ALL.iter().map(|w| w.word()));
+            words.try_map(|w| <$type>::from_word(&w).ok_or("no such word"))
+        }
+    };
+}
+
+parser!(
+    /// Reads a mode.
+    mode, Mode
+);
+parser!(
+    /// Reads a policy.
+    policy, Policy
+);
+
+/// Reads the channel of a payload; `hand` is for commands that edit one person.
+pub fn payload_channel() -> impl TypedValueParser<Value = Channel> {
+    let words = PossibleValuesParser::new(["upload", "api", "schedule"]);
+    words.try_map(|w| Channel::from_word(&w).ok_or("no such word"))
+}
+
+/// Reads `KEY=VALUE`; the value may be empty.
+pub fn pair(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.trim().is_empty() => Ok((key.trim().to_owned(), value.trim().to_owned())),
+        _ => Err("write it as KEY=VALUE".to_owned()),
+    }
+}
+
+/// Reads a time in RFC 3339.
+pub fn time(text: &str) -> Result<DateTime<Utc>, String> {
+    let read = DateTime::parse_from_rfc3339(text.trim()).map(|t| t.with_timezone(&Utc));
+    read.map_err(|_| "write it in RFC 3339, such as 2026-03-20T08:00:00Z".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_pair_has_a_key() {
+        assert_eq!(pair("a = b=c "), Ok(("a".into(), "b=c".into())));
+        assert!(pair("=x").is_err() && pair("x").is_err());
+    }
+}

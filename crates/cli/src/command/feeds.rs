@@ -1,0 +1,214 @@
+//! `muster feeds`: the named sources of an organisation's payloads.
+
+use clap::{Args, Subcommand};
+use muster_domain::{
+    documents::Feed,
+    settings::{FeedSettings, Mode, Policy, Settings},
+};
+use serde_json::{Value, json};
+
+use crate::{
+    arguments::{OfOrganisation, mode, pair, policy},
+    fail::{Exit, Failure},
+    session::Session,
+    table::Table,
+};
+
+/// List, create, set and show the feeds of an organisation
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  muster feeds create contractors --org acme --mode full --key-prefix C-")]
+pub struct Feeds {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// List the feeds
+    #[command(after_help = "Example:\n  muster feeds list --org acme")]
+    List {
+        #[command(flatten)]
+        org: OfOrganisation,
+    },
+    /// Create a feed
+    #[command(after_help = "Example:\n  muster feeds create contractors --org acme --mode full --key-prefix C-")]
+    Create {
+        /// Its name
+        name: String,
+        #[command(flatten)]
+        org: OfOrganisation,
+        #[command(flatten)]
+        wanted: Wanted,
+    },
+    /// Change a feed's settings
+    #[command(after_help = "Example:\n  muster feeds set main --org acme --mode full --map 'employee_id=Person No' \
+        --override guard.updates.max_percent=20")]
+    Set {
+        /// The feed
+        name: String,
+        #[command(flatten)]
+        org: OfOrganisation,
+        #[command(flatten)]
+        wanted: Wanted,
+    },
+    /// Show a feed: its settings and what it was last known to send
+    #[command(after_help = "Example:\n  muster feeds show main --org acme --json")]
+    Show {
+        /// The feed
+        name: String,
+        #[command(flatten)]
+        org: OfOrganisation,
+    },
+}
+
+#[derive(Debug, Args)]
+struct Wanted {
+    /// What a payload says of those whom it does not name: they leave (full), nothing (partial); leavers: those named leave
+    #[arg(long, value_parser = mode())]
+    mode: Option<Mode>,
+    /// A field of a person whom several feeds claim follows the highest
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    priority: Option<i32>,
+    /// Put in front of each of its match keys; empty for none
+    #[arg(long, value_name = "TEXT")]
+    key_prefix: Option<String>,
+    /// In place of the organisation's policy, on every channel
+    #[arg(long, value_parser = policy())]
+    policy: Option<Policy>,
+    /// Which column holds a field; with nothing after the = as its header says
+    #[arg(long = "map", value_name = "FIELD=COLUMN", value_parser = pair)]
+    mapping: Vec<(String, String)>,
+    /// A guard, policy or rule of its own in place of the organisation's; with nothing after the = the organisation's
+    #[arg(long = "override", value_name = "KEY=VALUE", value_parser = pair)]
+    overrides: Vec<(String, String)>,
+}
+
+impl Wanted {
+    fn put(self, feed: &mut FeedSettings, settings: &Settings) -> Result<(), Failure> {
+        feed.mode = self.mode.or(feed.mode);
+        feed.priority = self.priority.unwrap_or(feed.priority);
+        feed.policy = self.policy.or(feed.policy);
+        if let Some(prefix) = self.key_prefix {
+            feed.key_prefix = Some(prefix).filter(|p| !p.is_empty());
+        }
+        for (field, column) in &self.mapping {
+            feed.map(field, column, settings)?;
+        }
+        for (key, value) in &self.overrides {
+            feed.set_override(key, value)?;
+        }
+        Ok(())
+    }
+}
+
+/// Runs the command.
+pub async fn run(feeds: Feeds, session: &mut Session<'_>) -> Result<Exit, Failure> {
+    let engine = session.engine().await?;
+    match feeds.command {
+        Command::List { org } => list(&engine.organisation(&org.slug).await?.feeds, session),
+        Command::Show { name, org } => show(engine.organisation(&org.slug).await?.feed(&name)?, session),
+        Command::Create { name, org, wanted } => {
+            let org = engine.organisation(&org.slug).await?;
+            check_name(&name)?;
+            let mut settings = FeedSettings { name, ..FeedSettings::default() };
+            wanted.put(&mut settings, &org.settings)?;
+            let feed = engine.create_feed(&org, settings).await?;
+            changed("Created", &feed, session);
+        }
+        Command::Set { name, org, wanted } => {
+            let org = engine.organisation(&org.slug).await?;
+            let feed = org.feed(&name)?;
+            let mut settings = feed.settings.clone();
+            wanted.put(&mut settings, &org.settings)?;
+            let same = settings == feed.settings;
+            let feed = if same { feed.clone() } else { engine.set_feed(&org, feed, settings).await? };
+            changed(if same { "Nothing was changed about" } else { "Changed" }, &feed, session);
+        }
+    }
+    Ok(Exit::Done)
+}
+
+fn check_name(name: &str) -> Result<(), Failure> {
+    let fits = (1..=63).contains(&name.len())
+        && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'-' | b'_' | b'.'));
+    match (fits, name) {
+        (_, "hand") => Err(Failure::wrong("The feed hand is what administrators do by hand; choose another name.")),
+        (true, _) => Ok(()),
+        (false, _) => Err(Failure::wrong(format!("`{name}` is no name for a feed: use up to 63 of a-z, 0-9, -, _ and ."))),
+    }
+}
+
+fn list(feeds: &[Feed], session: &mut Session<'_>) {
+    if session.out.json {
+        session.out.document(&json!({ "feeds": feeds.iter().map(document).collect::<Vec<_>>() }));
+        return;
+    }
+    let mut table = Table::new(&["feed", "mode", "priority", "claims", "rows last time", "last payload"]).right(&[2, 3, 4]);
+    for feed in feeds {
+        table.row([
+            feed.settings.name.clone(),
+            feed.settings.mode.map_or("-".to_owned(), |m| m.to_string()),
+            feed.settings.priority.to_string(),
+            feed.claims.to_string(),
+            feed.baseline.as_ref().map_or("-".to_owned(), |b| b.rows.to_string()),
+            last_payload(feed),
+        ]);
+    }
+    table.print(session.out, true);
+}
+
+fn show(feed: &Feed, session: &mut Session<'_>) {
+    if session.out.json {
+        session.out.document(&document(feed));
+        return;
+    }
+    let s = &feed.settings;
+    session.out.line(session.out.paint("1", &s.name));
+    let mut table = Table::new(&[]).indent(2);
+    table.row(["mode", s.mode.map_or("none: every upload must say", Mode::word)]);
+    table.row(["priority", &s.priority.to_string()]);
+    table.row(["key prefix", s.key_prefix.as_deref().unwrap_or("none")]);
+    table.row(["policy", s.policy.map_or("the organisation's", Policy::word)]);
+    table.row(["claims", &feed.claims.to_string()]);
+    table.row(["last payload", &last_payload(feed)]);
+    if let Some(baseline) = &feed.baseline {
+        table.row(["rows last time", &baseline.rows.to_string()]);
+        table.row(["columns last time", &baseline.columns.join(", ")]);
+    }
+    for (field, column) in &s.mapping {
+        table.row(["mapping", &format!("{field} is in the column {column}")]);
+    }
+    for (key, value) in &s.overrides {
+        table.row(["override", &format!("{key}={value}")]);
+    }
+    table.print(session.out, false);
+}
+
+fn changed(verb: &str, feed: &Feed, session: &mut Session<'_>) {
+    if session.out.json {
+        session.out.document(&document(feed));
+    } else {
+        session.out.line(format_args!("{verb} the feed {}.", feed.settings.name));
+    }
+}
+
+fn last_payload(feed: &Feed) -> String {
+    feed.last_arrival.map_or("never".to_owned(), |(n, at)| format!("no. {n}, {}", at.format("%Y-%m-%d %H:%M:%SZ")))
+}
+
+fn document(feed: &Feed) -> Value {
+    let s = &feed.settings;
+    json!({
+        "name": s.name,
+        "mode": s.mode,
+        "priority": s.priority,
+        "key_prefix": s.key_prefix,
+        "policy": s.policy,
+        "mapping": s.mapping,
+        "mapping_version": s.mapping_version,
+        "overrides": s.overrides,
+        "claims": feed.claims,
+        "baseline": feed.baseline.as_ref().map(|b| json!({ "rows": b.rows, "columns": b.columns, "filled": b.filled })),
+        "last_payload": feed.last_arrival.map(|(n, at)| json!({ "arrival": n, "at": at })),
+    })
+}

@@ -1,0 +1,7 @@
+//! The commands, a file each.
+
+pub mod completions;
+pub mod feeds;
+pub mod migrate;
+pub mod org;
+pub mod sync;

@@ -1,0 +1,140 @@
+//! `muster sync`: brings the roster in step with a payload.
+
+use std::{
+    collections::BTreeMap,
+    fs::File,
+    io::{self, Read},
+    path::{Path, PathBuf},
+};
+
+use chrono::{DateTime, Utc};
+use clap::Args;
+use muster_domain::{
+    guard::Asked,
+    settings::{Channel, Mode},
+};
+use muster_engine::pipeline::Request;
+
+use crate::{
+    arguments::{OfOrganisation, mode, pair, payload_channel, time},
+    fail::{Exit, Failure},
+    progress::Progress,
+    report,
+    session::Session,
+};
+
+/// Bring the roster in step with a payload
+///
+/// The difference between the payload and the roster becomes a change set, which policy and guards apply or hold.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  muster sync people.csv --org acme --mode full\n  \
+    muster sync people.csv --org acme --mode full --channel schedule --expect-rows 1204 --json\n  \
+    hr-export | muster sync - --format csv --org acme --mode full --dry-run")]
+pub struct Sync {
+    /// The payload; - reads standard input
+    pub file: PathBuf,
+    #[command(flatten)]
+    pub org: OfOrganisation,
+    /// The feed that the payload speaks for [default: main]
+    #[arg(long, value_name = "NAME")]
+    pub feed: Option<String>,
+    /// What absence means: those missing leave (full), nothing (partial); leavers: those named leave [default: the feed's]
+    #[arg(long, value_parser = mode())]
+    pub mode: Option<Mode>,
+    /// How the payload came; policy goes by it [default: upload]
+    #[arg(long, value_parser = payload_channel())]
+    pub channel: Option<Channel>,
+    /// Apply whatever the policy; guards hold all the same
+    #[arg(long, conflicts_with = "hold")]
+    pub apply: bool,
+    /// Hold for review whatever the policy
+    #[arg(long)]
+    pub hold: bool,
+    /// Show what it would do, and do nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    /// The format of standard input, or of a file whose format is not detected
+    #[arg(long, value_parser = ["csv", "tsv"])]
+    pub format: Option<String>,
+    /// The sheet of a workbook
+    #[arg(long, value_name = "NAME")]
+    pub sheet: Option<String>,
+    /// Which column holds a field, for this payload alone
+    #[arg(long = "map", value_name = "FIELD=COLUMN", value_parser = pair)]
+    pub mapping: Vec<(String, String)>,
+    /// How many rows there should be; with another number absence proves nothing
+    #[arg(long, value_name = "N")]
+    pub expect_rows: Option<u64>,
+    /// The SHA-256 that the payload should have; another one is refused
+    #[arg(long, value_name = "HEX", value_parser = sha256)]
+    pub expect_sha256: Option<String>,
+    /// The moment whose truth the payload tells
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    pub as_of: Option<DateTime<Utc>>,
+    /// The same key with the same payload gives the same answer
+    #[arg(long, value_name = "KEY")]
+    pub idempotency_key: Option<String>,
+}
+
+/// Runs the command.
+pub async fn run(sync: Sync, session: &mut Session<'_>) -> Result<Exit, Failure> {
+    if sync.sheet.is_some() {
+        return Err(Failure::wrong("CSV and TSV have no sheets and workbooks are not read yet; leave --sheet out."));
+    }
+    let (mut source, bytes) = open(&sync.file)?;
+    let slug = sync.org.slug.clone();
+    let request = request(sync);
+    let engine = session.engine().await?;
+    let progress = Progress::reading(session.config.progress, bytes);
+    let outcome = engine.sync(&slug, request, &mut progress.wrap(&mut source)).await;
+    progress.done();
+    let report = outcome?;
+    report::print(&report, &slug, session);
+    Ok(Exit::of(report.state))
+}
+
+fn request(sync: Sync) -> Request {
+    let asked = match (sync.apply, sync.hold) {
+        (true, _) => Some(Asked::Apply),
+        (_, true) => Some(Asked::Hold),
+        _ => None,
+    };
+    let name = sync.file.file_name().filter(|n| *n != "-").map(|n| n.to_string_lossy().into_owned());
+    Request {
+        feed: sync.feed,
+        mode: sync.mode,
+        channel: sync.channel,
+        asked,
+        dry_run: sync.dry_run,
+        format: sync.format,
+        mapping: sync.mapping.into_iter().collect::<BTreeMap<_, _>>(),
+        expect_rows: sync.expect_rows,
+        expect_sha256: sync.expect_sha256,
+        as_of: sync.as_of,
+        idempotency_key: sync.idempotency_key,
+        file_name: name,
+    }
+}
+
+/// The payload and, for a file, its size.
+fn open(path: &Path) -> Result<(Box<dyn Read>, Option<u64>), Failure> {
+    if path.as_os_str() == "-" {
+        return Ok((Box::new(io::stdin().lock()), None));
+    }
+    let name = path.display();
+    let file = File::open(path).map_err(|e| match e.kind() {
+        io::ErrorKind::NotFound => Failure::wrong(format!("There is no file {name}.")),
+        _ => Failure::new("io", Exit::Failed, format!("The file {name} cannot be opened: {e}")),
+    })?;
+    let metadata = file.metadata()?;
+    if metadata.is_dir() {
+        return Err(Failure::wrong(format!("{name} is a directory; name a file.")));
+    }
+    Ok((Box::new(file), metadata.is_file().then_some(metadata.len())))
+}
+
+fn sha256(text: &str) -> Result<String, String> {
+    let text = text.trim();
+    let fits = text.len() == 64 && text.bytes().all(|b| b.is_ascii_hexdigit());
+    if fits { Ok(text.to_lowercase()) } else { Err("a SHA-256 has 64 hexadecimal digits".to_owned()) }
+}

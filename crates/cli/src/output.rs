@@ -1,0 +1,99 @@
+//! Standard output: text for people or one JSON document, and a reader that goes away early is no failure.
+
+use std::{
+    fmt::Display,
+    io::{self, BufWriter, IsTerminal, Stdout, Write},
+};
+
+use serde::Serialize;
+
+use crate::fail::Failure;
+
+/// Where a command says what it has to say.
+pub struct Output {
+    /// Whether one JSON document is wanted.
+    pub json: bool,
+    /// Whether colours may be used.
+    pub colour: bool,
+    /// Whether a person is looking.
+    pub terminal: bool,
+    out: BufWriter<Stdout>,
+    closed: bool,
+}
+
+impl Output {
+    /// Standard output.
+    pub fn new(json: bool) -> Output {
+        let terminal = io::stdout().is_terminal();
+        let set = |name: &str| std::env::var_os(name).is_some_and(|v| !v.is_empty());
+        let dumb = std::env::var_os("TERM").is_some_and(|t| t == "dumb");
+        Output {
+            json,
+            colour: terminal && !set("NO_COLOR") && !dumb,
+            terminal,
+            out: BufWriter::new(io::stdout()),
+            closed: false,
+        }
+    }
+
+    /// A line for people.
+    pub fn line(&mut self, text: impl Display) {
+        self.write(|out| writeln!(out, "{text}"));
+    }
+
+    /// Text for people that brings its own line breaks.
+    pub fn text(&mut self, text: &str) {
+        self.write(|out| out.write_all(text.as_bytes()));
+    }
+
+    /// The one JSON document, or a line of a stream of them.
+    pub fn document(&mut self, document: &impl Serialize) {
+        self.write(|out| {
+            serde_json::to_writer(&mut *out, document)?;
+            out.write_all(b"\n")
+        });
+    }
+
+    /// Why the command failed: on stderr, or as the JSON document.
+    pub fn failure(&mut self, failure: &Failure) {
+        if self.json {
+            self.document(&serde_json::json!({ "error": failure }));
+        } else {
+            self.flush();
+            let _ = writeln!(io::stderr(), "muster: {}", failure.message);
+        }
+    }
+
+    /// Text in a colour or weight, if there are colours: an SGR code such as `1` or `31`.
+    pub fn paint(&self, code: &str, text: impl Display) -> String {
+        if self.colour { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_string() }
+    }
+
+    /// Writes out what is kept back.
+    pub fn flush(&mut self) {
+        self.write(|out| out.flush());
+    }
+
+    /// Whether the reader is gone, so that a long answer can end early.
+    pub fn is_closed(&self) -> bool {
+        self.closed
+    }
+
+    fn write(&mut self, write: impl FnOnce(&mut BufWriter<Stdout>) -> io::Result<()>) {
+        // A full disk is as final for what we say as a reader who went away; what was done stays done.
+        if !self.closed && write(&mut self.out).is_err() {
+            self.closed = true;
+        }
+    }
+}
+
+impl Write for Output {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.out.write_all(bytes).inspect_err(|_| self.closed = true)?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.out.flush().inspect_err(|_| self.closed = true)
+    }
+}

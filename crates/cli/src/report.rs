@@ -1,0 +1,151 @@
+//! What an upload or a review came to: one JSON document, or a page that says what it means and what to do next.
+
+use muster_domain::fact::{Counts, State};
+use muster_engine::pipeline::{Issue, Report};
+
+use crate::{
+    output::Output,
+    session::Session,
+    table::{Table, one_line},
+};
+
+/// How many issues are shown to people; the JSON has more.
+const SHOWN_ISSUES: usize = 5;
+
+/// Prints a report.
+pub fn print(report: &Report, slug: &str, session: &mut Session<'_>) {
+    if session.out.json {
+        session.out.document(report);
+        return;
+    }
+    let (colour, word, meaning) = told(report.state);
+    let word = session.out.paint(colour, word);
+    session.out.line(format_args!("{word}: {meaning}"));
+    if report.state == State::Refused {
+        for issue in &report.issues {
+            session.out.line(one_line(&issue.reason));
+        }
+        return;
+    }
+    counts(&report.counts, session.out);
+    holds(report, session.out);
+    issues(report, session.out);
+    next(report, slug, session);
+}
+
+fn told(state: State) -> (&'static str, &'static str, &'static str) {
+    match state {
+        State::Applied => ("32", "Applied", "the roster is in step."),
+        State::PartlyApplied => ("33", "Partly applied", "part of it is on the roster, the rest waits for a review."),
+        State::Held => ("33", "Held", "the roster is as it was; somebody must look at the changes first."),
+        State::NoChanges => ("32", "No changes", "the roster says all this already."),
+        State::Refused => ("31", "Refused", "nothing was taken from it."),
+        State::Rejected => ("33", "Rejected", "none of what was left of it is taken over."),
+        State::Superseded => ("33", "Superseded", "a newer payload has taken its place."),
+        State::DryRun => ("36", "Dry run", "this is what it would do; nothing was stored."),
+        State::Received => ("33", "Received", "it is stored and will be worked on."),
+    }
+}
+
+fn counts(counts: &Counts, out: &mut Output) {
+    let rows = [
+        ("rows", counts.rows, ""),
+        ("added", counts.added, "new to the roster"),
+        ("updated", counts.updated, "with changed fields"),
+        ("removed", counts.removed, "leave the roster"),
+        ("reinstated", counts.reinstated, "come back to it"),
+        ("re-keyed", counts.rekeyed, "known people with a new match key"),
+        ("unchanged", counts.unchanged, "as the roster says"),
+        ("suppressed", counts.suppressed, "differ from the roster and say nothing new"),
+        ("invalid", counts.invalid, "left out"),
+    ];
+    let mut table = Table::new(&[]).right(&[1]).indent(2);
+    for (name, n, meaning) in rows.into_iter().filter(|(name, n, _)| *n > 0 || *name == "rows") {
+        let n = grouped(n);
+        match meaning {
+            "" => table.row([name, &n]),
+            meaning => table.row([name, &n, meaning]),
+        }
+    }
+    out.line("");
+    table.print(out, false);
+}
+
+fn holds(report: &Report, out: &mut Output) {
+    let waits = matches!(report.state, State::Held | State::PartlyApplied);
+    if report.holds.is_empty() {
+        if report.state == State::Held {
+            out.line("\nNo guard tripped: it waits because the policy of its channel, or --hold, says so.");
+        }
+        return;
+    }
+    out.line(match (report.state, waits) {
+        (State::DryRun, _) => "\nWhat would hold it",
+        (_, true) => "\nWhat holds it",
+        _ => "\nWhat the guards said",
+    });
+    let mut table = Table::new(&[]).indent(2);
+    for hold in &report.holds {
+        table.row([hold.guard.as_str(), &hold.detail]);
+    }
+    table.print(out, false);
+}
+
+fn issues(report: &Report, out: &mut Output) {
+    let all = report.issues.len();
+    if all == 0 {
+        return;
+    }
+    let of = if all >= 100 { "The first of at least 100 issues" } else { "Issues" };
+    out.line(format_args!("\n{of}"));
+    for issue in report.issues.iter().take(SHOWN_ISSUES) {
+        out.line(format_args!("  {}", described(issue)));
+    }
+    if all > SHOWN_ISSUES {
+        out.line(format_args!("  … and {} more; --json shows the first 100.", all - SHOWN_ISSUES));
+    }
+}
+
+/// An issue on one line.
+fn described(issue: &Issue) -> String {
+    let place = match issue.line {
+        0 => String::new(),
+        line => format!("line {line}: "),
+    };
+    let column = match (issue.column.as_str(), issue.value.as_str()) {
+        ("", _) => String::new(),
+        (column, "") => format!("{column}: "),
+        (column, value) => format!("{column} \"{value}\": "),
+    };
+    one_line(format!("{place}{column}{}", issue.reason))
+}
+
+fn next(report: &Report, slug: &str, session: &mut Session<'_>) {
+    if report.state != State::Applied && report.counts.rows > 0 {
+        session.out.line(format_args!("\nroster version {}", report.roster_version));
+    } else {
+        session.out.line(format_args!("\nroster version {} now", report.roster_version));
+    }
+    let (Some(id), State::Held | State::PartlyApplied) = (report.change_set_id, report.state) else { return };
+    let digest = report.digest.as_ref().map(|d| format!(" --digest {d}")).unwrap_or_default();
+    let show = session.suggestion(&format!("changes show {id} --org {slug}"));
+    let approve = session.suggestion(&format!("changes approve {id} --org {slug}{digest}"));
+    let reject = session.suggestion(&format!("changes reject {id} --org {slug} --comment 'why'"));
+    session.out.line("\nNext");
+    for line in [show, approve, reject] {
+        session.out.line(format_args!("  {line}"));
+    }
+}
+
+/// A number with a comma before every three digits.
+pub fn grouped(n: u64) -> String {
+    let digits = n.to_string();
+    let mut out = String::with_capacity(digits.len() + digits.len() / 3);
+    for (i, digit) in digits.chars().enumerate() {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
+            out.push(',');
+        }
+        out.push(digit);
+    }
+    out
+}
