@@ -63,6 +63,8 @@ pub struct Globals {
 /// The commands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Make an organisation to try things on
+    Demo(command::demo::Demo),
     /// Create, list, show and set organisations
     Org(command::org::Org),
     /// List, create, set and show the feeds of an organisation

@@ -61,6 +61,7 @@ fn run(out: &mut Output) -> Result<Exit, Failure> {
 
 async fn dispatch(command: Command, session: &mut Session<'_>) -> Result<Exit, Failure> {
     match command {
+        Command::Demo(c) => command::demo::run(c, session).await,
         Command::Org(c) => command::org::run(c, session).await,
         Command::Feeds(c) => command::feeds::run(c, session).await,
         Command::Sync(c) => command::sync::run(c, session).await,

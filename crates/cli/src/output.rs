@@ -15,8 +15,6 @@ pub struct Output {
     pub json: bool,
     /// Whether colours may be used.
     pub colour: bool,
-    /// Whether a person is looking.
-    pub terminal: bool,
     out: BufWriter<Stdout>,
     closed: bool,
 }
@@ -30,7 +28,6 @@ impl Output {
         Output {
             json,
             colour: terminal && !set("NO_COLOR") && !dumb,
-            terminal,
             out: BufWriter::new(io::stdout()),
             closed: false,
         }

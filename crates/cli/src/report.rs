@@ -1,6 +1,10 @@
 //! What an upload or a review came to: one JSON document, or a page that says what it means and what to do next.
 
-use muster_domain::fact::{Counts, State};
+use muster_domain::{
+    fact::{Counts, State},
+    guard::Hold,
+    ids::ChangeSetId,
+};
 use muster_engine::pipeline::{Issue, Report};
 
 use crate::{
@@ -27,10 +31,13 @@ pub fn print(report: &Report, slug: &str, session: &mut Session<'_>) {
         }
         return;
     }
-    counts(&report.counts, session.out);
-    holds(report, session.out);
+    print_counts(&report.counts, session.out);
+    print_holds(&report.holds, report.state, session.out);
     issues(report, session.out);
-    next(report, slug, session);
+    session.out.line(format_args!("\nroster version {}", report.roster_version));
+    if let (Some(id), State::Held | State::PartlyApplied) = (report.change_set_id, report.state) {
+        print_decisions(id, report.digest.as_deref(), &report.holds, slug, session);
+    }
 }
 
 fn told(state: State) -> (&'static str, &'static str, &'static str) {
@@ -47,7 +54,8 @@ fn told(state: State) -> (&'static str, &'static str, &'static str) {
     }
 }
 
-fn counts(counts: &Counts, out: &mut Output) {
+/// Prints the counts that are not zero, and what each means.
+pub fn print_counts(counts: &Counts, out: &mut Output) {
     let rows = [
         ("rows", counts.rows, ""),
         ("added", counts.added, "new to the roster"),
@@ -71,21 +79,21 @@ fn counts(counts: &Counts, out: &mut Output) {
     table.print(out, false);
 }
 
-fn holds(report: &Report, out: &mut Output) {
-    let waits = matches!(report.state, State::Held | State::PartlyApplied);
-    if report.holds.is_empty() {
-        if report.state == State::Held {
+/// Prints what each tripped guard found.
+pub fn print_holds(holds: &[Hold], state: State, out: &mut Output) {
+    if holds.is_empty() {
+        if state == State::Held {
             out.line("\nNo guard tripped: it waits because the policy of its channel, or --hold, says so.");
         }
         return;
     }
-    out.line(match (report.state, waits) {
-        (State::DryRun, _) => "\nWhat would hold it",
-        (_, true) => "\nWhat holds it",
+    out.line(match state {
+        State::DryRun => "\nWhat would hold it",
+        State::Held | State::PartlyApplied => "\nWhat holds it",
         _ => "\nWhat the guards said",
     });
     let mut table = Table::new(&[]).indent(2);
-    for hold in &report.holds {
+    for hold in holds {
         table.row([hold.guard.as_str(), &hold.detail]);
     }
     table.print(out, false);
@@ -120,21 +128,38 @@ fn described(issue: &Issue) -> String {
     one_line(format!("{place}{column}{}", issue.reason))
 }
 
-fn next(report: &Report, slug: &str, session: &mut Session<'_>) {
-    if report.state != State::Applied && report.counts.rows > 0 {
-        session.out.line(format_args!("\nroster version {}", report.roster_version));
-    } else {
-        session.out.line(format_args!("\nroster version {} now", report.roster_version));
-    }
-    let (Some(id), State::Held | State::PartlyApplied) = (report.change_set_id, report.state) else { return };
-    let digest = report.digest.as_ref().map(|d| format!(" --digest {d}")).unwrap_or_default();
-    let show = session.suggestion(&format!("changes show {id} --org {slug}"));
-    let approve = session.suggestion(&format!("changes approve {id} --org {slug}{digest}"));
-    let reject = session.suggestion(&format!("changes reject {id} --org {slug} --comment 'why'"));
+/// Prints the commands by which a reviewer looks at a change set and decides.
+pub fn print_decisions(id: ChangeSetId, digest: Option<&str>, holds: &[Hold], slug: &str, session: &mut Session<'_>) {
+    let digest = digest.map(|d| format!(" --digest {d}")).unwrap_or_default();
+    // Whoever approves many removals is to write their number, not to copy it.
+    let guarded = holds.iter().any(|h| h.guard == "removals" || h.guard == "removals_count");
+    let confirm = if guarded { " --confirm-removals N" } else { "" };
     session.out.line("\nNext");
-    for line in [show, approve, reject] {
+    for line in [
+        format!("changes show {id} --org {slug}"),
+        format!("changes approve {id} --org {slug}{digest}{confirm}"),
+        format!("changes reject {id} --org {slug} --comment 'why'"),
+    ] {
+        let line = session.suggestion(&line);
         session.out.line(format_args!("  {line}"));
     }
+}
+
+/// The counts that are not zero, in one line.
+pub fn in_words(counts: &Counts) -> String {
+    let all = [
+        (counts.added, "added"),
+        (counts.updated, "updated"),
+        (counts.removed, "removed"),
+        (counts.reinstated, "reinstated"),
+        (counts.rekeyed, "re-keyed"),
+        (counts.unchanged, "unchanged"),
+        (counts.suppressed, "suppressed"),
+        (counts.invalid, "invalid"),
+    ];
+    let some: Vec<String> =
+        all.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{} {what}", grouped(*n))).collect();
+    if some.is_empty() { "nothing".to_owned() } else { some.join(", ") }
 }
 
 /// A number with a comma before every three digits.

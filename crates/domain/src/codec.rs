@@ -119,7 +119,10 @@ impl<'a> Reader<'a> {
             spells: Vec::new(),
             words: Vec::new(),
         };
-        for _ in 0..self.number()? {
+        let fields = self.number()?;
+        // More than there are bytes left cannot be there.
+        member.values.reserve((fields as usize).min(self.bytes.len()), self.bytes.len());
+        for _ in 0..fields {
             let field = FieldId(self.byte()?);
             member.values.set(field, Some(self.text()?));
         }

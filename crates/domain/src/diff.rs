@@ -89,9 +89,11 @@ pub fn absent<'a>(member: &'a Member, ctx: &Context<'a>) -> Absence<'a> {
     }
     let mut change = Change::new(Kind::Remove, Some(member.no), member.uuid, member.key.as_str());
     change.ends = true;
-    let next = ruler(member.claimants().filter(|f| *f != ctx.feed), ctx);
-    if let Some(next) = next {
+    let others = || member.claimants().filter(|f| *f != ctx.feed);
+    if others().next().is_some() {
         change.kind = Kind::Release;
+    }
+    if let Some(next) = ruler(others(), ctx) {
         follow(member, next, &mut change, ctx);
     }
     Absence::Change { change: Box::new(change), again: again.is_some() }
@@ -138,7 +140,7 @@ fn listed<'a>(member: &'a Member, row: Row<'a>, evidence: Option<&'static str>, 
     let mut change = start(kind, Some(member), member.uuid, row, ctx);
     let mut differs = false;
     for (field, new) in statements(row, ctx) {
-        if same_key && field == ctx.match_field {
+        if known_key && field == ctx.match_field {
             continue;
         }
         let roster = member.values.get(field);
@@ -227,7 +229,8 @@ fn forget_naming<'a>(member: &'a Member, ctx: &Context<'a>) -> Absence<'a> {
 /// With this claim gone the roster follows the next feed's last words.
 fn follow<'a>(member: &'a Member, next: FeedNo, change: &mut Change<'a>, ctx: &Context<'a>) {
     for word in member.words.iter().filter(|w| w.feed == next && w.reason == Reason::AnotherFeed) {
-        if word.field == ABSENT || word.field == NAMED {
+        // The key stays as it is, and so does the field that shows it.
+        if word.field == ABSENT || word.field == NAMED || word.field == ctx.match_field {
             continue;
         }
         change.from.push(named_value(ctx, word.field, member.values.get(word.field)));

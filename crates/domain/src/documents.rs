@@ -174,20 +174,26 @@ impl ChangeSet {
     }
 
     /// Folds what was applied.
-    pub fn take_applied(&mut self, applied: &Applied, meta: &Meta) {
-        self.applied = self.applied.union(&applied.selection);
+    pub fn take_applied(&mut self, applied: &Applied, actor: &str) {
+        self.applied = self.applied.union(&applied.selection.minus(&applied.unfinished));
         self.state = applied.state;
+        if let Some(rest) = &applied.rest {
+            self.digest.clone_from(rest);
+        }
         self.roster_version = applied.roster_version;
         if applied.reviewed {
-            self.decided_by = Some(meta.actor.clone());
+            self.decided_by = Some(actor.to_owned());
         }
     }
 
     /// Folds what was rejected.
-    pub fn take_rejected(&mut self, rejected: &Rejected, meta: &Meta) {
+    pub fn take_rejected(&mut self, rejected: &Rejected, actor: &str) {
         self.rejected = self.rejected.union(&rejected.selection);
         self.state = rejected.state;
-        self.decided_by = Some(meta.actor.clone());
+        if let Some(rest) = &rejected.rest {
+            self.digest.clone_from(rest);
+        }
+        self.decided_by = Some(actor.to_owned());
     }
 
     /// Folds what dropped out.

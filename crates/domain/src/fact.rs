@@ -231,6 +231,15 @@ pub struct Applied {
     pub digest: String,
     /// Whether a person approved it (and did not just policy).
     pub reviewed: bool,
+    /// Fields that were left out of every one of these changes.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub except_fields: Vec<String>,
+    /// Changes of the selection of which such a field still waits.
+    #[serde(default, skip_serializing_if = "Selection::is_empty")]
+    pub unfinished: Selection,
+    /// The digest of what still waits, if anything does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rest: Option<String>,
 }
 
 /// Changes that were rejected.
@@ -255,6 +264,9 @@ pub struct Rejected {
     pub numbered: Selection,
     /// What the change set is now.
     pub state: State,
+    /// The digest of what still waits, if anything does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rest: Option<String>,
 }
 
 /// What an upload or change set has come to.

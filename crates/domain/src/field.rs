@@ -15,6 +15,13 @@ macro_rules! standard_fields {
         }
         /// Every standard field: its number, its name, and the type of its values.
         pub const STANDARD: &[(FieldId, &str, FieldKind)] = &[$((FieldId($no), $name, FieldKind::$kind),)*];
+
+        fn standard(name: &str) -> Option<FieldId> {
+            Some(match name {
+                $($name => FieldId($no),)*
+                _ => return None,
+            })
+        }
     };
 }
 
@@ -75,8 +82,8 @@ pub struct CustomField {
 impl Fields {
     /// The field of that name, if the organisation has it.
     pub fn by_name(&self, name: &str) -> Option<FieldId> {
-        if let Some((id, _, _)) = STANDARD.iter().find(|(_, n, _)| *n == name) {
-            return Some(*id);
+        if let Some(id) = standard(name) {
+            return Some(id);
         }
         self.custom.iter().position(|c| c.name == name).map(|i| FieldId(FIRST_CUSTOM + i as u8))
     }

@@ -15,6 +15,7 @@ pub mod identity;
 pub mod ids;
 pub mod member;
 pub mod normalise;
+pub mod rebase;
 pub mod selection;
 pub mod settings;
 pub mod values;

@@ -27,6 +27,14 @@ impl Values {
     /// Sets a field, or makes it blank with `None` or an empty text.
     pub fn set(&mut self, field: FieldId, value: Option<&str>) {
         let value = value.filter(|v| !v.is_empty());
+        if let Some(v) = value
+            && self.spans.last().is_none_or(|last| last.field < field)
+        {
+            // Nearly always fields come in their order.
+            let span = self.push(field, v);
+            self.spans.push(span);
+            return;
+        }
         let at = self.spans.binary_search_by_key(&field, |s| s.field);
         match (at, value) {
             (Ok(i), None) => drop(self.spans.remove(i)),
@@ -52,6 +60,12 @@ impl Values {
     /// Whether every field is blank.
     pub fn is_empty(&self) -> bool {
         self.spans.is_empty()
+    }
+
+    /// Makes room for so many fields and bytes of text.
+    pub fn reserve(&mut self, fields: usize, text: usize) {
+        self.spans.reserve(fields);
+        self.text.reserve(text);
     }
 
     /// Makes every field blank and keeps the memory.

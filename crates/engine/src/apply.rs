@@ -69,6 +69,8 @@ pub struct Application<'a> {
     pub selection: &'a Selection,
     /// What is done with them.
     pub deed: Deed,
+    /// Fields that are left out of every change.
+    pub except_fields: &'a [String],
 }
 
 /// Where a change set's chunks are.
@@ -85,7 +87,7 @@ impl Application<'_> {
     /// # Errors
     /// If the store refuses or a line is no change; the transaction is then not to be committed.
     pub async fn run(&self, tx: &mut Tx, chunks: &Chunks) -> Result<Effects> {
-        let first_no = self.engine.store.head(self.org).await?.next_member;
+        let first_no = tx.head().await?.next_member;
         let mut effects = Effects::default();
         let mut next_no = first_no;
         match chunks {
@@ -147,7 +149,10 @@ impl Application<'_> {
         let present = selected.filter_map(|(ordinal, line)| line.map(|line| (ordinal, line)));
         present
             .map(|(ordinal, line)| match Change::read(line) {
-                Ok(change) => Ok((ordinal, change)),
+                Ok(mut change) => {
+                    change.to.retain(|(field, _)| !self.except_fields.iter().any(|f| f == field));
+                    Ok((ordinal, change))
+                }
                 Err(e) => Err(Error::Damaged(format!("change {ordinal} of a change set cannot be read: {e}"))),
             })
             .collect()
@@ -297,7 +302,7 @@ impl Engine {
                 _ => None,
             };
             if !named.is_empty() || order.is_some() {
-                let mut spoken = Spoken::unpack(&self.store.feed_order(org, feed.no).await?);
+                let mut spoken = Spoken::unpack(&tx.feed_order(feed.no).await?);
                 named.iter().for_each(|(_, no, on)| spoken.named.set(*no, *on));
                 if let Some(order) = order {
                     spoken.order = order;

@@ -20,14 +20,20 @@ pub mod census;
 pub mod compare;
 pub mod crash;
 mod error;
+pub mod hand;
 pub mod known;
+pub mod members;
 pub mod misses;
 pub mod organisation;
+// pub mod past;
 pub mod payload;
 pub mod pipeline;
+pub mod propose;
 pub mod recorder;
 pub mod resolve;
+pub mod review;
 pub mod roster;
+// pub mod undo;
 
 pub use error::{Error, Result};
 

@@ -654,6 +654,7 @@ impl<'a> Run<'a> {
                     ctx: job.fold_context(),
                     selection: &selection,
                     deed: Deed::Apply,
+                    except_fields: &[],
                 };
                 application.run(&mut tx, &chunks).await?
             };
@@ -673,6 +674,9 @@ impl<'a> Run<'a> {
                     state,
                     digest: digest.clone(),
                     reviewed: false,
+                    except_fields: Vec::new(),
+                    unfinished: Selection::default(),
+                    rest: undecided.then(|| digest.clone()),
                 };
                 tx.append(vec![event(&Fact::Applied(Box::new(applied)), None)], &who).await?;
             }

@@ -1,6 +1,7 @@
 //! The commands, a file each.
 
 pub mod completions;
+pub mod demo;
 pub mod feeds;
 pub mod migrate;
 pub mod org;

@@ -1,0 +1,113 @@
+//! `muster changes list`: change sets, newest first.
+
+use clap::{
+    Args,
+    builder::{PossibleValuesParser, TypedValueParser},
+};
+use muster_domain::{documents::ChangeSet, fact::State};
+use muster_engine::Organisation;
+use serde_json::{Value, json};
+
+use crate::{
+    arguments::OfOrganisation,
+    fail::{Exit, Failure},
+    report,
+    session::Session,
+    table::Table,
+};
+
+/// List change sets, newest first
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  muster changes list --org acme --state held")]
+pub struct List {
+    #[command(flatten)]
+    org: OfOrganisation,
+    /// Only those in this state
+    #[arg(long, value_parser = state())]
+    state: Option<State>,
+    /// At most so many; 0 for all
+    #[arg(long, value_name = "N", default_value_t = 50)]
+    limit: usize,
+}
+
+/// Runs the command.
+pub async fn run(list: List, session: &mut Session<'_>) -> Result<Exit, Failure> {
+    let engine = session.engine().await?;
+    let org = engine.organisation(&list.org.slug).await?;
+    let mut sets = engine.change_sets(&org, list.state).await?;
+    let all = sets.len();
+    if list.limit > 0 {
+        sets.truncate(list.limit);
+    }
+    if session.out.json {
+        let sets: Vec<Value> = sets.iter().map(|s| document(s, &org)).collect();
+        session.out.document(&json!({ "change_sets": sets, "total": all }));
+        return Ok(Exit::Done);
+    }
+    if sets.is_empty() {
+        session.out.line("There are no change sets here.");
+        return Ok(Exit::Done);
+    }
+    let mut table = Table::new(&["change set", "state", "feed", "by", "when", "what"]);
+    for set in &sets {
+        table.row([
+            set.id.to_string(),
+            set.state.word().replace('_', " "),
+            org.feed_name(set.feed).to_owned(),
+            set.channel.to_string(),
+            set.computed_at.format("%Y-%m-%d %H:%M:%SZ").to_string(),
+            what(set),
+        ]);
+    }
+    table.print(session.out, true);
+    if all > sets.len() {
+        session.out.line(format_args!("… and {} older ones; --limit 0 lists all.", all - sets.len()));
+    }
+    Ok(Exit::Done)
+}
+
+fn what(set: &ChangeSet) -> String {
+    let undo = if set.undoes.is_empty() { "" } else { "undo: " };
+    format!("{undo}{}", report::in_words(&set.counts))
+}
+
+/// A change set as JSON, without its changes.
+pub fn document(set: &ChangeSet, org: &Organisation) -> Value {
+    json!({
+        "change_set_id": set.id,
+        "upload_id": set.upload,
+        "state": set.state,
+        "digest": set.digest,
+        "feed": org.feed_name(set.feed),
+        "channel": set.channel,
+        "mode": set.mode,
+        "computed_at": set.computed_at,
+        "changes": set.changes,
+        "waiting": set.waiting().len(),
+        "applied": set.applied.len(),
+        "rejected": set.rejected.len(),
+        "dropped": set.dropped.len(),
+        "counts": set.counts,
+        "holds": set.holds,
+        "figures": set.figures,
+        "roster_version": set.roster_version,
+        "settings_version": set.policy_version,
+        "undoes": set.undoes,
+        "decided_by": set.decided_by,
+    })
+}
+
+const STATES: [State; 7] = [
+    State::Held,
+    State::PartlyApplied,
+    State::Applied,
+    State::Rejected,
+    State::Superseded,
+    State::NoChanges,
+    State::Refused,
+];
+
+fn state() -> impl TypedValueParser<Value = State> {
+    let words = PossibleValuesParser::new(STATES.iter().map(|s| s.word()));
+    words.try_map(|w| STATES.into_iter().find(|s| s.word() == w).ok_or("no such state"))
+}

@@ -1,0 +1,271 @@
+//! `muster changes show`: a change set as a reviewer reads it.
+
+use std::collections::BTreeMap;
+
+use clap::Args;
+use muster_domain::{
+    change::{Change, Kind},
+    documents::ChangeSet,
+    fact::State,
+};
+use muster_engine::{Engine, Organisation, review::Standing};
+use serde::Serialize;
+use serde_json::{
+    json,
+    value::{RawValue, to_raw_value},
+};
+
+use super::{choice::Choice, list, page};
+use crate::{
+    arguments::OfOrganisation,
+    fail::{Exit, Failure},
+    report,
+    session::Session,
+    table::Table,
+};
+
+/// Show a change set: counts, counts by field, then each member with fields before and after
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  muster changes show --org acme\n  \
+    muster changes show 0193a1 --org acme --kind remove --offset 50\n  \
+    muster changes show 0193a1 --org acme --ndjson > changes.ndjson")]
+pub struct Show {
+    /// The change set, or the beginning of its id [default: the newest that waits]
+    id: Option<String>,
+    #[command(flatten)]
+    org: OfOrganisation,
+    /// A line of JSON for the change set and one for each change
+    #[arg(long, conflicts_with = "json")]
+    ndjson: bool,
+    /// At most so many changes; 0 for all [default: 50, with --json or --ndjson all]
+    #[arg(long, value_name = "N")]
+    limit: Option<usize>,
+    /// Leave so many out at the beginning
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    offset: usize,
+    #[command(flatten)]
+    choice: Choice,
+}
+
+/// Counts of all changes, whatever part of them is shown.
+#[derive(Default, Serialize)]
+pub struct Tally {
+    /// Changes by kind.
+    pub kinds: BTreeMap<Kind, u64>,
+    /// By field, of people already known: how many values change, are filled, become blank.
+    pub fields: BTreeMap<String, FieldTally>,
+    /// Absences that the payload does not prove.
+    pub unproven: u64,
+}
+
+/// What happens to the values of one field.
+#[derive(Default, Serialize)]
+pub struct FieldTally {
+    /// One value for another.
+    pub changed: u64,
+    /// A value where there was none.
+    pub filled: u64,
+    /// No value where there was one.
+    pub blanked: u64,
+}
+
+impl Tally {
+    fn add(&mut self, change: &Change) {
+        *self.kinds.entry(change.kind).or_default() += 1;
+        self.unproven += u64::from(change.unproven);
+        if change.kind == Kind::Add {
+            return;
+        }
+        for (field, before, after) in page::fields(change) {
+            let tally = self.fields.entry(field.to_owned()).or_default();
+            match (before, after) {
+                (Some(_), Some(_)) => tally.changed += 1,
+                (None, _) => tally.filled += 1,
+                (Some(_), None) => tally.blanked += 1,
+            }
+        }
+    }
+}
+
+/// Runs the command.
+pub async fn run(show: Show, session: &mut Session<'_>) -> Result<Exit, Failure> {
+    let engine = session.engine().await?;
+    let org = engine.organisation(&show.org.slug).await?;
+    let set = engine.find_change_set(&org, show.id.as_deref()).await?;
+    if session.out.json {
+        document(&show, &engine, &org, &set, session).await?;
+    } else if show.ndjson {
+        stream(&show, &engine, &org, &set, session).await?;
+    } else {
+        page_of(&show, &engine, &org, &set, session).await?;
+    }
+    Ok(Exit::Done)
+}
+
+/// Which of the changes meant are within offset and limit.
+struct Window {
+    seen: usize,
+    offset: usize,
+    limit: usize,
+}
+
+impl Window {
+    fn new(show: &Show, default: usize) -> Window {
+        let limit = match show.limit.unwrap_or(default) {
+            0 => usize::MAX,
+            n => n,
+        };
+        Window { seen: 0, offset: show.offset, limit }
+    }
+
+    fn takes(&mut self) -> bool {
+        self.seen += 1;
+        self.seen > self.offset && self.seen - self.offset <= self.limit
+    }
+}
+
+async fn document(
+    show: &Show,
+    engine: &Engine,
+    org: &Organisation,
+    set: &ChangeSet,
+    session: &mut Session<'_>,
+) -> Result<(), Failure> {
+    let (mut tally, mut window) = (Tally::default(), Window::new(show, 0));
+    let mut changes: Vec<Box<RawValue>> = Vec::new();
+    engine
+        .each_change(org, set, |ordinal, change, standing| {
+            if let Some(change) = change {
+                tally.add(change);
+            }
+            if change.is_none_or(|c| show.choice.shows(c)) && window.takes() {
+                changes.extend(to_raw_value(&page::document(ordinal, change, standing)));
+            }
+        })
+        .await?;
+    let mut whole = list::document(set, org);
+    whole["kinds"] = json!(tally.kinds);
+    whole["fields"] = json!(tally.fields);
+    whole["shown"] = json!(changes.len());
+    whole["matching"] = json!(window.seen);
+    // The changes are put in as they stand: a tree of a million of them would not fit in memory.
+    let mut text = whole.to_string();
+    text.pop();
+    text.push_str(",\"changes\":[");
+    session.out.text(&text);
+    for (i, change) in changes.iter().enumerate() {
+        session.out.text(if i == 0 { "" } else { "," });
+        session.out.text(change.get());
+    }
+    session.out.text("]}\n");
+    Ok(())
+}
+
+async fn stream(
+    show: &Show,
+    engine: &Engine,
+    org: &Organisation,
+    set: &ChangeSet,
+    session: &mut Session<'_>,
+) -> Result<(), Failure> {
+    let mut window = Window::new(show, 0);
+    session.out.document(&list::document(set, org));
+    engine
+        .each_change(org, set, |ordinal, change, standing| {
+            if !session.out.is_closed() && change.is_none_or(|c| show.choice.shows(c)) && window.takes() {
+                session.out.document(&page::document(ordinal, change, standing));
+            }
+        })
+        .await?;
+    Ok(())
+}
+
+async fn page_of(
+    show: &Show,
+    engine: &Engine,
+    org: &Organisation,
+    set: &ChangeSet,
+    session: &mut Session<'_>,
+) -> Result<(), Failure> {
+    let (mut tally, mut window) = (Tally::default(), Window::new(show, 50));
+    let mut pages = Vec::new();
+    engine
+        .each_change(org, set, |_, change, standing| {
+            if let Some(change) = change {
+                tally.add(change);
+            }
+            if change.is_none_or(|c| show.choice.shows(c)) && window.takes() {
+                pages.push(page::change(change, standing, &show.choice.except_fields, session.out));
+            }
+        })
+        .await?;
+    head(org, set, session);
+    report::print_counts(&set.counts, session.out);
+    report::print_holds(&set.holds, set.state, session.out);
+    if tally.unproven > 0 {
+        let n = report::grouped(tally.unproven);
+        session.out.line(format_args!("\n{n} absences are not proven by the payload; approving takes them only by --only or --kind."));
+    }
+    by_field(&tally, session);
+    let all = window.seen;
+    let last = show.offset + pages.len();
+    match (pages.is_empty(), all) {
+        (true, 0) => session.out.line("\nNo change to the roster is meant."),
+        (true, _) => session.out.line(format_args!("\nThere are {all} changes, and none past --offset {}.", show.offset)),
+        _ => session.out.line(format_args!("\nChanges {} to {last} of {all}", show.offset + 1)),
+    }
+    for page in &pages {
+        session.out.text(page);
+    }
+    next(show, org, set, (last, all), session);
+    Ok(())
+}
+
+fn head(org: &Organisation, set: &ChangeSet, session: &mut Session<'_>) {
+    let title = session.out.paint("1", format_args!("change set {}", set.id));
+    session.out.line(format_args!("{title}  {}", set.state.word().replace('_', " ")));
+    let when = set.computed_at.format("%Y-%m-%d %H:%M:%SZ");
+    let feed = org.feed_name(set.feed);
+    session.out.line(format_args!("{when}, feed {feed}, channel {}, mode {}", set.channel, set.mode));
+    session.out.line(format_args!("digest {}", set.digest));
+    let decided = [(set.applied.len(), "applied"), (set.rejected.len(), "rejected"), (set.dropped.len(), "dropped out")];
+    let decided: Vec<String> = decided.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{n} {what}")).collect();
+    if !decided.is_empty() {
+        let by = set.decided_by.as_ref().map(|by| format!(", last decided by {by}")).unwrap_or_default();
+        let waiting = set.waiting().len();
+        session.out.line(format_args!("{} changes: {waiting} waiting, {}{by}", set.changes, decided.join(", ")));
+    }
+}
+
+fn by_field(tally: &Tally, session: &mut Session<'_>) {
+    if tally.fields.is_empty() {
+        return;
+    }
+    session.out.line("\nBy field, of people already known");
+    let mut table = Table::new(&["field", "changed", "filled", "blanked"]).right(&[1, 2, 3]).indent(2);
+    for (field, t) in &tally.fields {
+        let number = |n: u64| if n == 0 { "-".to_owned() } else { report::grouped(n) };
+        table.row([field.clone(), number(t.changed), number(t.filled), number(t.blanked)]);
+    }
+    table.print(session.out, true);
+}
+
+fn next(show: &Show, org: &Organisation, set: &ChangeSet, (last, all): (usize, usize), session: &mut Session<'_>) {
+    if last < all {
+        session.out.line(format_args!("\n… and {} more: --offset {last} shows the next, --limit 0 all.", all - last));
+    }
+    if matches!(set.state, State::Held | State::PartlyApplied) && show.choice.only.is_empty() {
+        report::print_decisions(set.id, Some(&set.digest), &set.holds, &org.row.slug, session);
+    }
+}
+
+/// How far a change is decided, in a word.
+pub fn word(standing: Standing) -> &'static str {
+    match standing {
+        Standing::Waiting => "waiting",
+        Standing::Applied => "applied",
+        Standing::Rejected => "rejected",
+        Standing::Dropped => "dropped",
+        Standing::Erased => "erased",
+    }
+}

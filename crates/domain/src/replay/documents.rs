@@ -1,0 +1,175 @@
+//! The documents of a replay: settings, feeds, uploads and change sets, as every event leaves them.
+
+use std::collections::BTreeMap;
+
+use crate::{
+    documents::{ChangeSet, Decided, Feed, Upload},
+    event::Meta,
+    fact::{Applied, Baseline, Computed, Fact, Received, Rejected, State},
+    ids::{ChangeSetId, FeedNo, UploadId},
+    settings::{Mode, Settings},
+};
+
+use super::{ReplayError, contradiction};
+
+/// What the log says of an organisation, besides its members.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Documents {
+    /// The organisation's name in addresses.
+    pub slug: String,
+    /// Its settings.
+    pub settings: Settings,
+    /// Its feeds. Their claims are counted on the roster: see [`super::Replay::claims`].
+    pub feeds: BTreeMap<FeedNo, Feed>,
+    /// Its uploads.
+    pub uploads: BTreeMap<UploadId, Upload>,
+    /// Its change sets; one without changes has no document.
+    pub change_sets: BTreeMap<ChangeSetId, ChangeSet>,
+    /// How many uploads have arrived.
+    pub arrivals: u64,
+}
+
+/// Whether nothing of a change set can be applied any more.
+pub fn is_closed(set: &ChangeSet) -> bool {
+    matches!(set.state, State::Applied | State::Rejected | State::Superseded) || set.waiting().is_empty()
+}
+
+/// Whether an upload is done with, so that the feed's next one is measured against it.
+fn is_settled(state: State) -> bool {
+    !matches!(state, State::Received | State::Held | State::PartlyApplied)
+}
+
+impl Documents {
+    /// Folds an event.
+    ///
+    /// # Errors
+    /// If it speaks of a feed, upload or change set that is not there.
+    pub fn take(&mut self, fact: &Fact, meta: &Meta) -> Result<(), ReplayError> {
+        match fact {
+            Fact::OrganisationCreated { slug, settings } => {
+                self.slug.clone_from(slug);
+                self.settings = (**settings).clone();
+            }
+            Fact::SettingsChanged { settings, .. } => self.settings = (**settings).clone(),
+            Fact::FeedCreated { no, settings } => {
+                self.feeds.insert(*no, Feed::new(*no, (**settings).clone()));
+            }
+            Fact::FeedChanged { no, settings } => self.feed(*no, meta)?.settings = (**settings).clone(),
+            Fact::UploadReceived(received) => self.receive(received, meta)?,
+            Fact::UploadDecided { upload, state, counts, .. } => {
+                let upload = self.upload(*upload, meta)?;
+                (upload.state, upload.counts) = (*state, *counts);
+            }
+            Fact::Chunk { .. } => {}
+            Fact::Computed(computed) => self.compute(computed, meta)?,
+            Fact::Applied(applied) => self.apply(applied, meta)?,
+            Fact::Rejected(rejected) => self.reject(rejected, meta)?,
+            Fact::Superseded { change_set, .. } => {
+                let set = self.change_set(*change_set, meta)?;
+                set.state = State::Superseded;
+                let upload = set.upload;
+                self.upload(upload, meta)?.state = State::Superseded;
+            }
+            Fact::Rebased { change_set, .. } => self.change_set(*change_set, meta)?.take_rebased(fact),
+        }
+        Ok(())
+    }
+
+    fn receive(&mut self, received: &Received, meta: &Meta) -> Result<(), ReplayError> {
+        if received.arrival != self.arrivals + 1 {
+            return contradiction(meta.seq, format!("is arrival {} where {} should follow", received.arrival, self.arrivals + 1));
+        }
+        self.arrivals = received.arrival;
+        self.uploads.insert(received.upload, Upload::new(received.clone(), meta));
+        Ok(())
+    }
+
+    fn compute(&mut self, computed: &Computed, meta: &Meta) -> Result<(), ReplayError> {
+        let upload = self.upload(computed.upload, meta)?;
+        upload.state = computed.state;
+        upload.counts = computed.counts;
+        let received = upload.received.clone();
+        if computed.changes > 0 {
+            upload.change_set = Some(computed.change_set);
+            let mut set = ChangeSet::new(computed, &received, meta.recorded_at);
+            set.created_seq = meta.seq;
+            self.change_sets.insert(set.id, set);
+        }
+        // The administrator's hand has no document.
+        if computed.feed == FeedNo::HAND {
+            return Ok(());
+        }
+        let feed = self.feed(computed.feed, meta)?;
+        feed.last_arrival = Some((received.arrival, meta.recorded_at));
+        if is_settled(computed.state) {
+            accept(feed, &received, &computed.baseline);
+        }
+        Ok(())
+    }
+
+    fn apply(&mut self, applied: &Applied, meta: &Meta) -> Result<(), ReplayError> {
+        let set = self.change_set(applied.change_set, meta)?;
+        let before = set.state;
+        set.take_applied(applied, &meta.actor);
+        let undone = set.undoes.clone();
+        self.decided(applied.change_set, before, meta)?;
+        // What is undone may come again: an identical payload is then no repetition.
+        for id in undone {
+            let feed = self.change_set(id, meta)?.feed;
+            if let Some(feed) = self.feeds.get_mut(&feed) {
+                feed.decided = None;
+            }
+        }
+        Ok(())
+    }
+
+    fn reject(&mut self, rejected: &Rejected, meta: &Meta) -> Result<(), ReplayError> {
+        let set = self.change_set(rejected.change_set, meta)?;
+        let before = set.state;
+        set.take_rejected(rejected, &meta.actor);
+        self.decided(rejected.change_set, before, meta)
+    }
+
+    /// The upload goes with its change set; once all is decided and something was taken, it is the feed's new measure.
+    fn decided(&mut self, id: ChangeSetId, before: State, meta: &Meta) -> Result<(), ReplayError> {
+        let set = self.change_set(id, meta)?.clone();
+        let upload = self.upload(set.upload, meta)?;
+        upload.state = set.state;
+        let received = upload.received.clone();
+        let taken = !set.applied.is_empty() && set.feed != FeedNo::HAND;
+        if taken && is_settled(set.state) && !is_settled(before) {
+            accept(self.feed(set.feed, meta)?, &received, &set.baseline);
+        }
+        Ok(())
+    }
+
+    fn feed(&mut self, no: FeedNo, meta: &Meta) -> Result<&mut Feed, ReplayError> {
+        let missing = || contradiction(meta.seq, format!("is about feed {}, of which the log does not tell", no.0));
+        self.feeds.get_mut(&no).map_or_else(missing, Ok)
+    }
+
+    fn upload(&mut self, id: UploadId, meta: &Meta) -> Result<&mut Upload, ReplayError> {
+        let missing = || contradiction(meta.seq, format!("is about upload {id}, of which the log does not tell"));
+        self.uploads.get_mut(&id).map_or_else(missing, Ok)
+    }
+
+    fn change_set(&mut self, id: ChangeSetId, meta: &Meta) -> Result<&mut ChangeSet, ReplayError> {
+        let missing = || contradiction(meta.seq, format!("is about change set {id}, of which the log does not tell"));
+        self.change_sets.get_mut(&id).map_or_else(missing, Ok)
+    }
+}
+
+/// A decided payload is what the feed's next one is measured against.
+pub fn accept(feed: &mut Feed, received: &Received, baseline: &Baseline) {
+    if received.mode == Mode::Full {
+        feed.baseline = Some(baseline.clone());
+    } else if let Some(before) = &mut feed.baseline {
+        before.filled.clone_from(&baseline.filled);
+    }
+    feed.decided = received.mapping.is_empty().then(|| Decided {
+        blake3: received.blake3.clone(),
+        mapping_version: baseline.mapping_version,
+        mode: received.mode,
+        upload: received.upload,
+    });
+}

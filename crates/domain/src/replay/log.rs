@@ -1,0 +1,183 @@
+//! The exported form of a log: one event a line of JSON, the stored bytes verbatim. `docs/events.md` documents it.
+//!
+//! Every stored line stands behind a tab. JSON as it is stored holds no tab (in a text it is written `\t`), so a log
+//! is cut into its lines without being parsed, and what was hashed is there byte for byte.
+
+use std::io::{BufRead, Write};
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::{Checked, Replay, ReplayError, roster::in_parallel};
+use crate::event::{Body, Hash, Meta, StoredEvent};
+
+/// Bytes of a log that are read before they are hashed and folded.
+const BATCH: usize = 8 << 20;
+/// Stands in the place of an erased line.
+const ERASED: &str = "null";
+
+/// Folds an exported log, up to and with an event if one is named.
+///
+/// # Errors
+/// If a line is not an event, or the event does not follow from those before it.
+pub fn read_log(mut reader: impl BufRead, until: Option<u64>) -> Result<Replay, ReplayError> {
+    let until = until.unwrap_or(u64::MAX);
+    let mut replay = Replay::new();
+    let mut line = 0;
+    loop {
+        let batch = read_batch(&mut reader)?;
+        if batch.is_empty() || replay.last_seq() >= until {
+            return Ok(replay);
+        }
+        for event in in_parallel(&batch, |bytes| read_event(bytes).map(Checked::new)) {
+            line += 1;
+            let event = event.map_err(|why| ReplayError::Line { line, why })?;
+            if replay.last_seq() >= until {
+                break;
+            }
+            replay.take(event?)?;
+        }
+    }
+}
+
+/// The next lines of a log, empty ones left out; none at its end.
+fn read_batch(reader: &mut impl BufRead) -> Result<Vec<Vec<u8>>, ReplayError> {
+    let (mut batch, mut size) = (Vec::new(), 0);
+    while size < BATCH {
+        let mut line = Vec::new();
+        if reader.read_until(b'\n', &mut line)? == 0 {
+            break;
+        }
+        size += line.len();
+        if line.last() == Some(&b'\n') {
+            line.pop();
+        }
+        batch.push(line);
+    }
+    Ok(batch)
+}
+
+/// Writes an event as a line, its line break included.
+///
+/// # Errors
+/// What writing says; `InvalidData` if a stored line is no compact JSON, so that it could not be read back.
+pub fn write_event(event: &StoredEvent, out: &mut (impl Write + ?Sized)) -> std::io::Result<()> {
+    out.write_all(b"{\"meta\":")?;
+    out.write_all(compact(&event.meta_bytes)?)?;
+    write!(out, ",\"root\":\"{}\",\"hash\":\"{}\"", hex(&event.root), hex(&event.hash))?;
+    if let Some(body) = &event.body {
+        write_body(body, out)?;
+    }
+    out.write_all(b"}\n")
+}
+
+fn write_body(body: &Body, out: &mut (impl Write + ?Sized)) -> std::io::Result<()> {
+    write!(out, ",\"salts\":\"{}\"", STANDARD.encode(body.salts.as_flattened()))?;
+    if !body.erased.is_empty() {
+        let erased: Vec<String> = body.erased.iter().map(|(i, leaf)| format!("[{i},\"{}\"]", hex(leaf))).collect();
+        write!(out, ",\"erased\":[{}]", erased.join(","))?;
+    }
+    out.write_all(b",\"lines\":[")?;
+    for (i, line) in body.iter().enumerate() {
+        out.write_all(if i == 0 { b"\t" } else { b",\t" })?;
+        out.write_all(line.map_or(Ok(ERASED.as_bytes()), compact)?)?;
+    }
+    out.write_all(b"]")
+}
+
+/// Stored JSON has no line breaks and no tabs.
+fn compact(json: &[u8]) -> std::io::Result<&[u8]> {
+    let fits = !json.is_empty() && !json.iter().any(|b| matches!(b, b'\t' | b'\n' | b'\r'));
+    fits.then_some(json).ok_or_else(|| std::io::Error::new(std::io::ErrorKind::InvalidData, "a stored line is no compact JSON"))
+}
+
+/// Everything of an exported event but its lines.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Head<'a> {
+    #[serde(borrow)]
+    meta: &'a RawValue,
+    root: &'a str,
+    hash: &'a str,
+    salts: Option<&'a str>,
+    #[serde(default, borrow)]
+    erased: Vec<(u32, &'a str)>,
+    /// Cut off before the head is read.
+    lines: Option<[(); 0]>,
+}
+
+/// Reads an exported event, without its line break. The hashes are not looked at here.
+///
+/// # Errors
+/// What is wrong with it, as part of a sentence.
+pub fn read_event(line: &[u8]) -> Result<StoredEvent, String> {
+    let line = std::str::from_utf8(line).map_err(|_| "it is no UTF-8")?;
+    let mut pieces = line.split('\t');
+    let first = pieces.next().unwrap_or_default();
+    // Without lines the head is all there is; else it ends where the array of lines begins.
+    let whole = first.len() == line.len();
+    let head = if whole { first.to_owned() } else { [first, "]}"].concat() };
+    let head: Head = serde_json::from_str(&head).map_err(|e| e.to_string())?;
+    let meta: Meta = serde_json::from_str(head.meta.get()).map_err(|e| e.to_string())?;
+    let body = match (head.salts, head.lines) {
+        (Some(salts), Some([])) => Some(read_body(salts, &head.erased, pieces, line.len())?),
+        (None, None) if whole && head.erased.is_empty() => None,
+        _ => return Err("salts and lines belong together".to_owned()),
+    };
+    Ok(StoredEvent {
+        meta_bytes: head.meta.get().as_bytes().to_vec(),
+        meta,
+        body,
+        root: unhex(head.root).ok_or("its root is no hash")?,
+        hash: unhex(head.hash).ok_or("its hash is no hash")?,
+    })
+}
+
+fn read_body<'a>(
+    salts: &str,
+    erased: &[(u32, &str)],
+    pieces: impl Iterator<Item = &'a str>,
+    size: usize,
+) -> Result<Body, String> {
+    let salts = STANDARD.decode(salts).map_err(|_| "its salts are no base64")?;
+    let (salts, []) = salts.as_chunks::<16>() else { return Err("its salts are cut short".to_owned()) };
+    let erased = erased.iter().map(|(i, leaf)| Some((*i, unhex(leaf)?))).collect::<Option<Vec<_>>>();
+    let mut body = Body { salts: salts.to_vec(), lines: Vec::with_capacity(size), erased: erased.ok_or("a leaf is no hash")? };
+    let mut gone = body.erased.iter().map(|(i, _)| *i as usize).peekable();
+    let mut count = 0;
+    for piece in pieces {
+        let last = count + 1 == body.salts.len();
+        let line = piece.strip_suffix(if last { "]}" } else { "," }).ok_or("its lines are cut short")?;
+        if gone.next_if_eq(&count).is_none() {
+            body.lines.extend_from_slice(line.as_bytes());
+        } else if line != ERASED {
+            return Err(format!("its line {count} is erased and there all the same"));
+        }
+        body.lines.push(b'\n');
+        count += 1;
+    }
+    if count != body.salts.len() || gone.next().is_some() {
+        return Err(format!("it has {count} lines for {} salts", body.salts.len()));
+    }
+    drop(gone);
+    body.lines.shrink_to(body.lines.len());
+    Ok(body)
+}
+
+/// Hexadecimal, lower case.
+pub fn hex(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    bytes.iter().flat_map(|b| [DIGITS[usize::from(b >> 4)], DIGITS[usize::from(b & 15)]]).map(char::from).collect()
+}
+
+fn unhex(text: &str) -> Option<Hash> {
+    let (pairs, []) = text.as_bytes().as_chunks::<2>() else { return None };
+    let digit = |b: u8| match b {
+        b'0'..=b'9' => Some(b - b'0'),
+        b'a'..=b'f' => Some(b - b'a' + 10),
+        _ => None,
+    };
+    let bytes: Option<Vec<u8>> = pairs.iter().map(|[a, b]| Some(digit(*a)? << 4 | digit(*b)?)).collect();
+    bytes?.try_into().ok()
+}

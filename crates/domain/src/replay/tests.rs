@@ -1,0 +1,1 @@
+//! Replaying small logs by hand.

@@ -1,0 +1,279 @@
+//! By hand: one person edited by an administrator. It is a change set like any other, and pins what it sets.
+
+use std::collections::HashMap;
+
+use muster_domain::{
+    change::{Change, Kind, Named},
+    diff::{self, Outcome, Row},
+    eligibility,
+    field::{FieldId, FieldSet},
+    guard::Asked,
+    ids::{FeedNo, MemberNo},
+    member::{Member, Spell},
+    normalise,
+    values::Values,
+};
+use muster_store::Lease;
+use uuid::Uuid;
+
+use crate::{
+    Engine, Error, Organisation, Result,
+    pipeline::Report,
+    propose::Proposal,
+};
+
+/// What an administrator does to one person.
+#[derive(Clone, Debug)]
+pub enum Edit {
+    /// Fields are set; an empty value clears.
+    Set {
+        /// Whose.
+        key: String,
+        /// Field names and values.
+        fields: Vec<(String, String)>,
+    },
+    /// A person is added.
+    Add {
+        /// Field names and values; the match key among them.
+        fields: Vec<(String, String)>,
+    },
+    /// A person is taken off the roster, whatever feeds say.
+    Remove {
+        /// Who.
+        key: String,
+    },
+    /// The match key changes.
+    Rekey {
+        /// Who.
+        key: String,
+        /// The key from now on.
+        new_key: String,
+    },
+    /// Two members are one person: the second is joined to the first.
+    Link {
+        /// Who stays.
+        key: String,
+        /// Who is the same person.
+        other: String,
+    },
+}
+
+/// A row typed in by hand.
+#[derive(Default)]
+struct Typed {
+    values: Values,
+    raw: Values,
+    null: FieldSet,
+}
+
+impl Engine {
+    /// Does an edit, as policy allows.
+    ///
+    /// # Errors
+    /// If a field, value or person is not known, or the edit makes no sense.
+    pub async fn by_hand(&self, slug: &str, edit: Edit, asked: Option<Asked>) -> Result<Report> {
+        let org = self.organisation(slug).await?;
+        let lease = self.lease(org.row.id).await?;
+        let outcome = self.by_hand_leased(&lease, slug, &edit, asked).await;
+        self.store.release_lease(&lease).await?;
+        outcome
+    }
+
+    async fn by_hand_leased(&self, lease: &Lease, slug: &str, edit: &Edit, asked: Option<Asked>) -> Result<Report> {
+        let org = self.organisation(slug).await?;
+        match edit {
+            Edit::Set { key, fields } => {
+                let member = self.member(&org, key).await?;
+                if !member.is_listed() {
+                    return Err(Error::Wrong(format!("{key} is not on the roster; `muster members add` brings a person back.")));
+                }
+                let typed = typed(&org, fields)?;
+                let key = typed.values.get(org.settings.match_key.field()).unwrap_or(&member.key).to_owned();
+                self.named_by_hand(lease, &org, member, &typed, &key, asked).await
+            }
+            Edit::Add { fields } => self.add_by_hand(lease, &org, fields, asked).await,
+            Edit::Remove { key } => {
+                let member = self.member(&org, key).await?;
+                if !member.is_listed() {
+                    return Err(Error::Wrong(format!("{key} is not on the roster.")));
+                }
+                let mut change = Change::new(Kind::Remove, Some(member.no), member.uuid, member.key.clone());
+                change.ends = true;
+                self.propose_for(lease, &org, vec![member], vec![change], asked).await
+            }
+            Edit::Rekey { key, new_key } => {
+                let member = self.member(&org, key).await?;
+                self.expect_free(&org, new_key, member.no).await?;
+                let typed = typed(&org, &[(org.settings.fields.name(org.settings.match_key.field()).to_owned(), new_key.clone())])?;
+                self.named_by_hand(lease, &org, member, &typed, new_key, asked).await
+            }
+            Edit::Link { key, other } => self.link(lease, &org, key, other, asked).await,
+        }
+    }
+
+    async fn add_by_hand(&self, lease: &Lease, org: &Organisation, fields: &[(String, String)], asked: Option<Asked>) -> Result<Report> {
+        let typed = typed(org, fields)?;
+        let field = org.settings.match_key.field();
+        let Some(key) = typed.values.get(field).map(str::to_owned) else {
+            return Err(Error::Wrong(format!("A person needs a match key: give {}=….", org.settings.fields.name(field))));
+        };
+        match self.member(org, &key).await {
+            Ok(member) if member.is_listed() => {
+                Err(Error::Wrong(format!("{key} is on the roster already; `muster members set` changes fields.")))
+            }
+            Ok(member) => self.named_by_hand(lease, org, member, &typed, &key, asked).await,
+            Err(Error::Unknown(_)) => {
+                let priorities = org.priorities();
+                let ctx = self.hand_context(org, &priorities);
+                let change = diff::unknown(row(&typed, &key), Uuid::now_v7(), &ctx);
+                self.propose_for(lease, org, Vec::new(), vec![change], asked).await
+            }
+            Err(e) => Err(e),
+        }
+    }
+
+    async fn named_by_hand(
+        &self,
+        lease: &Lease,
+        org: &Organisation,
+        member: Member,
+        typed: &Typed,
+        key: &str,
+        asked: Option<Asked>,
+    ) -> Result<Report> {
+        let priorities = org.priorities();
+        let ctx = self.hand_context(org, &priorities);
+        let changes = match diff::named(&member, row(typed, key), None, &ctx) {
+            Outcome::Change { change, .. } => vec![owned(*change)],
+            Outcome::Unchanged | Outcome::Suppressed => Vec::new(),
+        };
+        self.propose_for(lease, org, vec![member], changes, asked).await
+    }
+
+    /// The second person's claims, words and keys pass to the first.
+    async fn link(&self, lease: &Lease, org: &Organisation, key: &str, other: &str, asked: Option<Asked>) -> Result<Report> {
+        let (stays, joins) = (self.member(org, key).await?, self.member(org, other).await?);
+        if stays.no == joins.no {
+            return Err(Error::Wrong(format!("{key} and {other} name the same member already.")));
+        }
+        let today = eligibility::today(&org.settings, self.now());
+        let mut first = Change::new(Kind::Rekey, Some(stays.no), stays.uuid, stays.key.clone());
+        first.evidence = Some("by_hand".into());
+        let mut spells: Vec<Spell> = stays.spells.clone();
+        spells.extend(joins.spells.iter().filter(|s| s.to.is_some() || !stays.is_claimed_by(s.feed)));
+        spells.sort_by_key(|s| s.from);
+        first.spells = Some(spells.iter().map(|s| (s.feed, s.from, s.to)).collect());
+        let aliases = stays.aliases.iter().chain([&joins.key]).chain(&joins.aliases);
+        first.aliases = Some(aliases.map(|a| a.clone().into()).collect());
+        let retired = format!("{} (linked to {})", joins.key, stays.uuid);
+        let mut second = Change::new(if joins.is_listed() { Kind::Remove } else { Kind::Release }, Some(joins.no), joins.uuid, retired);
+        second.old_key = Some(joins.key.clone().into());
+        second.ends = true;
+        second.spells = Some(joins.spells.iter().map(|s| (s.feed, s.from, s.to.or(Some(today)))).collect());
+        second.aliases = Some(Vec::new());
+        self.propose_for(lease, org, vec![stays, joins], vec![first, second], asked).await
+    }
+
+    async fn propose_for(
+        &self,
+        lease: &Lease,
+        org: &Organisation,
+        members: Vec<Member>,
+        changes: Vec<Change<'_>>,
+        asked: Option<Asked>,
+    ) -> Result<Report> {
+        let members: HashMap<MemberNo, Member> = members.into_iter().map(|m| (m.no, m)).collect();
+        let changes = changes.into_iter().map(owned).collect();
+        let proposal = Proposal { changes, members: &members, undoes: Vec::new(), baseline: None, asked, dry_run: false };
+        self.propose(lease, org, proposal).await
+    }
+
+    fn hand_context<'a>(&self, org: &'a Organisation, priorities: &'a [(FeedNo, i32)]) -> diff::Context<'a> {
+        diff::Context {
+            feed: FeedNo::HAND,
+            priorities,
+            empty_clears: true,
+            match_field: org.settings.match_key.field(),
+            fields: &org.settings.fields,
+            today: eligibility::today(&org.settings, self.now()),
+            ask_again_days: org.settings.ask_again_days,
+        }
+    }
+
+    async fn expect_free(&self, org: &Organisation, key: &str, no: MemberNo) -> Result<()> {
+        match self.member(org, key).await {
+            Ok(member) if member.no != no => Err(Error::Wrong(format!(
+                "{key} is another member's key; `muster members link` joins two members who are one person."
+            ))),
+            Err(Error::Unknown(_)) | Ok(_) => Ok(()),
+            Err(e) => Err(e),
+        }
+    }
+}
+
+fn row<'a>(typed: &'a Typed, key: &'a str) -> Row<'a> {
+    Row { line: 0, key, values: &typed.values, empty: FieldSet::default(), null: typed.null, raw: &typed.raw }
+}
+
+/// Reads what was typed as a feed's cells are read.
+fn typed(org: &Organisation, fields: &[(String, String)]) -> Result<Typed> {
+    let mut typed = Typed::default();
+    for (name, text) in fields {
+        let field = field_of(org, name)?;
+        let value = normalise::value(org.settings.fields.kind(field), text, org.settings.dates)
+            .map_err(|why| Error::Wrong(format!("{name}: {why}")))?;
+        if value.is_empty() {
+            typed.null.insert(field);
+        } else if value != normalise::trim(text) {
+            typed.raw.set(field, Some(normalise::trim(text)));
+        }
+        typed.values.set(field, Some(&value));
+    }
+    Ok(typed)
+}
+
+fn field_of(org: &Organisation, name: &str) -> Result<FieldId> {
+    if name == "unique_id" {
+        return Ok(org.settings.match_key.field());
+    }
+    org.settings.fields.by_name(name).ok_or_else(|| {
+        let names: Vec<&str> = org.settings.fields.all().map(|f| org.settings.fields.name(f)).collect();
+        Error::Wrong(format!("There is no field {name}; there are: {}.", names.join(", ")))
+    })
+}
+
+/// A change that borrows from nothing.
+pub(crate) fn owned(change: Change<'_>) -> Change<'static> {
+    let list = |named: Named<'_>| -> Named<'static> {
+        named.into_iter().map(|(n, v)| (n.into_owned().into(), v.map(|v| v.into_owned().into()))).collect()
+    };
+    let text = |t: Option<std::borrow::Cow<'_, str>>| t.map(|t| t.into_owned().into());
+    Change {
+        kind: change.kind,
+        no: change.no,
+        member: change.member,
+        key: change.key.into_owned().into(),
+        old_key: text(change.old_key),
+        line: change.line,
+        from: list(change.from),
+        to: list(change.to),
+        said: list(change.said),
+        raw: list(change.raw),
+        unproven: change.unproven,
+        ends: change.ends,
+        evidence: text(change.evidence),
+        effective_on: text(change.effective_on),
+        spells: change.spells,
+        aliases: change.aliases.map(|a| a.into_iter().map(|a| a.into_owned().into()).collect()),
+        words: change
+            .words
+            .into_iter()
+            .map(|w| muster_domain::change::SaidWord {
+                feed: w.feed,
+                field: w.field.into_owned().into(),
+                value: w.value.map(|v| v.into_owned().into()),
+                reason: w.reason,
+            })
+            .collect(),
+    }
+}

@@ -1,0 +1,89 @@
+//! The past: members as they were before and after a change set, folded from the log.
+
+use std::collections::HashMap;
+
+use muster_domain::{
+    change::Change,
+    documents::ChangeSet,
+    event::{Body, StoredEvent},
+    fact::Fact,
+    ids::MemberNo,
+    member::Member,
+    replay::{Checked, Replay, ReplayError},
+};
+
+use crate::{Engine, Error, Organisation, Result, undo::BeforeAndAfter};
+
+impl From<ReplayError> for Error {
+    fn from(e: ReplayError) -> Self {
+        Error::Damaged(e.to_string())
+    }
+}
+
+impl Engine {
+    /// The members that a change set touched, as they were just before it was first applied and just after it was last.
+    ///
+    /// # Errors
+    /// If the log cannot be read or folded.
+    pub async fn before_and_after(&self, org: &Organisation, set: &ChangeSet) -> Result<BeforeAndAfter> {
+        let mut replay = Replay::new();
+        let mut found = BeforeAndAfter::default();
+        let mut bodies: Vec<(u32, Body)> = Vec::new();
+        let mut slices = self.store.event_slices(org.row.id, 0, 256);
+        while let Some(slice) = slices.next().await? {
+            for raw in slice {
+                let event: StoredEvent = raw.open()?;
+                let fact = Fact::read(&event.meta)?;
+                if let Fact::Chunk { change_set, first, .. } = &fact
+                    && *change_set == set.id
+                {
+                    bodies.extend(event.body.clone().map(|b| (*first, b)));
+                }
+                let applies = match &fact {
+                    Fact::Applied(a) if a.change_set == set.id => Some(a.clone()),
+                    _ => None,
+                };
+                let Some(applied) = applies else {
+                    replay.take(Checked::new(event)?)?;
+                    continue;
+                };
+                let touched = touched(&bodies, &applied)?;
+                if found.members.is_empty() {
+                    let feed = replay.documents().feeds.get(&set.feed);
+                    found.baseline = feed.and_then(|f| f.baseline.clone());
+                }
+                let mut before: HashMap<MemberNo, Option<Member>> = HashMap::new();
+                for no in &touched {
+                    before.insert(*no, replay.member(*no)?);
+                }
+                replay.take(Checked::new(event)?)?;
+                for no in touched {
+                    let Some(after) = replay.member(no)? else { continue };
+                    let was = before.remove(&no).flatten();
+                    found.members.entry(no).and_modify(|e| e.1 = after.clone()).or_insert((was, after));
+                }
+            }
+        }
+        Ok(found)
+    }
+}
+
+/// The numbers of the members whom these changes touch; people new to the organisation got theirs in order.
+fn touched(bodies: &[(u32, Body)], applied: &muster_domain::fact::Applied) -> Result<Vec<MemberNo>> {
+    let mut numbers = Vec::new();
+    let mut next = applied.first_no;
+    for (first, body) in bodies {
+        for (i, line) in body.iter().enumerate() {
+            if !applied.selection.contains(first + i as u32) {
+                continue;
+            }
+            let Some(line) = line else { continue };
+            let change = Change::read(line)?;
+            numbers.push(change.no.unwrap_or_else(|| {
+                next += 1;
+                next - 1
+            }));
+        }
+    }
+    Ok(numbers)
+}

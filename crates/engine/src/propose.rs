@@ -1,0 +1,271 @@
+//! Proposing: changes by hand and undos on their way through policy and guards, as a change set like any other.
+
+use std::collections::HashMap;
+
+use muster_domain::{
+    change::{Change, Kind},
+    documents::{ChangeSet, Feed, Upload},
+    eligibility,
+    event::Body,
+    fact::{Applied, Baseline, Computed, Counts, Fact, Received, State},
+    field::FieldId,
+    fold,
+    guard::{self, Asked, Decision, Figures},
+    ids::{ChangeSetId, FeedNo, MemberNo, UploadId},
+    member::Member,
+    selection::Selection,
+    settings::{Channel, Guards, Mode},
+};
+use muster_store::{Lease, UploadRow};
+use uuid::Uuid;
+
+use crate::{
+    Engine, Organisation, Result,
+    apply::{Application, Chunks, Deed},
+    crash, event,
+    organisation::put_feed,
+    pipeline::{Report, prepare, put_change_set},
+    recorder::Recorder,
+    review::displaced,
+};
+
+/// Changes that somebody proposes, with the members as they are before.
+pub struct Proposal<'a> {
+    /// The changes.
+    pub changes: Vec<Change<'a>>,
+    /// The members whom they are about.
+    pub members: &'a HashMap<MemberNo, Member>,
+    /// Change sets that this undoes.
+    pub undoes: Vec<ChangeSetId>,
+    /// What the undone feed is measured by again, if this undoes a payload.
+    pub baseline: Option<Baseline>,
+    /// `apply` or `hold`, if it was asked for.
+    pub asked: Option<Asked>,
+    /// Change nothing.
+    pub dry_run: bool,
+}
+
+impl Engine {
+    /// Takes a proposal through decide and append.
+    ///
+    /// # Errors
+    /// If the store refuses; nothing was changed then.
+    pub async fn propose(&self, lease: &Lease, org: &Organisation, proposal: Proposal<'_>) -> Result<Report> {
+        let now = self.now();
+        let today = eligibility::today(&org.settings, now);
+        let upload = UploadId(Uuid::now_v7());
+        let change_set = ChangeSetId(Uuid::now_v7());
+        let undo = !proposal.undoes.is_empty();
+        let ctx = fold::Context {
+            change_set,
+            feed: FeedNo::HAND,
+            day: today,
+            displaced: displaced(FeedNo::HAND, undo),
+            fields: &org.settings.fields,
+        };
+        let mut recorder = Recorder::new(&org.keys);
+        proposal.changes.iter().for_each(|c| drop(recorder.push(c)));
+        let counts = counts(&proposal.changes);
+        let mut figures = figures(org, &proposal, &ctx);
+        figures.removals_24h = self.removals_by_hand(org).await?;
+        let holds = Guards::judge(&org.settings, &figures, Channel::Hand);
+        let decision = guard::decide(org.settings.policy(Channel::Hand), proposal.asked, &holds, org.settings.guards.on_trip);
+        let head = self.store.head(org.row.id).await?;
+        let changes = recorder.changes;
+        let chunks = recorder.take_rest();
+        let (digest, unproven) = recorder.finish();
+        let state = match decision {
+            _ if proposal.dry_run => State::DryRun,
+            _ if changes == 0 => State::NoChanges,
+            Decision::Apply => State::Applied,
+            _ => State::Held,
+        };
+        let mut report = Report {
+            upload_id: (state != State::DryRun).then_some(upload),
+            change_set_id: (state != State::DryRun && changes > 0).then_some(change_set),
+            state,
+            digest: (changes > 0).then(|| digest.clone()),
+            counts,
+            holds: holds.clone(),
+            issues: Vec::new(),
+            roster_version: head.roster_version,
+        };
+        if matches!(state, State::DryRun | State::NoChanges) {
+            report.upload_id = None;
+            return Ok(report);
+        }
+        let mut received = Received {
+            upload,
+            arrival: 0,
+            feed: FeedNo::HAND,
+            channel: Channel::Hand,
+            mode: Mode::Partial,
+            size: 0,
+            blake3: String::new(),
+            day: today,
+            asked: proposal.asked,
+            as_of: None,
+            expect_rows: None,
+            format: None,
+            mapping: Default::default(),
+            undoes: proposal.undoes.clone(),
+        };
+        let computed = Computed {
+            change_set,
+            upload,
+            feed: FeedNo::HAND,
+            mode: Mode::Partial,
+            changes,
+            unproven,
+            counts,
+            figures,
+            holds,
+            digest: digest.clone(),
+            policy_version: org.settings.version,
+            roster_version: head.roster_version,
+            baseline: proposal.baseline.clone().unwrap_or_default(),
+            state,
+        };
+        let who = self.who(upload.0);
+        let mut tx = self.store.begin(org.row.id, Some(lease)).await?;
+        received.arrival = tx.next_arrival().await?;
+        tx.append(vec![event(&Fact::UploadReceived(Box::new(received.clone())), None::<Body>)], &who).await?;
+        let chunk_events = prepare(change_set, &chunks)?;
+        tx.append_prepared(chunk_events, &who).await?;
+        let sealed = tx.append(vec![event(&Fact::Computed(Box::new(computed.clone())), None)], &who).await?;
+        let mut set = ChangeSet::new(&computed, &received, who.now);
+        set.created_seq = sealed.first().map_or(0, |s| s.seq);
+        if state == State::Applied {
+            let selection = Selection::all(changes);
+            let application = Application {
+                engine: self,
+                org: org.row.id,
+                keys: &org.keys,
+                ctx,
+                selection: &selection,
+                deed: Deed::Apply,
+                except_fields: &[],
+            };
+            let effects = application.run(&mut tx, &Chunks::Here(chunks)).await?;
+            let mut feeds = org.feeds.clone();
+            self.settle_feeds(&mut tx, org.row.id, &mut feeds, &effects, None).await?;
+            let applied = Applied {
+                change_set,
+                selection,
+                feed: FeedNo::HAND,
+                day: today,
+                displaced: ctx.displaced,
+                first_no: head.next_member,
+                new_members: effects.numbers.len() as u32,
+                numbered: effects.numbers.iter().map(|n| n.0).collect(),
+                roster_version: tx.bump_roster_version().await?,
+                state,
+                digest,
+                reviewed: false,
+                except_fields: Vec::new(),
+                unfinished: Selection::default(),
+                rest: None,
+            };
+            report.roster_version = applied.roster_version;
+            tx.append(vec![event(&Fact::Applied(Box::new(applied.clone())), None)], &who).await?;
+            set.take_applied(&applied, &self.actor);
+            self.note_undone(org, &mut feeds, &set).await?;
+            for feed in &feeds {
+                put_feed(&mut tx, feed).await?;
+            }
+        }
+        put_change_set(&mut tx, &set).await?;
+        let doc = Upload {
+            received: received.clone(),
+            received_at: who.now,
+            actor: who.actor.clone(),
+            state,
+            change_set: Some(change_set),
+            counts,
+        };
+        tx.put_upload(&UploadRow {
+            id: upload,
+            arrival: received.arrival,
+            feed: FeedNo::HAND,
+            state: state.word().to_owned(),
+            idempotency_key: None,
+            doc: serde_json::to_vec(&doc)?,
+        })
+        .await?;
+        crash::point("hand_before_commit");
+        tx.commit().await?;
+        crash::point("hand_after_commit");
+        Ok(report)
+    }
+
+    /// A feed of which something was undone is measured by what it sent before, and its last payload is news again.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    pub(crate) async fn note_undone(&self, org: &Organisation, feeds: &mut [Feed], set: &ChangeSet) -> Result<()> {
+        for undone in &set.undoes {
+            let undone: ChangeSet = serde_json::from_slice(&self.store.change_set(org.row.id, *undone).await?.doc)?;
+            for feed in feeds.iter_mut().filter(|f| f.no == undone.feed) {
+                feed.decided = None;
+                if undone.mode == Mode::Full {
+                    feed.baseline = (set.baseline != Baseline::default()).then(|| set.baseline.clone());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn removals_by_hand(&self, org: &Organisation) -> Result<u64> {
+        let since = self.now() - chrono::Duration::hours(24);
+        let filter = muster_store::Filter { feed: Some(FeedNo::HAND), limit: 10_000, ..Default::default() };
+        let mut sum = 0;
+        for row in self.store.change_sets(org.row.id, &filter).await? {
+            let set: ChangeSet = serde_json::from_slice(&row.doc)?;
+            if set.computed_at < since {
+                break;
+            }
+            if set.undoes.is_empty() && matches!(set.state, State::Applied | State::PartlyApplied) {
+                sum += set.figures.removals;
+            }
+        }
+        Ok(sum)
+    }
+}
+
+fn counts(changes: &[Change]) -> Counts {
+    let count = |kind| changes.iter().filter(|c| c.kind == kind).count() as u64;
+    Counts {
+        rows: changes.len() as u64,
+        added: count(Kind::Add),
+        updated: count(Kind::Update),
+        removed: count(Kind::Remove),
+        reinstated: count(Kind::Reinstate),
+        rekeyed: count(Kind::Rekey),
+        unchanged: count(Kind::Say) + count(Kind::Release),
+        ..Counts::default()
+    }
+}
+
+/// What guards measure: percentages of everybody who is claimed, since a hand speaks for no feed.
+fn figures(org: &Organisation, proposal: &Proposal, ctx: &fold::Context) -> Figures {
+    let mut figures = Figures {
+        claims_before: org.feeds.iter().map(|f| f.claims).max().unwrap_or(0),
+        rows: proposal.changes.len() as u64,
+        ..Figures::default()
+    };
+    for change in &proposal.changes {
+        figures.updates += u64::from(matches!(change.kind, Kind::Update | Kind::Rekey));
+        figures.key_changes += u64::from(change.kind == Kind::Rekey);
+        let Some(before) = change.no.and_then(|no| proposal.members.get(&no)) else { continue };
+        let after = fold::apply(Some(before.clone()), before.no, change, ctx);
+        let end = |m: &Member| m.values.get(FieldId::END_DATE).map(str::to_owned);
+        let brought_forward = match (end(before), end(&after)) {
+            (Some(before), Some(after)) => after < before,
+            (None, after) => after.is_some(),
+            _ => false,
+        };
+        let loses = eligibility::loses_eligibility(before, &after, &org.settings, ctx.day);
+        figures.removals += u64::from(loses || before.is_listed() && after.is_listed() && brought_forward);
+    }
+    figures
+}
