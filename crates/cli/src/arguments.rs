@@ -7,7 +7,10 @@ use clap::{
     ArgAction, Args, Parser, Subcommand,
     builder::{PossibleValuesParser, TypedValueParser},
 };
-use muster_domain::settings::{Channel, Mode, Policy};
+use muster_domain::{
+    guard::Asked,
+    settings::{Channel, Mode, Policy},
+};
 
 use crate::command;
 
@@ -71,6 +74,10 @@ pub enum Command {
     Feeds(command::feeds::Feeds),
     /// Bring the roster in step with a payload
     Sync(command::sync::Sync),
+    /// List, show, approve, reject and undo changes
+    Changes(command::changes::Changes),
+    /// Fold an exported log from nothing, without a database
+    Replay(command::replay::Replay),
     /// Bring the database to the schema of this program
     Migrate(command::migrate::Migrate),
     /// Print the completions for a shell
@@ -83,6 +90,28 @@ pub struct OfOrganisation {
     /// The organisation
     #[arg(long = "org", value_name = "SLUG")]
     pub slug: String,
+}
+
+/// What is to count in place of the policy.
+#[derive(Debug, Args)]
+pub struct Ask {
+    /// Apply whatever the policy; guards hold all the same
+    #[arg(long, conflicts_with = "hold")]
+    apply: bool,
+    /// Hold for review whatever the policy
+    #[arg(long)]
+    hold: bool,
+}
+
+impl Ask {
+    /// As the engine takes it.
+    pub fn asked(&self) -> Option<Asked> {
+        match (self.apply, self.hold) {
+            (true, _) => Some(Asked::Apply),
+            (_, true) => Some(Asked::Hold),
+            _ => None,
+        }
+    }
 }
 
 macro_rules! parser {

@@ -65,6 +65,8 @@ async fn dispatch(command: Command, session: &mut Session<'_>) -> Result<Exit, F
         Command::Org(c) => command::org::run(c, session).await,
         Command::Feeds(c) => command::feeds::run(c, session).await,
         Command::Sync(c) => command::sync::run(c, session).await,
+        Command::Changes(c) => command::changes::run(c, session).await,
+        Command::Replay(c) => command::replay::run(c, session),
         Command::Migrate(c) => command::migrate::run(c, session).await,
         Command::Completions(c) => command::completions::run(c, session),
     }

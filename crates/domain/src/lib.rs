@@ -16,6 +16,7 @@ pub mod ids;
 pub mod member;
 pub mod normalise;
 pub mod rebase;
+pub mod replay;
 pub mod selection;
 pub mod settings;
 pub mod values;

@@ -13,7 +13,7 @@ use crate::{
     event::{self, Body, GENESIS, Hash, Meta, StoredEvent},
     fact::{Applied, Fact, Rejected, Unreadable},
     fold,
-    ids::{ChangeSetId, FeedNo, MemberNo, OrganisationId},
+    ids::{ChangeSetId, Day, FeedNo, MemberNo, OrganisationId},
     member::{Member, Reason},
     selection::Selection,
 };
@@ -238,7 +238,12 @@ impl Replay {
             let what = format!("makes roster version {} of {}", applied.roster_version, self.roster_version);
             return contradiction(meta.seq, what);
         }
-        let ctx = Common { feed: applied.feed, day: applied.day, displaced: applied.displaced };
+        let ctx = Common {
+            feed: applied.feed,
+            day: applied.day,
+            displaced: applied.displaced,
+            except_fields: &applied.except_fields,
+        };
         let numbers = (applied.first_no, applied.new_members, &applied.numbered);
         self.fold(Deed::Apply, applied.change_set, &applied.selection, numbers, ctx, meta)?;
         self.roster_version = applied.roster_version;
@@ -249,7 +254,7 @@ impl Replay {
     fn reject(&mut self, rejected: &Rejected, meta: &Meta) -> Result<(), ReplayError> {
         if rejected.remembered {
             let displaced = if rejected.feed == FeedNo::HAND { Reason::Pinned } else { Reason::AnotherFeed };
-            let ctx = Common { feed: rejected.feed, day: rejected.day, displaced };
+            let ctx = Common { feed: rejected.feed, day: rejected.day, displaced, except_fields: &[] };
             let numbers = (rejected.first_no, rejected.new_members, &rejected.numbered);
             self.fold(Deed::Reject, rejected.change_set, &rejected.selection, numbers, ctx, meta)?;
         }
@@ -263,7 +268,7 @@ impl Replay {
         id: ChangeSetId,
         selection: &Selection,
         (first_no, new_members, numbered): (MemberNo, u32, &Selection),
-        common: Common,
+        common: Common<'_>,
         meta: &Meta,
     ) -> Result<(), ReplayError> {
         if numbered.len() != new_members || first_no != self.roster.next_no() && new_members > 0 {
@@ -273,12 +278,13 @@ impl Replay {
         let Some(pending) = self.pending.get(&id).filter(|p| p.sealed) else {
             return contradiction(meta.seq, format!("decides on change set {id}, whose changes are not there"));
         };
-        let Common { feed, day, displaced } = common;
+        let Common { feed, day, displaced, except_fields } = common;
         let folding = Folding {
             seq: meta.seq,
             deed,
-            ctx: fold::Context { change_set: id, feed, day, displaced, fields: &self.documents.settings.fields },
+            ctx: fold::Context { change_set: id, feed, day, displaced, fields: &self.documents.settings().fields },
             selection,
+            except_fields,
             numbered: numbered.iter().collect(),
             first_no,
         };
@@ -288,7 +294,7 @@ impl Replay {
 
     /// Lets go of the changes of a change set of which nothing can be applied any more.
     fn forget_decided(&mut self, id: ChangeSetId) {
-        if self.documents.change_sets.get(&id).is_none_or(documents::is_closed) {
+        if self.documents.change_sets().get(&id).is_none_or(documents::is_closed) {
             self.pending.remove(&id);
         }
     }
@@ -362,10 +368,11 @@ impl Replay {
 }
 
 /// What an event says of all its changes.
-struct Common {
+struct Common<'a> {
     feed: FeedNo,
-    day: crate::ids::Day,
+    day: Day,
     displaced: Reason,
+    except_fields: &'a [String],
 }
 
 fn contradiction<T>(seq: u64, what: impl Into<String>) -> Result<T, ReplayError> {

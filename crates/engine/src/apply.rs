@@ -288,7 +288,6 @@ impl Engine {
     pub async fn settle_feeds(
         &self,
         tx: &mut Tx,
-        org: OrganisationId,
         feeds: &mut [muster_domain::documents::Feed],
         effects: &Effects,
         speaking: Option<(FeedNo, Option<Vec<MemberNo>>)>,

@@ -20,12 +20,14 @@ pub mod census;
 pub mod compare;
 pub mod crash;
 mod error;
+pub mod export;
 pub mod hand;
+pub mod history;
 pub mod known;
 pub mod members;
 pub mod misses;
 pub mod organisation;
-// pub mod past;
+pub mod past;
 pub mod payload;
 pub mod pipeline;
 pub mod propose;
@@ -33,7 +35,9 @@ pub mod recorder;
 pub mod resolve;
 pub mod review;
 pub mod roster;
-// pub mod undo;
+pub mod supersede;
+pub mod undo;
+pub mod verify;
 
 pub use error::{Error, Result};
 

@@ -49,7 +49,7 @@ impl Engine {
                 };
                 let touched = touched(&bodies, &applied)?;
                 if found.members.is_empty() {
-                    let feed = replay.documents().feeds.get(&set.feed);
+                    let feed = replay.documents().feeds().get(&set.feed);
                     found.baseline = feed.and_then(|f| f.baseline.clone());
                 }
                 let mut before: HashMap<MemberNo, Option<Member>> = HashMap::new();

@@ -31,6 +31,7 @@ use crate::{
     recorder::Recorder,
     resolve,
     roster::in_parallel,
+    supersede::Naming,
 };
 
 /// Says how long each stage took, at debug level.
@@ -210,6 +211,11 @@ impl Engine {
             Comparison::new(&job, &census, &mut resolved, &mut run.recorder, &input, org.row.secret.bytes());
         let mut compared = comparison.run(&spoken.named, wholeness.is_empty()).await?;
         stages.done("compare");
+        run.naming = Naming {
+            members: std::mem::take(&mut resolved.present),
+            keys: census.misses.iter().map(|m| m.key).collect(),
+        };
+        run.naming.keys.sort_unstable();
         compared.figures.incomplete = wholeness;
         compared.figures.tail_missing = tail;
         self.measure(&job, &mut compared, &input).await?;
@@ -426,6 +432,15 @@ impl Engine {
             )
         })?;
         let mut stages = Stages::start();
+        if let (Some(as_of), Some(last)) = (request.as_of, feed.baseline.as_ref().and_then(|b| b.as_of))
+            && as_of < last
+        {
+            return Err(Error::Refused(format!(
+                "The payload tells the truth of {}, and one of {} was accepted before: nothing was taken from the older one.",
+                as_of.to_rfc3339(),
+                last.to_rfc3339(),
+            )));
+        }
         let upload = UploadId(Uuid::now_v7());
         let stored = tokio::task::block_in_place(|| {
             self.payloads.store(org.row.id, upload, source, request.expect_sha256.is_some())
@@ -563,13 +578,14 @@ struct Run<'a> {
     lease: &'a Lease,
     dry_run: bool,
     recorder: Recorder,
+    naming: Naming,
 }
 
 impl<'a> Run<'a> {
     fn new(job: &'a Job<'a>, lease: &'a Lease, dry_run: bool) -> Self {
         let mut recorder = Recorder::new(job.keys);
         recorder.stays_in_memory = dry_run;
-        Run { job, lease, dry_run, recorder }
+        Run { job, lease, dry_run, recorder, naming: Naming::default() }
     }
 
     /// Append: the change set is sealed and, as decided, applied, in one transaction.
@@ -636,7 +652,9 @@ impl<'a> Run<'a> {
             tx.append_prepared(prepare(job.change_set, &rest)?, &who).await?;
         }
         let seal = event(&Fact::Computed(Box::new(computed.clone())), issue_body(&compared.issues));
-        tx.append(vec![seal], &who).await?;
+        let sealed = tx.append(vec![seal], &who).await?;
+        let whole = job.received.mode == Mode::Full && compared.figures.incomplete.is_empty();
+        engine.give_way(&mut tx, org, job.feed.no, job.received.upload, &self.naming, whole, !selection.is_empty()).await?;
         stages.done("append change set");
         crash::point("computed");
         let mut feeds = org.feeds.clone();
@@ -683,14 +701,14 @@ impl<'a> Run<'a> {
             let order = self.job.order(&mut compared, known, &effects);
             let complete = state != State::PartlyApplied && state != State::Held;
             let speaking = (job.feed.no, (complete && job.received.mode == Mode::Full).then_some(order));
-            engine.settle_feeds(&mut tx, job.org, &mut feeds, &effects, Some(speaking)).await?;
+            engine.settle_feeds(&mut tx, &mut feeds, &effects, Some(speaking)).await?;
             self.job.remember(&mut tx, &compared, known, &effects, &selection, input.layout).await?;
         stages.done("remember");
         }
         let decided = !matches!(state, State::Held | State::PartlyApplied);
         for feed in feeds.iter_mut().filter(|f| f.no == job.feed.no) {
             feed.last_arrival = Some((job.received.arrival, who.now));
-            if decided {
+            if decided && (report.holds.is_empty() && computed.holds.is_empty()) {
                 accept_baseline(feed, job.received, &baseline);
             }
         }
@@ -700,6 +718,7 @@ impl<'a> Run<'a> {
         let meta_now = who.now;
         if changes > 0 {
             let mut set = new_change_set(&computed, job.received, meta_now);
+            set.created_seq = sealed.first().map_or(0, |s| s.seq);
             set.state = state;
             set.applied = selection;
             set.roster_version = version;

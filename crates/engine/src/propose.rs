@@ -64,7 +64,9 @@ impl Engine {
             fields: &org.settings.fields,
         };
         let mut recorder = Recorder::new(&org.keys);
-        proposal.changes.iter().for_each(|c| drop(recorder.push(c)));
+        for change in &proposal.changes {
+            recorder.push(change);
+        }
         let counts = counts(&proposal.changes);
         let mut figures = figures(org, &proposal, &ctx);
         figures.removals_24h = self.removals_by_hand(org).await?;
@@ -148,7 +150,7 @@ impl Engine {
             };
             let effects = application.run(&mut tx, &Chunks::Here(chunks)).await?;
             let mut feeds = org.feeds.clone();
-            self.settle_feeds(&mut tx, org.row.id, &mut feeds, &effects, None).await?;
+            self.settle_feeds(&mut tx, &mut feeds, &effects, None).await?;
             let applied = Applied {
                 change_set,
                 selection,

@@ -379,7 +379,7 @@ impl Engine {
         };
         let effects = application.run(&mut tx, &Chunks::Stored(set.id)).await?;
         let mut feeds = org.feeds.clone();
-        self.settle_feeds(&mut tx, org.row.id, &mut feeds, &effects, None).await?;
+        self.settle_feeds(&mut tx, &mut feeds, &effects, None).await?;
         let rest = set.waiting().minus(&waiting.chosen.minus(&waiting.unfinished));
         let state = if rest.is_empty() { State::Applied } else { State::PartlyApplied };
         let applied = Applied {
@@ -443,7 +443,7 @@ impl Engine {
                 except_fields: &[],
             };
             effects = application.run(tx, &Chunks::Stored(set.id)).await?;
-            self.settle_feeds(tx, org.row.id, feeds, &effects, None).await?;
+            self.settle_feeds(tx, feeds, &effects, None).await?;
         }
         let rest = set.waiting().minus(&chosen);
         let state = match (rest.is_empty(), set.applied.is_empty()) {

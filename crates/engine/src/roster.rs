@@ -12,7 +12,7 @@ use muster_store::{MEMBERS_PER_PAGE, Store, Tx};
 use crate::{Engine, Error, Result};
 
 /// Pages read at a time.
-const SLICE: u32 = 256;
+pub(crate) const SLICE: u32 = 256;
 /// Newer rows are folded into pages when they are more than one in so many members.
 const FOLD_AT: u64 = 20;
 

@@ -80,7 +80,7 @@ impl Engine {
         self.compare_documents(org, &replay, &mut report).await?;
         let told = self.compare_members(org, &replay, &mut report).await?;
         self.compare_idents(org, told.idents, &mut report).await?;
-        for feed in replay.documents().feeds.keys() {
+        for feed in replay.documents().feeds().keys() {
             self.compare_spoken(org, *feed, told.named.get(feed), &mut report).await?;
             self.compare_fingerprints(org, *feed, told.plain.get(feed), &mut report).await?;
         }
@@ -119,36 +119,36 @@ impl Engine {
         report.same("time of the last event", head.last_recorded_at.to_rfc3339(), at.to_rfc3339());
         report.same("roster version", head.roster_version, replay.roster_version());
         report.same("next member's number", head.next_member, replay.next_member());
-        report.same("next arrival number", head.next_arrival, replay.documents().arrivals + 1);
+        report.same("next arrival number", head.next_arrival, replay.documents().arrivals() + 1);
         Ok(())
     }
 
     async fn compare_documents(&self, org: &Organisation, replay: &Replay, report: &mut VerifyReport) -> Result<()> {
         let (id, told) = (org.row.id, replay.documents());
-        report.same("organisation's slug", org.row.slug.as_str(), told.slug.as_str());
+        report.same("organisation's slug", org.row.slug.as_str(), told.slug());
         let settings = match self.store.settings(id).await? {
             Some(doc) => serde_json::from_slice(&doc)?,
             None => muster_domain::settings::Settings::default(),
         };
-        report.documents("The settings document", &settings, &told.settings)?;
+        report.documents("The settings document", &settings, told.settings())?;
         let feeds = self.store.feeds(id).await?;
         let rows = feeds.iter().map(|f| (f.no, f.doc.as_slice()));
         let claimed = |feed: &Feed| Feed { claims: replay.claims(feed.no), ..feed.clone() };
-        let feeds = told.feeds.iter().map(|(no, feed)| (*no, claimed(feed))).collect();
+        let feeds = told.feeds().iter().map(|(no, feed)| (*no, claimed(feed))).collect();
         compare_all("feed", |no: &FeedNo| no.0.to_string(), rows, &feeds, report)?;
         let all = Filter::default();
         let uploads = self.store.uploads(id, &all).await?;
-        for row in uploads.iter().filter(|r| told.uploads.get(&r.id).is_some_and(|t| t.state.word() != r.state)) {
+        for row in uploads.iter().filter(|r| told.uploads().get(&r.id).is_some_and(|t| t.state.word() != r.state)) {
             report.differs(|| format!("Upload {} is found in the state {}, which the log does not say.", row.id, row.state));
         }
         let rows = uploads.iter().map(|u| (u.id, u.doc.as_slice()));
-        compare_all("upload", ToString::to_string, rows, &told.uploads, report)?;
+        compare_all("upload", ToString::to_string, rows, told.uploads(), report)?;
         let sets = self.store.change_sets(id, &all).await?;
-        for row in sets.iter().filter(|r| told.change_sets.get(&r.id).is_some_and(|t| t.state.word() != r.state)) {
+        for row in sets.iter().filter(|r| told.change_sets().get(&r.id).is_some_and(|t| t.state.word() != r.state)) {
             report.differs(|| format!("Change set {} is found in the state {}, which the log does not say.", row.id, row.state));
         }
         let rows = sets.iter().map(|s| (s.id, s.doc.as_slice()));
-        compare_all("change set", ToString::to_string, rows, &told.change_sets, report)
+        compare_all("change set", ToString::to_string, rows, told.change_sets(), report)
     }
 
     /// Compares rows in their packed form, and gathers what they say of identifiers and feeds.

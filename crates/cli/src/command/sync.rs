@@ -9,14 +9,11 @@ use std::{
 
 use chrono::{DateTime, Utc};
 use clap::Args;
-use muster_domain::{
-    guard::Asked,
-    settings::{Channel, Mode},
-};
+use muster_domain::settings::{Channel, Mode};
 use muster_engine::pipeline::Request;
 
 use crate::{
-    arguments::{OfOrganisation, mode, pair, payload_channel, time},
+    arguments::{Ask, OfOrganisation, mode, pair, payload_channel, time},
     fail::{Exit, Failure},
     progress::Progress,
     report,
@@ -44,12 +41,8 @@ pub struct Sync {
     /// How the payload came; policy goes by it [default: upload]
     #[arg(long, value_parser = payload_channel())]
     pub channel: Option<Channel>,
-    /// Apply whatever the policy; guards hold all the same
-    #[arg(long, conflicts_with = "hold")]
-    pub apply: bool,
-    /// Hold for review whatever the policy
-    #[arg(long)]
-    pub hold: bool,
+    #[command(flatten)]
+    pub ask: Ask,
     /// Show what it would do, and do nothing
     #[arg(long)]
     pub dry_run: bool,
@@ -94,17 +87,12 @@ pub async fn run(sync: Sync, session: &mut Session<'_>) -> Result<Exit, Failure>
 }
 
 fn request(sync: Sync) -> Request {
-    let asked = match (sync.apply, sync.hold) {
-        (true, _) => Some(Asked::Apply),
-        (_, true) => Some(Asked::Hold),
-        _ => None,
-    };
     let name = sync.file.file_name().filter(|n| *n != "-").map(|n| n.to_string_lossy().into_owned());
     Request {
         feed: sync.feed,
         mode: sync.mode,
         channel: sync.channel,
-        asked,
+        asked: sync.ask.asked(),
         dry_run: sync.dry_run,
         format: sync.format,
         mapping: sync.mapping.into_iter().collect::<BTreeMap<_, _>>(),

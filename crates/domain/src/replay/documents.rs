@@ -15,22 +15,16 @@ use super::{ReplayError, contradiction};
 /// What the log says of an organisation, besides its members.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Documents {
-    /// The organisation's name in addresses.
-    pub slug: String,
-    /// Its settings.
-    pub settings: Settings,
-    /// Its feeds. Their claims are counted on the roster: see [`super::Replay::claims`].
-    pub feeds: BTreeMap<FeedNo, Feed>,
-    /// Its uploads.
-    pub uploads: BTreeMap<UploadId, Upload>,
-    /// Its change sets; one without changes has no document.
-    pub change_sets: BTreeMap<ChangeSetId, ChangeSet>,
-    /// How many uploads have arrived.
-    pub arrivals: u64,
+    slug: String,
+    settings: Settings,
+    feeds: BTreeMap<FeedNo, Feed>,
+    uploads: BTreeMap<UploadId, Upload>,
+    change_sets: BTreeMap<ChangeSetId, ChangeSet>,
+    arrivals: u64,
 }
 
 /// Whether nothing of a change set can be applied any more.
-pub fn is_closed(set: &ChangeSet) -> bool {
+pub(super) fn is_closed(set: &ChangeSet) -> bool {
     matches!(set.state, State::Applied | State::Rejected | State::Superseded) || set.waiting().is_empty()
 }
 
@@ -40,11 +34,38 @@ fn is_settled(state: State) -> bool {
 }
 
 impl Documents {
+    /// The organisation's name in addresses.
+    pub fn slug(&self) -> &str {
+        &self.slug
+    }
+
+    /// Its settings.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// Its feeds. Their claims are counted on the roster: see [`super::Replay::claims`].
+    pub fn feeds(&self) -> &BTreeMap<FeedNo, Feed> {
+        &self.feeds
+    }
+
+    /// Its uploads.
+    pub fn uploads(&self) -> &BTreeMap<UploadId, Upload> {
+        &self.uploads
+    }
+
+    /// Its change sets; one without changes has no document.
+    pub fn change_sets(&self) -> &BTreeMap<ChangeSetId, ChangeSet> {
+        &self.change_sets
+    }
+
+    /// How many uploads have arrived.
+    pub fn arrivals(&self) -> u64 {
+        self.arrivals
+    }
+
     /// Folds an event.
-    ///
-    /// # Errors
-    /// If it speaks of a feed, upload or change set that is not there.
-    pub fn take(&mut self, fact: &Fact, meta: &Meta) -> Result<(), ReplayError> {
+    pub(super) fn take(&mut self, fact: &Fact, meta: &Meta) -> Result<(), ReplayError> {
         match fact {
             Fact::OrganisationCreated { slug, settings } => {
                 self.slug.clone_from(slug);
@@ -111,14 +132,22 @@ impl Documents {
         let set = self.change_set(applied.change_set, meta)?;
         let before = set.state;
         set.take_applied(applied, &meta.actor);
-        let undone = set.undoes.clone();
+        let (undoes, baseline) = (set.undoes.clone(), set.baseline.clone());
         self.decided(applied.change_set, before, meta)?;
-        // What is undone may come again: an identical payload is then no repetition.
-        for id in undone {
-            let feed = self.change_set(id, meta)?.feed;
-            if let Some(feed) = self.feeds.get_mut(&feed) {
-                feed.decided = None;
-            }
+        undoes.iter().try_for_each(|id| self.undo(*id, &baseline, meta))
+    }
+
+    /// The feed of what is undone is measured by what it sent before, and its last payload is news again.
+    fn undo(&mut self, undone: ChangeSetId, baseline: &Baseline, meta: &Meta) -> Result<(), ReplayError> {
+        let set = self.change_set(undone, meta)?;
+        let (no, mode) = (set.feed, set.mode);
+        if no == FeedNo::HAND {
+            return Ok(());
+        }
+        let feed = self.feed(no, meta)?;
+        feed.decided = None;
+        if mode == Mode::Full {
+            feed.baseline = (*baseline != Baseline::default()).then(|| baseline.clone());
         }
         Ok(())
     }
@@ -160,7 +189,7 @@ impl Documents {
 }
 
 /// A decided payload is what the feed's next one is measured against.
-pub fn accept(feed: &mut Feed, received: &Received, baseline: &Baseline) {
+fn accept(feed: &mut Feed, received: &Received, baseline: &Baseline) {
     if received.mode == Mode::Full {
         feed.baseline = Some(baseline.clone());
     } else if let Some(before) = &mut feed.baseline {

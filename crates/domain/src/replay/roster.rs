@@ -52,6 +52,8 @@ pub struct Folding<'a> {
     pub ctx: fold::Context<'a>,
     /// Which changes.
     pub selection: &'a Selection,
+    /// Fields that are left out of every change.
+    pub except_fields: &'a [String],
     /// Changes that give a number to somebody, by ordinal, in order.
     pub numbered: Vec<u32>,
     /// The first of these numbers.
@@ -206,8 +208,9 @@ fn part<'c>(chunk: &'c Chunk, folding: &Folding) -> Result<Part<'c>, ReplayError
         let no = folding.first_no + rank as MemberNo;
         rank += usize::from(numbered);
         let Some(line) = line.filter(|_| folding.selection.contains(ordinal)) else { continue };
-        let change =
+        let mut change =
             Change::read(line).map_err(|source| ReplayError::Change { seq: folding.seq, ordinal, source })?;
+        change.to.retain(|(field, _)| !folding.except_fields.iter().any(|f| f == field));
         if numbered {
             let member = folding.fold(None, no, &change);
             part.tally.add(&member, 1);

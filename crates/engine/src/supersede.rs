@@ -1,0 +1,109 @@
+//! Giving way: what older change sets of a feed lose when a newer payload speaks.
+//!
+//! A complete, readable full payload takes the place of every older one that waits. Any other payload that is
+//! applied takes the people whom it names out of those that wait: an older upload never overwrites what a newer one
+//! said of the same member.
+
+use muster_domain::{
+    change::Change,
+    digest::Identifier,
+    documents::{ChangeSet, Upload},
+    fact::{Fact, State},
+    ids::{FeedNo, UploadId},
+    selection::Selection,
+};
+use muster_store::Tx;
+
+use crate::{Engine, Organisation, Result, event, pipeline::put_change_set, resolve::Bits};
+
+/// Whom a payload names.
+#[derive(Default)]
+pub struct Naming {
+    /// Members.
+    pub members: Bits,
+    /// Hashes of the match keys of rows that were not known by their bytes, sorted.
+    pub keys: Vec<u64>,
+}
+
+impl Naming {
+    fn names(&self, change: &Change, org: &Organisation) -> bool {
+        match change.no {
+            Some(no) => self.members.contains(no),
+            None => self.keys.binary_search(&org.keys.identifier(Identifier::Key, &change.key)).is_ok(),
+        }
+    }
+}
+
+impl Engine {
+    /// Lets older change sets of the feed give way to this upload. `whole`: it is a complete, readable full payload;
+    /// `applied`: (part of) it is on the roster now.
+    ///
+    /// # Errors
+    /// If the store refuses.
+    pub(crate) async fn give_way(
+        &self,
+        tx: &mut Tx,
+        org: &Organisation,
+        feed: FeedNo,
+        by: UploadId,
+        naming: &Naming,
+        whole: bool,
+        applied: bool,
+    ) -> Result<()> {
+        for state in [State::Held, State::PartlyApplied] {
+            for row in self.store.change_sets_in_state(org.row.id, state.word()).await? {
+                let set: ChangeSet = serde_json::from_slice(&row.doc)?;
+                if set.feed != feed || set.upload == by {
+                    continue;
+                }
+                if whole {
+                    self.supersede(tx, org, set, by).await?;
+                } else if applied {
+                    self.drop_named(tx, org, set, naming).await?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn supersede(&self, tx: &mut Tx, org: &Organisation, mut set: ChangeSet, by: UploadId) -> Result<()> {
+        let fact = Fact::Superseded { change_set: set.id, by };
+        tx.append(vec![event(&fact, None)], &self.who(by.0)).await?;
+        set.state = State::Superseded;
+        put_change_set(tx, &set).await?;
+        let upload: Upload = serde_json::from_slice(&self.store.upload(org.row.id, set.upload).await?.doc)?;
+        self.put_upload_state(tx, org, set.upload, State::Superseded, None, upload.counts).await
+    }
+
+    async fn drop_named(&self, tx: &mut Tx, org: &Organisation, mut set: ChangeSet, naming: &Naming) -> Result<()> {
+        let waiting = set.waiting();
+        let mut conflicts = Selection::default();
+        let mut digest = org.keys.digest();
+        let mut chunks = self.chunks(org.row.id, set.id);
+        while let Some(group) = chunks.next(20).await? {
+            for (first, body) in &group {
+                let lines = body.iter().enumerate().filter_map(|(i, line)| Some((first + i as u32, line?)));
+                for (ordinal, line) in lines.filter(|(o, _)| waiting.contains(*o)) {
+                    if naming.names(&Change::read(line)?, org) {
+                        conflicts.insert(ordinal);
+                    } else {
+                        digest.add(line);
+                    }
+                }
+            }
+        }
+        if conflicts.is_empty() {
+            return Ok(());
+        }
+        let fact = Fact::Rebased {
+            change_set: set.id,
+            already_so: Selection::default(),
+            conflicts,
+            digest: digest.finish(),
+            roster_version: set.roster_version,
+        };
+        set.take_rebased(&fact);
+        tx.append(vec![event(&fact, None)], &self.who(set.upload.0)).await?;
+        put_change_set(tx, &set).await
+    }
+}
