@@ -194,6 +194,8 @@ fn former<'a>(member: &'a Member, row: Row<'a>, evidence: Option<&'static str>, 
         if new != before {
             change.from.push(named_value(ctx, field, before));
             change.to.push(named_value(ctx, field, new));
+        } else if member.word(ctx.feed, field).is_some() {
+            change.said.push(named_value(ctx, field, new));
         }
     }
     keep_raw(&mut change, row, ctx);
@@ -249,9 +251,9 @@ fn statements<'a>(row: Row<'a>, ctx: &Context<'a>) -> impl Iterator<Item = (Fiel
 fn start<'a>(kind: Kind, member: Option<&Member>, uuid: Uuid, row: Row<'a>, ctx: &Context<'a>) -> Change<'a> {
     let mut change = Change::new(kind, member.map(|m| m.no), uuid, row.key);
     if let Some(member) = member {
-        if kind == Kind::Update {
+        if kind == Kind::Update || normalise::key(&member.key) == normalise::key(row.key) {
             change.key = Cow::Owned(member.key.clone());
-        } else if member.key != row.key {
+        } else {
             change.old_key = Some(Cow::Owned(member.key.clone()));
         }
     } else {

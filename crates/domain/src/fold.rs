@@ -52,6 +52,10 @@ pub fn apply(before: Option<Member>, no: MemberNo, change: &Change, ctx: &Contex
 
 /// The member after a reviewer rejected the change: what the feed said is remembered, the roster stays.
 pub fn reject(before: Option<Member>, no: MemberNo, change: &Change, ctx: &Context) -> Member {
+    if change.kind == Kind::Say {
+        // It proposes nothing that could be refused: what the feed said is noted either way.
+        return apply(before, no, change, ctx);
+    }
     let unknown = before.is_none() || change.kind == Kind::Rekey;
     let mut member = match before {
         Some(member) if !unknown => member,
@@ -126,7 +130,13 @@ fn set_values(member: &mut Member, change: &Change, ctx: &Context) {
 }
 
 /// Other claiming feeds last said what the roster held until now: from here on that is a word of their own.
+/// Words that stood aside already now stand aside for this one: a pin binds every feed, and only until one replaces it.
 fn displace(member: &mut Member, field: FieldId, ctx: &Context) {
+    let aside = [Reason::Pinned, Reason::AnotherFeed];
+    if aside.contains(&ctx.displaced) {
+        let words = member.words.iter_mut().filter(|w| w.field == field && w.feed != ctx.feed);
+        words.filter(|w| aside.contains(&w.reason)).for_each(|w| w.reason = ctx.displaced);
+    }
     let others: Vec<FeedNo> =
         member.claimants().filter(|f| *f != ctx.feed && *f != FeedNo::HAND && member.word(*f, field).is_none()).collect();
     for feed in others {

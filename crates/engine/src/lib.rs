@@ -24,6 +24,7 @@ pub mod export;
 pub mod hand;
 pub mod history;
 pub mod known;
+pub mod lease;
 pub mod members;
 pub mod misses;
 pub mod organisation;

@@ -9,14 +9,15 @@ use muster_domain::{
     ids::{FeedNo, OrganisationId},
     settings::{FeedSettings, Settings},
 };
-use muster_store::{FeedRow, Lease, OrganisationRow, Secret, StoreError, Tx};
+use muster_store::{FeedRow, OrganisationRow, Secret, StoreError, Tx};
 use rand::Rng;
 use uuid::Uuid;
 
-use crate::{Engine, Error, Organisation, Result, event};
+use crate::{
+    Engine, Error, Organisation, Result, event,
+    lease::{self, LEASE, Leased},
+};
 
-/// For how long a lease holds without being renewed.
-const LEASE: Duration = Duration::from_secs(30);
 /// For how long another process's lease is waited for.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -140,19 +141,22 @@ impl Engine {
     ///
     /// # Errors
     /// If it does not within a minute.
-    pub async fn lease(&self, org: OrganisationId) -> Result<Lease> {
-        let holder = holder();
+    pub async fn lease(&self, org: OrganisationId) -> Result<Leased> {
+        let holder = lease::this_process();
         let started = tokio::time::Instant::now();
         loop {
             if let Some(lease) = self.store.acquire_lease(org, &holder, LEASE).await? {
-                return Ok(lease);
+                return Ok(Leased::renewing(self.store.clone(), lease));
             }
-            if started.elapsed() > PATIENCE {
-                return Err(Error::Wrong(
-                    "Another process is working on this organisation; try again when it is done.".to_owned(),
-                ));
+            match self.store.lease_holder(org).await? {
+                Some(holder) if lease::is_dead(&holder) => self.store.bury_lease(org, &holder).await?,
+                _ if started.elapsed() > PATIENCE => {
+                    return Err(Error::Wrong(
+                        "Another process is working on this organisation; try again when it is done.".to_owned(),
+                    ));
+                }
+                _ => tokio::time::sleep(Duration::from_millis(50)).await,
             }
-            tokio::time::sleep(Duration::from_millis(100)).await;
         }
     }
 }
@@ -187,11 +191,6 @@ impl Organisation {
 pub async fn put_feed(tx: &mut Tx, feed: &Feed) -> Result<()> {
     let doc = serde_json::to_vec(feed)?;
     Ok(tx.put_feed(&FeedRow { no: feed.no, name: feed.settings.name.clone(), doc }).await?)
-}
-
-/// This process, so that another on the machine can tell whether it still lives.
-fn holder() -> String {
-    format!("pid:{}", std::process::id())
 }
 
 fn check_slug(slug: &str) -> Result<()> {

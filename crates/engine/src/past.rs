@@ -6,7 +6,7 @@ use muster_domain::{
     change::Change,
     documents::ChangeSet,
     event::{Body, StoredEvent},
-    fact::Fact,
+    fact::{Baseline, Fact, State},
     ids::MemberNo,
     member::Member,
     replay::{Checked, Replay, ReplayError},
@@ -29,6 +29,7 @@ impl Engine {
         let mut replay = Replay::new();
         let mut found = BeforeAndAfter::default();
         let mut bodies: Vec<(u32, Body)> = Vec::new();
+        let mut sealed = false;
         let mut slices = self.store.event_slices(org.row.id, 0, 256);
         while let Some(slice) = slices.next().await? {
             for raw in slice {
@@ -43,14 +44,18 @@ impl Engine {
                     Fact::Applied(a) if a.change_set == set.id => Some(a.clone()),
                     _ => None,
                 };
+                // A change set that policy lets pass becomes its feed's measure when it is sealed.
+                if matches!(&fact, Fact::Computed(c) if c.change_set == set.id && c.state != State::Held) {
+                    found.baseline = baseline(&replay, set);
+                    sealed = true;
+                }
                 let Some(applied) = applies else {
                     replay.take(Checked::new(event)?)?;
                     continue;
                 };
                 let touched = touched(&bodies, &applied)?;
-                if found.members.is_empty() {
-                    let feed = replay.documents().feeds().get(&set.feed);
-                    found.baseline = feed.and_then(|f| f.baseline.clone());
+                if found.members.is_empty() && !sealed {
+                    found.baseline = baseline(&replay, set);
                 }
                 let mut before: HashMap<MemberNo, Option<Member>> = HashMap::new();
                 for no in &touched {
@@ -66,6 +71,11 @@ impl Engine {
         }
         Ok(found)
     }
+}
+
+/// What the change set's feed is measured by.
+fn baseline(replay: &Replay, set: &ChangeSet) -> Option<Baseline> {
+    replay.documents().feeds().get(&set.feed)?.baseline.clone()
 }
 
 /// The numbers of the members whom these changes touch; people new to the organisation got theirs in order.

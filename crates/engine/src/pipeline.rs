@@ -499,7 +499,7 @@ impl Engine {
         tx.append(vec![new], &who).await?;
         let doc = Upload {
             received: received.clone(),
-            received_at: who.now,
+            received_at: tx.head().await?.last_recorded_at,
             actor: who.actor.clone(),
             state: State::Received,
             change_set: None,
@@ -653,6 +653,8 @@ impl<'a> Run<'a> {
         }
         let seal = event(&Fact::Computed(Box::new(computed.clone())), issue_body(&compared.issues));
         let sealed = tx.append(vec![seal], &who).await?;
+        // As the log has it: where the clock went back, that is later than now.
+        let sealed_at = tx.head().await?.last_recorded_at;
         let whole = job.received.mode == Mode::Full && compared.figures.incomplete.is_empty();
         engine.give_way(&mut tx, org, job.feed.no, job.received.upload, &self.naming, whole, !selection.is_empty()).await?;
         stages.done("append change set");
@@ -707,7 +709,7 @@ impl<'a> Run<'a> {
         }
         let decided = !matches!(state, State::Held | State::PartlyApplied);
         for feed in feeds.iter_mut().filter(|f| f.no == job.feed.no) {
-            feed.last_arrival = Some((job.received.arrival, who.now));
+            feed.last_arrival = Some((job.received.arrival, sealed_at));
             if decided && (report.holds.is_empty() && computed.holds.is_empty()) {
                 accept_baseline(feed, job.received, &baseline);
             }
@@ -715,9 +717,8 @@ impl<'a> Run<'a> {
         for feed in &feeds {
             put_feed(&mut tx, feed).await?;
         }
-        let meta_now = who.now;
         if changes > 0 {
-            let mut set = new_change_set(&computed, job.received, meta_now);
+            let mut set = new_change_set(&computed, job.received, sealed_at);
             set.created_seq = sealed.first().map_or(0, |s| s.seq);
             set.state = state;
             set.applied = selection;

@@ -135,7 +135,9 @@ impl Engine {
         let chunk_events = prepare(change_set, &chunks)?;
         tx.append_prepared(chunk_events, &who).await?;
         let sealed = tx.append(vec![event(&Fact::Computed(Box::new(computed.clone())), None)], &who).await?;
-        let mut set = ChangeSet::new(&computed, &received, who.now);
+        // As the log has it: where the clock went back, that is later than now.
+        let sealed_at = tx.head().await?.last_recorded_at;
+        let mut set = ChangeSet::new(&computed, &received, sealed_at);
         set.created_seq = sealed.first().map_or(0, |s| s.seq);
         if state == State::Applied {
             let selection = Selection::all(changes);
@@ -179,7 +181,7 @@ impl Engine {
         put_change_set(&mut tx, &set).await?;
         let doc = Upload {
             received: received.clone(),
-            received_at: who.now,
+            received_at: sealed_at,
             actor: who.actor.clone(),
             state,
             change_set: Some(change_set),

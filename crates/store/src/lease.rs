@@ -39,6 +39,23 @@ pub(crate) async fn acquire(
     Ok(token.map(|token| Lease { organisation: org, token }))
 }
 
+/// Who holds the lease, if its time is not over.
+pub(crate) async fn holder(conn: &mut Conn<'_>, org: OrganisationId) -> Result<Option<String>> {
+    const SQL: &str = "SELECT holder FROM lease WHERE org = $1 AND expires_at > $2";
+    Ok(on!(conn, c => {
+        sqlx::query_scalar(SQL).bind(org.0).bind(micros(Utc::now())).fetch_optional(&mut **c).await?
+    }))
+}
+
+/// Ends the lease of a holder who is known to be dead.
+pub(crate) async fn bury(conn: &mut Conn<'_>, org: OrganisationId, holder: &str) -> Result<()> {
+    const SQL: &str = "UPDATE lease SET expires_at = 0 WHERE org = $1 AND holder = $2";
+    on!(conn, c => {
+        sqlx::query(SQL).bind(org.0).bind(holder).execute(&mut **c).await?;
+    });
+    Ok(())
+}
+
 /// Prolongs the lease. It may have run out, as long as nobody has taken it.
 pub(crate) async fn renew(conn: &mut Conn<'_>, lease: &Lease, ttl: Duration) -> Result<()> {
     set_end(conn, lease, end(ttl)).await

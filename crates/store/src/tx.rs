@@ -48,6 +48,18 @@ impl Store {
         Ok(lease)
     }
 
+    /// Who holds the organisation's lease, if its time is not over.
+    pub async fn lease_holder(&self, org: OrganisationId) -> Result<Option<String>> {
+        lease::holder(&mut self.reading().await?.conn(), org).await
+    }
+
+    /// Ends the lease of a holder who is known to be dead, so that nobody has to wait for its time to be over.
+    pub async fn bury_lease(&self, org: OrganisationId, holder: &str) -> Result<()> {
+        let mut writing = self.writing().await?;
+        lease::bury(&mut writing.conn(), org, holder).await?;
+        writing.commit().await
+    }
+
     /// Prolongs a lease; [`StoreError::LeaseLost`] if another has taken it.
     pub async fn renew_lease(&self, lease: &Lease, ttl: Duration) -> Result<()> {
         let mut writing = self.writing().await?;

@@ -45,7 +45,7 @@ pub fn run(replay: Replay, session: &mut Session<'_>) -> Result<Exit, Failure> {
         }
     };
     let progress = Progress::working(session.config.progress, "Replaying");
-    let folded = read_log(reader, replay.until).and_then(|r| r.report());
+    let folded = read_log(reader, replay.until).map(|r| r.report());
     progress.done();
     let report = folded.map_err(|e| {
         let kind = if matches!(e, ReplayError::Io(_)) { "io" } else { "damaged" };

@@ -122,7 +122,8 @@ impl Documents {
         }
         let feed = self.feed(computed.feed, meta)?;
         feed.last_arrival = Some((received.arrival, meta.recorded_at));
-        if is_settled(computed.state) {
+        // What a guard stopped in part is no measure for the next payload.
+        if is_settled(computed.state) && computed.holds.is_empty() {
             accept(feed, &received, &computed.baseline);
         }
         Ok(())

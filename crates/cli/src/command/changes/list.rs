@@ -48,7 +48,7 @@ pub async fn run(list: List, session: &mut Session<'_>) -> Result<Exit, Failure>
         session.out.line("There are no change sets here.");
         return Ok(Exit::Done);
     }
-    let mut table = Table::new(&["change set", "state", "feed", "by", "when", "what"]);
+    let mut table = Table::new(&["change set", "state", "feed", "channel", "when", "what"]);
     for set in &sets {
         table.row([
             set.id.to_string(),

@@ -1,14 +1,19 @@
 //! One change as people and programs read it: fields before → after, word by word in colour.
 
-use std::fmt::Write;
+use std::collections::HashMap;
 
-use muster_domain::change::{Change, Kind};
+use muster_domain::{
+    change::{Change, Kind},
+    field::FieldId,
+    ids::MemberNo,
+    member::Member,
+};
 use muster_engine::review::Standing;
 use serde_json::{Map, Value, json};
 use similar::{ChangeTag, TextDiff};
 
 use super::show::word;
-use crate::{output::Output, table::one_line};
+use crate::{fail::Failure, output::Output, table::one_line};
 
 /// A field's name, its value before, and its value after.
 pub type FieldChange<'a> = (&'a str, Option<&'a str>, Option<&'a str>);
@@ -56,29 +61,95 @@ pub fn document(ordinal: u32, change: Option<&Change>, standing: Standing) -> Va
     document
 }
 
-/// A change for people: a line for the member, one for each field.
-pub fn change(change: Option<&Change>, standing: Standing, hidden: &[String], out: &Output) -> String {
-    let Some(change) = change else { return "\n  (forgotten)\n".to_owned() };
-    let (colour, sign) = sign(change.kind);
-    let mut text = String::new();
-    let name = name(change).map(|n| format!("  {n}")).unwrap_or_default();
-    let head = out.paint(colour, format_args!("{sign} {}{name}", one_line(&change.key)));
-    // Writing to memory cannot fail.
-    let _ = writeln!(text, "\n{head}  {}{}", change.kind.word(), notes(change, standing));
-    let fields: Vec<FieldChange> = fields(change).filter(|(f, _, _)| !hidden.iter().any(|h| h == f)).collect();
-    let width = fields.iter().map(|f| f.0.len()).max().unwrap_or(0);
-    for (field, before, after) in fields {
-        let value = match change.kind {
-            Kind::Add => shown(after, out),
-            _ => compared(before, after, out),
+/// A change that is to be shown, kept until the page is made.
+pub struct Entry {
+    /// The member, unless new.
+    pub no: Option<MemberNo>,
+    line: Option<Vec<u8>>,
+    standing: Standing,
+}
+
+impl Entry {
+    /// Keeps a change; none of a person who was forgotten.
+    pub fn new(change: Option<&Change>, standing: Standing) -> Entry {
+        let line = change.map(|c| {
+            let mut line = Vec::new();
+            c.write(&mut line);
+            line
+        });
+        Entry { no: change.and_then(|c| c.no), line, standing }
+    }
+}
+
+/// A page of changes for people.
+pub struct Page<'a> {
+    /// The members that the changes are about.
+    pub members: &'a HashMap<MemberNo, Member>,
+    /// Fields that are not to be shown.
+    pub hidden: &'a [String],
+    /// Where it goes: with colours or without.
+    pub out: &'a Output,
+}
+
+impl Page<'_> {
+    /// The page: a line for each member, and one for each field.
+    ///
+    /// # Errors
+    /// If a kept line cannot be read again.
+    pub fn text(&self, entries: &[Entry]) -> Result<String, Failure> {
+        let (mut text, mut apart) = (String::new(), true);
+        for entry in entries {
+            let one = match &entry.line {
+                Some(line) => self.change(&Change::read(line)?, entry.standing),
+                None => "· (forgotten)\n".to_owned(),
+            };
+            let tall = one.lines().count() > 1;
+            if tall || apart {
+                text.push('\n');
+            }
+            text.push_str(&one);
+            apart = tall;
+        }
+        Ok(text)
+    }
+
+    fn change(&self, change: &Change, standing: Standing) -> String {
+        let (colour, sign) = sign(change.kind);
+        let who = self.who(change).map(|who| format!("  {who}")).unwrap_or_default();
+        let head = self.out.paint(colour, format_args!("{sign} {}{who}", one_line(&change.key)));
+        let mut text = format!("{head}  {}{}\n", change.kind.word(), notes(change, standing));
+        let fields: Vec<FieldChange> = fields(change).filter(|(f, _, _)| !self.hidden.iter().any(|h| h == f)).collect();
+        let width = fields.iter().map(|f| f.0.len()).max().unwrap_or(0);
+        for (field, before, after) in fields {
+            let value = match change.kind {
+                Kind::Add => shown(after, self.out),
+                _ => compared(before, after, self.out),
+            };
+            text.push_str(&format!("    {field:width$}  {value}\n"));
+        }
+        for (field, value) in &change.said {
+            let value = shown(value.as_deref(), self.out);
+            text.push_str(&format!("    {field}: the feed says {value}; the roster follows another word\n"));
+        }
+        text
+    }
+
+    /// The person's name as the roster has it; of those who leave, also what they do.
+    fn who(&self, change: &Change) -> Option<String> {
+        let member = change.no.and_then(|no| self.members.get(&no));
+        let value = |field: FieldId, name: &str| match member {
+            Some(member) => member.values.get(field).map(str::to_owned),
+            None => change.to.iter().find(|(f, _)| f == name)?.1.as_deref().map(str::to_owned),
         };
-        let _ = writeln!(text, "    {field:width$}  {value}");
+        let words = |parts: [Option<String>; 2], between: &str| parts.into_iter().flatten().collect::<Vec<_>>().join(between);
+        let name = words([value(FieldId::FIRST_NAME, "first_name"), value(FieldId::LAST_NAME, "last_name")], " ");
+        let mut parts = vec![name];
+        if change.kind == Kind::Remove {
+            parts.push(words([value(FieldId::JOB_TITLE, "job_title"), value(FieldId::DEPARTMENT, "department")], ", "));
+        }
+        parts.retain(|p| !p.is_empty());
+        (!parts.is_empty()).then(|| one_line(parts.join("  ")))
     }
-    for (field, value) in &change.said {
-        let value = shown(value.as_deref(), out);
-        let _ = writeln!(text, "    {field}: the feed says {value}; the roster follows another word");
-    }
-    text
 }
 
 fn sign(kind: Kind) -> (&'static str, &'static str) {
@@ -88,16 +159,6 @@ fn sign(kind: Kind) -> (&'static str, &'static str) {
         Kind::Update | Kind::Rekey => ("33", "~"),
         Kind::Say | Kind::Release => ("2", "·"),
     }
-}
-
-/// First and last name, as far as the change knows them.
-fn name(change: &Change) -> Option<String> {
-    let value = |field: &str| {
-        let of = |list: &muster_domain::change::Named| list.iter().find(|(f, _)| f == field)?.1.as_deref().map(str::to_owned);
-        of(&change.to).or_else(|| of(&change.from))
-    };
-    let parts: Vec<String> = ["first_name", "last_name"].into_iter().filter_map(value).collect();
-    (!parts.is_empty()).then(|| one_line(parts.join(" ")))
 }
 
 fn notes(change: &Change, standing: Standing) -> String {

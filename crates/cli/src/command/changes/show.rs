@@ -7,6 +7,7 @@ use muster_domain::{
     change::{Change, Kind},
     documents::ChangeSet,
     fact::State,
+    ids::MemberNo,
 };
 use muster_engine::{Engine, Organisation, review::Standing};
 use serde::Serialize;
@@ -188,14 +189,14 @@ async fn page_of(
     session: &mut Session<'_>,
 ) -> Result<(), Failure> {
     let (mut tally, mut window) = (Tally::default(), Window::new(show, 50));
-    let mut pages = Vec::new();
+    let mut shown: Vec<page::Entry> = Vec::new();
     engine
         .each_change(org, set, |_, change, standing| {
             if let Some(change) = change {
                 tally.add(change);
             }
             if change.is_none_or(|c| show.choice.shows(c)) && window.takes() {
-                pages.push(page::change(change, standing, &show.choice.except_fields, session.out));
+                shown.push(page::Entry::new(change, standing));
             }
         })
         .await?;
@@ -208,15 +209,17 @@ async fn page_of(
     }
     by_field(&tally, session);
     let all = window.seen;
-    let last = show.offset + pages.len();
-    match (pages.is_empty(), all) {
+    let last = show.offset + shown.len();
+    match (shown.is_empty(), all) {
         (true, 0) => session.out.line("\nNo change to the roster is meant."),
         (true, _) => session.out.line(format_args!("\nThere are {all} changes, and none past --offset {}.", show.offset)),
         _ => session.out.line(format_args!("\nChanges {} to {last} of {all}", show.offset + 1)),
     }
-    for page in &pages {
-        session.out.text(page);
-    }
+    let numbers: Vec<MemberNo> = shown.iter().filter_map(|e| e.no).collect();
+    let members = engine.members(org.row.id, &numbers).await?;
+    let page = page::Page { members: &members, hidden: &show.choice.except_fields, out: session.out };
+    let text = page.text(&shown)?;
+    session.out.text(&text);
     next(show, org, set, (last, all), session);
     Ok(())
 }

@@ -1,0 +1,48 @@
+//! `muster eligibility`: whether somebody is eligible, why, since when and until when.
+
+use chrono::{DateTime, NaiveDate, Utc};
+use clap::Args;
+use muster_domain::{eligibility::ReasonCode, ids::date_of};
+use serde_json::json;
+
+use crate::{
+    arguments::{OfOrganisation, time},
+    fail::{Exit, Failure},
+    session::Session,
+};
+
+/// Say whether somebody is eligible, why, since when and until when
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  muster eligibility 1042 --org acme\n  \
+    muster eligibility 1042 --org acme --on 2026-03-20 --json")]
+pub struct Eligibility {
+    /// The person's match key, or a former one
+    key: String,
+    #[command(flatten)]
+    org: OfOrganisation,
+    /// The day asked about [default: today, in the organisation's time zone]
+    #[arg(long, value_name = "DATE", value_parser = day)]
+    on: Option<NaiveDate>,
+    /// By what was known at that time [default: now]
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    at: Option<DateTime<Utc>>,
+}
+
+/// What a reason code means, as the rest of "yes," or "no,".
+pub fn meaning(reason: ReasonCode) -> &'static str {
+    match reason {
+        ReasonCode::Eligible => "on the roster, and nothing speaks against it",
+        ReasonCode::UntilEndDate => "no feed names the person any more, and the known end date is not over",
+        ReasonCode::Grace => "by grace days alone",
+        ReasonCode::NeverListed => "never was on the roster",
+        ReasonCode::NotYetListed => "was not on the roster yet on that day",
+        ReasonCode::NotListed => "had left the roster",
+        ReasonCode::NotStarted => "the start date was still to come",
+        ReasonCode::Ended => "the end date was over",
+        ReasonCode::ExcludedStatus => "the employment status is an excluded one",
+    }
+}
+
+fn day(text: &str) -> Result<NaiveDate, String> {
+    text.trim().parse().map_err(|_| "write it as YYYY-MM-DD".to_owned())
+}
