@@ -1,6 +1,12 @@
 //! End-to-end tests: one module a user story.
 
 #[cfg(test)]
+mod crash;
+#[cfg(test)]
 mod crates;
 #[cfg(test)]
 mod docs;
+#[cfg(test)]
+mod durable;
+#[cfg(test)]
+mod muster;

@@ -76,8 +76,16 @@ pub enum Command {
     Sync(command::sync::Sync),
     /// List, show, approve, reject and undo changes
     Changes(command::changes::Changes),
+    /// List, show, export and edit the members of an organisation
+    Members(command::members::Members),
+    /// Say whether somebody is eligible, why, since when and until when
+    Eligibility(command::eligibility::Eligibility),
+    /// Export and show the events of an organisation
+    Events(command::events::Events),
     /// Fold an exported log from nothing, without a database
     Replay(command::replay::Replay),
+    /// Check the log and hold it against what is stored
+    Verify(command::verify::Verify),
     /// Bring the database to the schema of this program
     Migrate(command::migrate::Migrate),
     /// Print the completions for a shell

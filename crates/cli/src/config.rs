@@ -40,7 +40,8 @@ pub fn resolve(globals: &Globals) -> Result<Config, Failure> {
         Some(path) => read(path)?,
         None => File::default(),
     };
-    let data_dir = given(&globals.data_dir).cloned().or(file.data_dir).unwrap_or_else(|| PathBuf::from("./muster-data"));
+    let data_dir =
+        given(&globals.data_dir).cloned().or(file.data_dir).unwrap_or_else(|| PathBuf::from("./muster-data"));
     let database = filled(&globals.database).or(file.database);
     let database = database.unwrap_or_else(|| format!("sqlite:{}", data_dir.join("muster.db").display()));
     Ok(Config {

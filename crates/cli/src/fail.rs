@@ -61,7 +61,8 @@ impl Failure {
 
     /// A panic was caught.
     pub fn bug() -> Failure {
-        let message = "Muster has met a bug and stopped; nothing is half done, and the same command with -v says where it is.";
+        let message =
+            "Muster has met a bug and stopped; nothing is half done, and the same command with -v says where it is.";
         Failure::new("bug", Exit::Failed, message)
     }
 

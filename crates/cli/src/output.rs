@@ -25,12 +25,7 @@ impl Output {
         let terminal = io::stdout().is_terminal();
         let set = |name: &str| std::env::var_os(name).is_some_and(|v| !v.is_empty());
         let dumb = std::env::var_os("TERM").is_some_and(|t| t == "dumb");
-        Output {
-            json,
-            colour: terminal && !set("NO_COLOR") && !dumb,
-            out: BufWriter::new(io::stdout()),
-            closed: false,
-        }
+        Output { json, colour: terminal && !set("NO_COLOR") && !dumb, out: BufWriter::new(io::stdout()), closed: false }
     }
 
     /// A line for people.

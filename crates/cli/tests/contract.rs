@@ -80,7 +80,7 @@ fn wrong_use_is_2_and_one_document() {
     ] {
         let error = place.json(2, line);
         let message = error["error"]["message"].as_str().unwrap_or_else(|| panic!("{line}: {error}"));
-        assert!(message.ends_with(['.', '?', '!']) && !message.contains('\n'), "{line}: {message}");
+        assert!(message.ends_with(['.', '?', '!', '…']) && !message.contains('\n'), "{line}: {message}");
         assert!(error["error"]["kind"].is_string(), "{line}: {error}");
     }
 }
@@ -175,7 +175,8 @@ fn every_command_has_help_with_an_example() {
         assert!(help.contains("Example"), "muster {line} --help has no example:\n{help}");
         seen += 1;
         let commands = help.split("Commands:\n").nth(1).unwrap_or_default();
-        let names = commands.lines().take_while(|l| !l.is_empty()).filter_map(|l| l.strip_prefix("  ")?.split(' ').next());
+        let names =
+            commands.lines().take_while(|l| !l.is_empty()).filter_map(|l| l.strip_prefix("  ")?.split(' ').next());
         waiting.extend(names.filter(|n| !n.is_empty() && *n != "help").map(|n| format!("{line} {n}")));
     }
     assert!(seen > 12, "only {seen} commands were found");

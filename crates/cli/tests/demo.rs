@@ -8,7 +8,9 @@ use support::Place;
 fn the_demo_shows_an_import_a_nightly_feed_and_a_held_one() {
     let place = Place::new();
     let said = place.expect(0, "demo");
-    for part in ["304 added", "3 added, 6 updated, 2 removed, 296 unchanged", "Held", "min_rows", "305 people", "Try next"] {
+    for part in
+        ["304 added", "3 added, 6 updated, 2 removed, 296 unchanged", "Held", "min_rows", "305 people", "Try next"]
+    {
         assert!(said.contains(part), "{part} is missing:\n{said}");
     }
     assert!(place.path().join("muster-data/muster.db").exists());
@@ -20,7 +22,8 @@ fn run_twice_it_neither_fails_nor_duplicates() {
     let first = place.json(0, "demo --no-serve");
     let second = place.json(0, "demo --no-serve");
     assert_eq!((&first["already_there"], &second["already_there"]), (&false.into(), &true.into()));
-    for (a, b) in first["steps"].as_array().into_iter().flatten().zip(second["steps"].as_array().into_iter().flatten()) {
+    for (a, b) in first["steps"].as_array().into_iter().flatten().zip(second["steps"].as_array().into_iter().flatten())
+    {
         for name in ["upload_id", "change_set_id", "state", "counts", "holds"] {
             assert_eq!(a["report"][name], b["report"][name]);
         }

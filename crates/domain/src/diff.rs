@@ -2,12 +2,13 @@
 
 use std::borrow::Cow;
 
+use chrono::NaiveDate;
 use uuid::Uuid;
 
 use crate::{
     change::{Change, Kind, Named},
     field::{FieldId, FieldSet, Fields},
-    ids::{Day, FeedNo, date_of},
+    ids::{Day, FeedNo, date_of, day_of},
     member::{ABSENT, Member, NAMED, Reason},
     normalise,
     values::Values,
@@ -92,6 +93,8 @@ pub fn absent<'a>(member: &'a Member, ctx: &Context<'a>) -> Absence<'a> {
     let others = || member.claimants().filter(|f| *f != ctx.feed);
     if others().next().is_some() {
         change.kind = Kind::Release;
+    } else {
+        change.effective_on = day_after_end(member, ctx.today);
     }
     if let Some(next) = ruler(others(), ctx) {
         follow(member, next, &mut change, ctx);
@@ -134,8 +137,9 @@ fn listed<'a>(member: &'a Member, row: Row<'a>, evidence: Option<&'static str>, 
     let rules = ctx.feed == FeedNo::HAND || ruler(member.claimants().chain(joining), ctx) == Some(ctx.feed);
     let as_written = normalise::key(row.key);
     let same_key = normalise::key(&member.key) == as_written;
-    // A feed that still uses an old key names the same person and does not take the key back.
-    let known_key = same_key || member.aliases.iter().any(|a| normalise::key(a) == as_written);
+    // A feed that still uses an old key names the same person and does not take the key back; an administrator may.
+    let is_alias = || member.aliases.iter().any(|a| normalise::key(a) == as_written);
+    let known_key = same_key || ctx.feed != FeedNo::HAND && is_alias();
     let kind = if known_key { Kind::Update } else { Kind::Rekey };
     let mut change = start(kind, Some(member), member.uuid, row, ctx);
     let mut differs = false;
@@ -279,6 +283,12 @@ fn keep_raw_all<'a>(change: &mut Change<'a>, row: Row<'a>, ctx: &Context<'a>) {
 
 fn named_value<'a>(ctx: &Context<'a>, field: FieldId, value: Option<&'a str>) -> (Cow<'a, str>, Option<Cow<'a, str>>) {
     (Cow::Borrowed(ctx.fields.name(field)), value.map(Cow::Borrowed))
+}
+
+/// The day after an end date that is not over: absence never shortens one.
+fn day_after_end<'a>(member: &Member, today: Day) -> Option<Cow<'a, str>> {
+    let end = day_of(member.values.get(FieldId::END_DATE)?.parse::<NaiveDate>().ok()?);
+    (end >= today).then(|| Cow::Owned(date_of(end.saturating_add(1)).to_string()))
 }
 
 /// A date that is still to come.

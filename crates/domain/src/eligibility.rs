@@ -1,15 +1,19 @@
 //! Eligibility: whether a member is eligible on a day, why, and since and until when; computed from dates and spells.
 //!
 //! The eligible days of a member are one set, and everything else is read off it. A day is in it if
-//! - it is **claimed**: in a spell, from its first day to before the day on which it ended. A person who left the
-//!   roster because feeds no longer named them stays until their `end_date` if that is later: absence never shortens
-//!   a known later end date. Where the administrator's hand ended the last claim nothing is extended;
+//! - it is **claimed**: in a spell, from its first day to before the day on which it ended. Spells alone decide. That
+//!   absence never shortens a known later end date is in them: a claim that ends because a full payload no longer
+//!   names the person ends on the day after an end date that is not over ([`crate::diff::absent`]). A list of leavers
+//!   and the administrator's hand end it at once;
 //! - `start_date` is blank or reached, unless `eligibility.from=listed`;
 //! - `end_date` is blank or not over; its own day counts;
 //! - the employment status is not excluded. A status has no dates, so it counts for every day asked about.
 //!
 //! `eligibility.grace_days` are added to both ends: so many days after the end date, and so many after the last day
 //! of a claim. A status that is excluded gives no grace: nobody knows since when it has been so.
+//!
+//! A spell does not tell on which day the feed fell silent, so the reason `until_end_date` covers the whole of an ended
+//! claim that reaches exactly to the end date, as it is known now. By what was known earlier (`at`) it is `eligible`.
 
 use chrono::{DateTime, NaiveDate, Utc};
 use serde::Serialize;
@@ -17,7 +21,7 @@ use serde::Serialize;
 use crate::{
     field::FieldId,
     ids::{Day, FeedNo, day_of},
-    member::{Member, NAMED},
+    member::{Member, Spell},
     settings::{EligibleFrom, Settings},
 };
 
@@ -41,7 +45,7 @@ pub struct Answer {
 pub enum ReasonCode {
     /// Yes: everything holds.
     Eligible,
-    /// Yes: no feed names the person any more, and their known end date is not over.
+    /// Yes: no feed names the person any more, and the claim that ended last holds until their end date.
     UntilEndDate,
     /// Yes, by grace days alone.
     Grace,
@@ -113,8 +117,6 @@ struct Days<'a> {
     first: Day,
     /// The end date.
     last: Day,
-    /// The end of the claims of somebody who is absent before their end date (not part of a spell any more).
-    kept: Option<(usize, Day)>,
     grace: Day,
     excluded: bool,
 }
@@ -131,12 +133,10 @@ impl<'a> Days<'a> {
             EligibleFrom::StartDate => day(member, FieldId::START_DATE).unwrap_or(Day::MIN),
             EligibleFrom::Listed => Day::MIN,
         };
-        let end_date = day(member, FieldId::END_DATE);
         Days {
             member,
             first,
-            last: end_date.unwrap_or(FOREVER),
-            kept: end_date.and_then(|end| kept_until(member, end)),
+            last: day(member, FieldId::END_DATE).unwrap_or(FOREVER),
             grace: Day::try_from(settings.eligibility.grace_days).unwrap_or(FOREVER),
             excluded: is_excluded(member, settings),
         }
@@ -145,22 +145,11 @@ impl<'a> Days<'a> {
     /// The days of each claim on which the person is eligible; there may be none in one, and they may overlap.
     fn ranges(&self) -> impl Iterator<Item = Range> + '_ {
         let ended = self.last.saturating_add(1).saturating_add(self.grace);
-        let spells = self.member.spells.iter().enumerate().filter(|_| !self.excluded);
-        spells.filter_map(move |(i, spell)| {
-            let to = self.claim_end(i);
-            let held = spell.from < to;
-            let range = (spell.from.max(self.first), to.saturating_add(self.grace).min(ended));
-            (held && range.0 < range.1).then_some(range)
+        let spells = self.member.spells.iter().filter(|s| !self.excluded && s.from < end(s));
+        spells.filter_map(move |spell| {
+            let range = (spell.from.max(self.first), end(spell).saturating_add(self.grace).min(ended));
+            (range.0 < range.1).then_some(range)
         })
-    }
-
-    /// The day before which the claim of that spell holds, with what absence does not shorten.
-    fn claim_end(&self, spell: usize) -> Day {
-        let to = self.member.spells[spell].to.unwrap_or(FOREVER);
-        match self.kept {
-            Some((kept, end)) if kept == spell => end.max(to),
-            _ => to,
-        }
     }
 
     fn contains(&self, on: Day) -> bool {
@@ -191,24 +180,25 @@ impl<'a> Days<'a> {
     }
 
     fn why(&self, on: Day) -> ReasonCode {
-        let in_spell = self.member.spells.iter().any(|s| holds((s.from, s.to.unwrap_or(FOREVER)), on));
-        if on > self.last {
+        let mut holding = self.member.spells.iter().filter(|s| holds((s.from, end(s)), on)).peekable();
+        if on > self.last || holding.peek().is_none() {
             ReasonCode::Grace
-        } else if in_spell {
-            ReasonCode::Eligible
-        } else if self.kept.is_some_and(|(spell, end)| holds((self.member.spells[spell].from, end), on)) {
+        } else if !self.member.is_listed() && holding.all(|s| self.ends_with_end_date(s)) {
             ReasonCode::UntilEndDate
         } else {
-            ReasonCode::Grace
+            ReasonCode::Eligible
         }
+    }
+
+    /// Whether a feed's claim reaches exactly to the end date, as one does that ended by absence before it.
+    fn ends_with_end_date(&self, spell: &Spell) -> bool {
+        spell.feed != FeedNo::HAND && spell.to.is_some_and(|to| Some(to) == self.last.checked_add(1))
     }
 
     fn why_not(&self, on: Day) -> ReasonCode {
         let spells = &self.member.spells;
-        let claimed = (0..spells.len()).any(|i| {
-            let (from, to) = (spells[i].from, self.claim_end(i));
-            from < to && holds((from, to.saturating_add(self.grace)), on)
-        });
+        let claimed =
+            spells.iter().any(|s| s.from < end(s) && holds((s.from, end(s).saturating_add(self.grace)), on));
         if spells.is_empty() {
             ReasonCode::NeverListed
         } else if spells.iter().all(|s| on < s.from) {
@@ -225,21 +215,13 @@ impl<'a> Days<'a> {
     }
 }
 
-fn holds(range: Range, on: Day) -> bool {
-    range.0 <= on && on < range.1
+/// The day before which a claim holds.
+fn end(spell: &Spell) -> Day {
+    spell.to.unwrap_or(FOREVER)
 }
 
-/// The spell that ended last and the day before which it counts all the same, if the person is off the roster by
-/// absence before their end date. While a claim runs, gaps between spells are what they were: an end date that came
-/// with the return says nothing about them.
-fn kept_until(member: &Member, end_date: Day) -> Option<(usize, Day)> {
-    if member.is_listed() {
-        return None;
-    }
-    // A feed that goes on naming somebody who is off the roster: a person took them off, not an absence.
-    let by_hand = member.words.iter().any(|w| w.field == NAMED);
-    let (at, spell) = member.spells.iter().enumerate().max_by_key(|(i, s)| (s.to, *i))?;
-    (!by_hand && spell.feed != FeedNo::HAND).then(|| (at, end_date.saturating_add(1)))
+fn holds(range: Range, on: Day) -> bool {
+    range.0 <= on && on < range.1
 }
 
 /// The day in a date field. Values are canonical; one that is no date counts as blank.

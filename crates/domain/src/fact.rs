@@ -191,6 +191,9 @@ pub struct Baseline {
     pub rows: u64,
     /// Header names.
     pub columns: Vec<String>,
+    /// Whether its last row ended with a line break.
+    #[serde(default)]
+    pub line_break: bool,
     /// Rows with a value, by field name.
     pub filled: BTreeMap<String, u64>,
     /// The caller's `as_of`.

@@ -5,12 +5,13 @@
 
 use std::borrow::Cow;
 
+use chrono::NaiveDate;
 use uuid::Uuid;
 
 use crate::{
     change::{Change, Kind, Named},
     field::{FieldId, Fields},
-    ids::{ChangeSetId, Day, FeedNo, MemberNo},
+    ids::{ChangeSetId, Day, FeedNo, MemberNo, day_of},
     member::{ABSENT, Member, NAMED, Reason, Spell, Word},
 };
 
@@ -149,21 +150,22 @@ fn set_claims(member: &mut Member, change: &Change, ctx: &Context) {
     if let Some(spells) = &change.spells {
         member.spells = spells.iter().map(|&(feed, from, to)| Spell { feed, from, to }).collect();
     } else if change.ends {
-        end_claims(member, ctx);
+        end_claims(member, change, ctx);
     } else if ctx.feed != FeedNo::HAND || matches!(change.kind, Kind::Add | Kind::Reinstate) {
         claim(member, ctx);
     }
 }
 
 /// A feed ends its own claim; the administrator's hand ends all of them, and the feeds go on naming the person.
-fn end_claims(member: &mut Member, ctx: &Context) {
+fn end_claims(member: &mut Member, change: &Change, ctx: &Context) {
+    let end = claim_end(member, change, ctx);
     let mut naming = Vec::new();
     for spell in member.spells.iter_mut().filter(|s| s.to.is_none()) {
         if ctx.feed == FeedNo::HAND {
             spell.to = Some(ctx.day);
             naming.extend((spell.feed != FeedNo::HAND).then_some(spell.feed));
         } else if spell.feed == ctx.feed {
-            spell.to = Some(ctx.day);
+            spell.to = Some(end);
         }
     }
     for feed in naming {
@@ -172,9 +174,21 @@ fn end_claims(member: &mut Member, ctx: &Context) {
     member.drop_word(ctx.feed, ABSENT);
 }
 
-/// The feed names the person: its claim runs, and one made by hand passes to it.
+/// The day on which a feed's claim ends: that of application, or a later one that the change names, which counts only
+/// if nobody else claims the person (another claim may have begun while the change waited).
+fn claim_end(member: &Member, change: &Change, ctx: &Context) -> Day {
+    let last = ctx.feed != FeedNo::HAND && member.claimants().all(|f| f == ctx.feed);
+    let named = change.effective_on.as_deref().filter(|_| last).and_then(|on| on.parse::<NaiveDate>().ok());
+    named.map_or(ctx.day, |on| day_of(on).max(ctx.day))
+}
+
+/// The feed names the person: its claim runs, and one made by hand passes to it. An ended claim that still had days to
+/// come gives them up to the new one, whose own end then counts.
 fn claim(member: &mut Member, ctx: &Context) {
     if !member.is_claimed_by(ctx.feed) {
+        for spell in member.spells.iter_mut().filter(|s| s.to.is_some_and(|to| to > ctx.day)) {
+            spell.to = Some(ctx.day.max(spell.from));
+        }
         member.spells.push(Spell { feed: ctx.feed, from: ctx.day, to: None });
     }
     if ctx.feed != FeedNo::HAND {

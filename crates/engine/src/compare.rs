@@ -120,6 +120,8 @@ pub struct Compared {
     pub filled: HashMap<FieldId, i64>,
     /// Values that become blank, by field.
     pub blanked: HashMap<FieldId, u64>,
+    /// Whether the payload's last row ended with a line break.
+    pub line_break: bool,
 }
 
 /// A row on its way through the comparison.
@@ -440,6 +442,7 @@ impl<'a> Comparison<'a> {
             Absence::Suppressed => self.found.counts.suppressed += 1,
             Absence::Change { mut change, again } => {
                 change.line = Some(pending.row.line);
+                change.effective_on = None; // The person has gone, whatever end date was known.
                 self.found.figures.ask_again += u64::from(again);
                 self.record(&change, Some(member));
                 match change.kind {
@@ -558,6 +561,7 @@ impl<'a> Comparison<'a> {
     fn finish_counts(&mut self) {
         let (census, found) = (self.census, &mut self.found);
         found.counts.rows = census.rows;
+        found.line_break = census.ending.is_some_and(|e| e.line_break);
         found.counts.unchanged += census.hits;
         found.counts.invalid += census.unreadable.len() as u64;
         found.issues.extend(census.unreadable.iter().cloned());

@@ -802,6 +802,10 @@ fn wholeness(job: &Job, census: &Census, input: &Input, settings: &Settings) -> 
     if let Some(ending) = census.ending.filter(|e| !e.balanced) {
         why.push(format!("ends inside a quoted cell (line {})", ending.lines));
     }
+    let broken_off = census.ending.is_some_and(|e| !e.line_break);
+    if broken_off && job.feed.baseline.as_ref().is_some_and(|b| b.line_break) {
+        why.push("ends without a line break, unlike last time, and so perhaps inside a row".to_owned());
+    }
     match census.unreadable.len() {
         0 => {}
         1 => why.push(format!("has a row that cannot be read and could hide somebody (line {})", census.unreadable[0].line)),
@@ -842,6 +846,7 @@ fn baseline(job: &Job, compared: &Compared, input: &Input) -> Baseline {
     Baseline {
         rows: compared.counts.rows,
         columns: input.reader.columns().header.clone(),
+        line_break: compared.line_break,
         filled,
         as_of: job.received.as_of,
         blake3: job.received.blake3.clone(),

@@ -401,6 +401,7 @@ impl Engine {
         };
         tx.append(vec![event(&Fact::Applied(Box::new(applied.clone())), comment_body(approval.comment.as_deref()))], &self.who(set.upload.0)).await?;
         set.take_applied(&applied, &self.actor);
+        self.note_undone(org, &mut feeds, &set).await?;
         if approval.reject_rest && !rest.is_empty() {
             set = self.reject_in(&mut tx, org, &mut feeds, set, rest, true, approval.comment.as_deref()).await?;
         }

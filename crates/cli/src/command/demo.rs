@@ -80,7 +80,10 @@ pub async fn run(_: Demo, session: &mut Session<'_>) -> Result<Exit, Failure> {
         }
         Err(e) => return Err(e.into()),
     };
-    say(session, format!("{}, {SLUG}: {}\n", NAME, if there { "made before; this is how it stands." } else { "making it." }));
+    say(
+        session,
+        format!("{}, {SLUG}: {}\n", NAME, if there { "made before; this is how it stands." } else { "making it." }),
+    );
     let mut steps = Vec::new();
     for (i, feed) in FEEDS.iter().enumerate() {
         let title = session.out.paint("1", format_args!("{}  {} ({})", i + 1, feed.title, feed.file));
@@ -116,7 +119,9 @@ async fn whole(engine: &Engine, org: &Organisation) -> Result<bool, Failure> {
         return Err(Failure::new(
             "conflict",
             Exit::Failed,
-            format!("There is an organisation {SLUG} that is not the demo's and is left as it is; use another --data-dir."),
+            format!(
+                "There is an organisation {SLUG} that is not the demo's and is left as it is; use another --data-dir."
+            ),
         ));
     }
     Ok(fed == FEEDS.len())

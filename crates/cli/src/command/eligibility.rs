@@ -28,8 +28,43 @@ pub struct Eligibility {
     at: Option<DateTime<Utc>>,
 }
 
+/// Runs the command.
+pub async fn run(asked: Eligibility, session: &mut Session<'_>) -> Result<Exit, Failure> {
+    let engine = session.engine().await?;
+    let org = engine.organisation(&asked.org.slug).await?;
+    let found = engine.is_eligible(&org, &asked.key, asked.on, asked.at).await?;
+    let answer = found.answer;
+    let (since, until) = (answer.since.map(date_of), answer.until.map(date_of));
+    if session.out.json {
+        session.out.document(&json!({
+            "key": asked.key,
+            "member": found.member,
+            "eligible": answer.eligible,
+            "reason": answer.reason,
+            "since": since,
+            "until": until,
+            "on": asked.on,
+            "at": asked.at,
+            "roster_version": found.roster_version,
+        }));
+        return Ok(Exit::Done);
+    }
+    let word = match answer.eligible {
+        true => session.out.paint("32", "yes"),
+        false => session.out.paint("31", "no"),
+    };
+    session.out.line(format_args!("{word}  {}: {}", answer.reason.word(), meaning(answer.reason)));
+    if let Some(since) = since {
+        session.out.line(format_args!("since {since}"));
+    }
+    if let Some(until) = until {
+        session.out.line(format_args!("until {until}"));
+    }
+    Ok(Exit::Done)
+}
+
 /// What a reason code means, as the rest of "yes," or "no,".
-pub fn meaning(reason: ReasonCode) -> &'static str {
+fn meaning(reason: ReasonCode) -> &'static str {
     match reason {
         ReasonCode::Eligible => "on the roster, and nothing speaks against it",
         ReasonCode::UntilEndDate => "no feed names the person any more, and the known end date is not over",

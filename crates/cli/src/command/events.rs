@@ -1,11 +1,15 @@
 //! `muster events`: the log of an organisation as lines of JSON.
 
+use std::io::{self, Write};
+
 use clap::{Args, Subcommand};
 use muster_domain::replay::log::write_event;
+use muster_engine::{Engine, Error, Organisation};
 
 use crate::{
     arguments::OfOrganisation,
     fail::{Exit, Failure},
+    output::Output,
     session::Session,
 };
 
@@ -35,16 +39,46 @@ enum Command {
     },
 }
 
+/// Lines, as the items of a JSON array.
+struct Items<'a> {
+    out: &'a mut Output,
+    first: bool,
+}
+
+impl Write for Items<'_> {
+    /// Takes a whole line at a time, which is how the log is exported.
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        if !std::mem::replace(&mut self.first, false) {
+            self.out.write_all(b",")?;
+        }
+        self.out.write_all(line)?;
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.out.flush();
+        Ok(())
+    }
+}
+
+/// The whole log as one document, for `--json`; only the lines themselves can be replayed.
+async fn one_document(engine: &Engine, org: &Organisation, out: &mut Output) -> Result<u64, Error> {
+    out.text("{\"events\":[\n");
+    let exported = engine.export(org, &mut Items { out, first: true }).await?;
+    out.text("]}\n");
+    Ok(exported)
+}
+
 /// Runs the command.
 pub async fn run(events: Events, session: &mut Session<'_>) -> Result<Exit, Failure> {
     let engine = session.engine().await?;
     match events.command {
         Command::Export { org } => {
-            if session.out.json {
-                return Err(Failure::wrong("The log is a stream of lines of JSON and no single document; leave --json out."));
-            }
             let org = engine.organisation(&org.slug).await?;
-            let exported = engine.export(&org, session.out).await;
+            let exported = match session.out.json {
+                true => one_document(&engine, &org, session.out).await,
+                false => engine.export(&org, session.out).await,
+            };
             // A reader who has seen enough is no failure.
             if !session.out.is_closed() {
                 exported?;

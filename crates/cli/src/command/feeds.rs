@@ -134,7 +134,9 @@ fn check_name(name: &str) -> Result<(), Failure> {
     match (fits, name) {
         (_, "hand") => Err(Failure::wrong("The feed hand is what administrators do by hand; choose another name.")),
         (true, _) => Ok(()),
-        (false, _) => Err(Failure::wrong(format!("`{name}` is no name for a feed: use up to 63 of a-z, 0-9, -, _ and ."))),
+        (false, _) => {
+            Err(Failure::wrong(format!("`{name}` is no name for a feed: use up to 63 of a-z, 0-9, -, _ and .")))
+        }
     }
 }
 
@@ -143,7 +145,8 @@ fn list(feeds: &[Feed], session: &mut Session<'_>) {
         session.out.document(&json!({ "feeds": feeds.iter().map(document).collect::<Vec<_>>() }));
         return;
     }
-    let mut table = Table::new(&["feed", "mode", "priority", "claims", "rows last time", "last payload"]).right(&[2, 3, 4]);
+    let mut table =
+        Table::new(&["feed", "mode", "priority", "claims", "rows last time", "last payload"]).right(&[2, 3, 4]);
     for feed in feeds {
         table.row([
             feed.settings.name.clone(),

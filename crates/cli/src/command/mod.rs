@@ -3,8 +3,12 @@
 pub mod changes;
 pub mod completions;
 pub mod demo;
+pub mod eligibility;
+pub mod events;
 pub mod feeds;
+pub mod members;
 pub mod migrate;
 pub mod org;
 pub mod replay;
 pub mod sync;
+pub mod verify;

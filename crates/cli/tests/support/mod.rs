@@ -13,6 +13,7 @@ pub struct Place {
     dir: TempDir,
 }
 
+#[allow(dead_code, reason = "not every test file needs all of it")]
 impl Place {
     /// An empty one.
     pub fn new() -> Place {

@@ -331,6 +331,16 @@ mod keys {
         assert_eq!((change.kind, &*change.key, &change.old_key), (Kind::Update, "E1", &None));
         assert_eq!(list(&change.to), [("department", Some("Legal"))]);
     }
+
+    #[test]
+    fn an_administrator_may_give_an_old_key_back() {
+        let mut ann = member(&[MAIN]);
+        ann.aliases = vec!["E0".into()];
+        let (said, ctx) = (says("E0", &[(FieldId::EMPLOYEE_ID, "E0")]), full(FeedNo::HAND));
+        let change = change(named(&ann, said.row(), None, &ctx));
+        assert_eq!((change.kind, &*change.key, change.old_key.as_deref()), (Kind::Rekey, "E0", Some("E1")));
+        assert_eq!((list(&change.to), change.evidence.as_deref()), (vec![("employee_id", Some("E0"))], Some("by_hand")));
+    }
 }
 
 mod absence {

@@ -4,8 +4,13 @@ use uuid::Uuid;
 
 use super::*;
 use crate::{
-    ids::date_of,
-    member::{Reason, Spell, Word},
+    change::{Change, Kind},
+    diff,
+    field::{FieldSet, Fields},
+    fold,
+    ids::{ChangeSetId, date_of},
+    member::Reason,
+    values::Values,
 };
 
 /// A day of 2026.
@@ -165,30 +170,148 @@ fn an_excluded_status_gives_no_grace() {
     assert_eq!(eligible(&member, &with("eligibility.grace_days", "5"), d(4, 2)), no(ExcludedStatus, None, None));
 }
 
+/// How a claim may end.
+#[derive(Clone, Copy)]
+enum Gone {
+    /// A full payload no longer names the person.
+    Absent,
+    /// A list of leavers names them.
+    InLeavers,
+    /// An administrator takes them off.
+    ByHand,
+}
+
+static FIELDS: Fields = Fields { custom: Vec::new() };
+
+fn folding(feed: FeedNo, day: Day) -> fold::Context<'static> {
+    let displaced = if feed == FeedNo::HAND { Reason::Pinned } else { Reason::AnotherFeed };
+    fold::Context { change_set: ChangeSetId(Uuid::nil()), feed, day, displaced, fields: &FIELDS }
+}
+
+fn comparing(feed: FeedNo, today: Day) -> diff::Context<'static> {
+    let match_field = FieldId::EMPLOYEE_ID;
+    diff::Context { feed, priorities: &[], empty_clears: true, match_field, fields: &FIELDS, today, ask_again_days: 30 }
+}
+
+/// The claim of a feed ends as the engine ends it: compared on one day, applied on the same or a later one.
+fn leaves(member: Member, feed: FeedNo, how: Gone, compared: Day, applied: Day) -> Member {
+    let before = member.clone();
+    if matches!(how, Gone::ByHand) {
+        let mut change = Change::new(Kind::Remove, Some(0), member.uuid, "E1");
+        change.ends = true;
+        return fold::apply(Some(before), 0, &change, &folding(FeedNo::HAND, applied));
+    }
+    let diff::Absence::Change { mut change, .. } = diff::absent(&member, &comparing(feed, compared)) else {
+        panic!("not claimed")
+    };
+    if matches!(how, Gone::InLeavers) {
+        change.effective_on = None;
+    }
+    fold::apply(Some(before), 0, &change, &folding(feed, applied))
+}
+
+/// Gone on a day, by the main feed or by hand.
+fn gone(member: Member, how: Gone, day: Day) -> Member {
+    leaves(member, FeedNo::MAIN, how, day, day)
+}
+
+/// A feed's full payload names the person with these values, on a day.
+fn named(member: Member, feed: FeedNo, values: &[(FieldId, &str)], day: Day) -> Member {
+    let (values, raw) = (values.iter().copied().collect(), Values::default());
+    let (empty, null) = ([FieldId::END_DATE].into_iter().collect(), FieldSet::default());
+    let row = diff::Row { line: 2, key: "E1", values: &values, empty, null, raw: &raw };
+    let before = member.clone();
+    match diff::named(&member, row, None, &comparing(feed, day)) {
+        diff::Outcome::Change { change, .. } => fold::apply(Some(before), 0, &change, &folding(feed, day)),
+        _ => before,
+    }
+}
+
+const LATER_END: &[(FieldId, &str)] = &[(FieldId::END_DATE, "2026-03-31")];
+
 #[test]
 fn absence_never_shortens_a_known_later_end_date() {
-    let member = absent(&[(FieldId::END_DATE, "2026-03-31")]);
-    assert_eq!(on(&member, d(3, 9)), yes(Eligible, d(1, 1), Some(d(3, 31))));
-    assert_eq!(on(&member, d(3, 31)), yes(UntilEndDate, d(1, 1), Some(d(3, 31))));
-    assert!(!on(&member, d(4, 1)).eligible);
+    let member = gone(listed(LATER_END), Gone::Absent, d(3, 10));
+    assert!(!member.is_listed());
+    for day in [d(3, 10), d(3, 20), d(3, 31)] {
+        assert_eq!(on(&member, day), yes(UntilEndDate, d(1, 1), Some(d(3, 31))));
+    }
+    assert_eq!(on(&member, d(4, 1)), no(NotListed, Some(d(4, 1)), None));
+    let on_the_last_day = gone(listed(LATER_END), Gone::Absent, d(3, 31));
+    assert_eq!(on(&on_the_last_day, d(3, 31)), yes(UntilEndDate, d(1, 1), Some(d(3, 31))));
+    assert!(!on(&on_the_last_day, d(4, 1)).eligible);
 }
 
 #[test]
 fn an_absence_does_not_lengthen_either() {
-    let member = absent(&[(FieldId::END_DATE, "2026-02-28")]);
+    let member = gone(listed(&[(FieldId::END_DATE, "2026-02-28")]), Gone::Absent, d(3, 10));
     assert_eq!(on(&member, d(3, 5)), no(Ended, Some(d(3, 1)), None));
     assert_eq!(on(&member, d(3, 20)).reason, NotListed);
+    let member = gone(listed(&[]), Gone::Absent, d(3, 10));
+    assert_eq!(on(&member, d(3, 10)), no(NotListed, Some(d(3, 10)), None));
 }
 
 #[test]
-fn whoever_was_taken_off_by_hand_does_not_stay_until_their_end_date() {
-    let mut member = absent(&[(FieldId::END_DATE, "2026-12-31")]);
-    let word = Word { feed: FeedNo::MAIN, field: NAMED, value: None, reason: Reason::Pinned, since: d(3, 10) };
-    member.keep_word(word);
-    assert_eq!(on(&member, d(3, 20)), no(NotListed, Some(d(3, 10)), None));
-    member.words.clear();
-    member.spells[0].feed = FeedNo::HAND;
-    assert_eq!(on(&member, d(3, 20)), no(NotListed, Some(d(3, 10)), None));
+fn an_absence_accepted_after_the_end_date_ends_on_the_day_of_application() {
+    let member = leaves(listed(LATER_END), FeedNo::MAIN, Gone::Absent, d(3, 10), d(4, 9));
+    assert_eq!(member.spells[0].to, Some(d(4, 9)));
+    assert_eq!(on(&member, d(3, 31)), yes(Eligible, d(1, 1), Some(d(3, 31))));
+    assert!(!on(&member, d(4, 1)).eligible);
+}
+
+#[test]
+fn leavers_and_the_hand_end_it_at_once_whatever_the_end_date() {
+    for how in [Gone::InLeavers, Gone::ByHand] {
+        let member = gone(listed(LATER_END), how, d(3, 10));
+        assert_eq!(on(&member, d(3, 9)), yes(Eligible, d(1, 1), Some(d(3, 9))));
+        assert_eq!(on(&member, d(3, 10)), no(NotListed, Some(d(3, 10)), None));
+    }
+}
+
+#[test]
+fn only_the_last_claim_to_end_lasts_until_the_end_date() {
+    let (payroll, both) = (FeedNo(2), named(listed(LATER_END), FeedNo(2), LATER_END, d(2, 1)));
+    let released = gone(both, Gone::Absent, d(3, 1));
+    assert_eq!((released.is_listed(), released.spells[0].to), (true, Some(d(3, 1))));
+    let member = leaves(released, payroll, Gone::Absent, d(3, 10), d(3, 10));
+    assert_eq!(on(&member, d(1, 15)), yes(Eligible, d(1, 1), Some(d(3, 31))), "the first claim was over before");
+    assert_eq!(on(&member, d(3, 31)), yes(UntilEndDate, d(1, 1), Some(d(3, 31))));
+}
+
+#[test]
+fn a_claim_that_began_while_the_absence_waited_has_its_own_end() {
+    let both = named(listed(LATER_END), FeedNo(2), LATER_END, d(3, 12));
+    let before = listed(LATER_END);
+    let diff::Absence::Change { change, .. } = diff::absent(&before, &comparing(FeedNo::MAIN, d(3, 10))) else {
+        panic!("not claimed")
+    };
+    let released = fold::apply(Some(both), 0, &change, &folding(FeedNo::MAIN, d(3, 14)));
+    assert_eq!(released.spells[0].to, Some(d(3, 14)));
+    let member = leaves(released, FeedNo(2), Gone::InLeavers, d(3, 20), d(3, 20));
+    assert_eq!(on(&member, d(3, 20)), no(NotListed, Some(d(3, 20)), None));
+}
+
+#[test]
+fn reinstated_before_that_end_date_gives_no_gap() {
+    let absent = gone(listed(LATER_END), Gone::Absent, d(3, 10));
+    let back = named(absent, FeedNo::MAIN, &[], d(3, 20));
+    assert_eq!(back.values.get(FieldId::END_DATE), None);
+    for day in [d(3, 9), d(3, 15), d(3, 20), d(5, 1)] {
+        assert_eq!(on(&back, day), yes(Eligible, d(1, 1), None));
+    }
+}
+
+#[test]
+fn once_reinstated_the_next_end_counts() {
+    let back = || {
+        let absent = gone(listed(LATER_END), Gone::Absent, d(3, 10));
+        named(absent, FeedNo(2), &[], d(3, 20))
+    };
+    for how in [Gone::Absent, Gone::InLeavers, Gone::ByHand] {
+        let member = leaves(back(), FeedNo(2), how, d(3, 25), d(3, 25));
+        assert_eq!(on(&member, d(3, 24)), yes(Eligible, d(1, 1), Some(d(3, 24))));
+        assert_eq!(on(&member, d(3, 25)), no(NotListed, Some(d(3, 25)), None));
+    }
 }
 
 #[test]
@@ -214,7 +337,10 @@ fn removed_an_excluded_status_or_an_end_date_brought_forward_takes_eligibility_a
     assert!(!loses(&end("2026-12-31"), &end("2026-03-11")), "still to come");
     assert!(loses(&end("2026-03-10"), &end("2026-03-09")), "today was the last day");
     assert!(!loses(&end("2026-03-01"), &absent(&[(FieldId::END_DATE, "2026-03-01")])), "had lost it before");
-    assert!(!loses(&end("2026-12-31"), &absent(&[(FieldId::END_DATE, "2026-12-31")])), "stays until the end date");
+    let gone = |how| gone(end("2026-12-31"), how, d(3, 10));
+    assert!(!loses(&end("2026-12-31"), &gone(Gone::Absent)), "stays until the end date");
+    assert!(loses(&end("2026-12-31"), &gone(Gone::InLeavers)));
+    assert!(loses(&end("2026-12-31"), &gone(Gone::ByHand)));
 }
 
 #[test]
@@ -294,11 +420,7 @@ proptest! {
         let date = date_of(on).to_string();
         let value = |field| member.values.get(field);
         let in_spell = member.spells.iter().any(|s| s.from <= on && s.to.is_none_or(|to| on < to));
-        let last = member.spells.iter().enumerate().max_by_key(|(i, s)| (s.to, *i)).map(|(_, s)| *s);
-        let kept = !member.is_listed()
-            && value(FieldId::END_DATE).is_some_and(|end| *date <= *end)
-            && last.is_some_and(|s| s.feed != FeedNo::HAND && s.from <= on);
-        let expected = (in_spell || kept)
+        let expected = in_spell
             && value(FieldId::START_DATE).is_none_or(|start| *start <= *date)
             && value(FieldId::END_DATE).is_none_or(|end| *date <= *end)
             && value(FieldId::EMPLOYMENT_STATUS) != Some("Terminated");
@@ -311,6 +433,7 @@ proptest! {
     ) {
         let answer = eligible(&member, &settings, on);
         prop_assert_eq!(matches!(answer.reason, Eligible | UntilEndDate | Grace), answer.eligible);
+        prop_assert!(answer.reason != UntilEndDate || !member.is_listed());
     }
 
     #[test]
@@ -326,11 +449,10 @@ proptest! {
         let mut freer = member.clone();
         freer.values.set(FieldId::START_DATE, None);
         prop_assert!(eligible(&freer, &settings, on).eligible);
-        if member.is_listed() {
-            freer.values.set(FieldId::END_DATE, None);
-            freer.spells.push(Spell { feed: FeedNo::MAIN, from, to: None });
-            prop_assert!(eligible(&freer, &settings, on).eligible);
-        }
+        freer.values.set(FieldId::END_DATE, None);
+        prop_assert!(eligible(&freer, &settings, on).eligible);
+        freer.spells.push(Spell { feed: FeedNo::MAIN, from, to: None });
+        prop_assert!(eligible(&freer, &settings, on).eligible);
     }
 
     #[test]

@@ -6,6 +6,7 @@ mod list;
 mod page;
 mod rejected;
 mod show;
+mod undo;
 
 use clap::{Args, Subcommand};
 
@@ -32,6 +33,8 @@ enum Command {
     Approve(decide::Approve),
     /// Reject a change set that waits, or part of it
     Reject(decide::Reject),
+    /// Take back what change sets did
+    Undo(undo::Undo),
     /// List the changes that were rejected and are not proposed again
     Rejected(rejected::Rejected),
 }
@@ -43,6 +46,7 @@ pub async fn run(changes: Changes, session: &mut Session<'_>) -> Result<Exit, Fa
         Command::Show(c) => show::run(c, session).await,
         Command::Approve(c) => decide::approve(c, session).await,
         Command::Reject(c) => decide::reject(c, session).await,
+        Command::Undo(c) => undo::run(c, session).await,
         Command::Rejected(c) => rejected::run(c, session).await,
     }
 }

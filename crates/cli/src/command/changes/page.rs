@@ -34,8 +34,9 @@ pub fn document(ordinal: u32, change: Option<&Change>, standing: Standing) -> Va
     let named = |list: &muster_domain::change::Named| -> Map<String, Value> {
         list.iter().map(|(field, value)| (field.to_string(), json!(value))).collect()
     };
-    let fields: Vec<Value> =
-        fields(change).map(|(field, before, after)| json!({ "field": field, "before": before, "after": after })).collect();
+    let fields: Vec<Value> = fields(change)
+        .map(|(field, before, after)| json!({ "field": field, "before": before, "after": after }))
+        .collect();
     let mut document = json!({
         "ordinal": ordinal,
         "standing": standing,
@@ -141,7 +142,8 @@ impl Page<'_> {
             Some(member) => member.values.get(field).map(str::to_owned),
             None => change.to.iter().find(|(f, _)| f == name)?.1.as_deref().map(str::to_owned),
         };
-        let words = |parts: [Option<String>; 2], between: &str| parts.into_iter().flatten().collect::<Vec<_>>().join(between);
+        let words =
+            |parts: [Option<String>; 2], between: &str| parts.into_iter().flatten().collect::<Vec<_>>().join(between);
         let name = words([value(FieldId::FIRST_NAME, "first_name"), value(FieldId::LAST_NAME, "last_name")], " ");
         let mut parts = vec![name];
         if change.kind == Kind::Remove {

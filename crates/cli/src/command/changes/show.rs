@@ -205,14 +205,18 @@ async fn page_of(
     report::print_holds(&set.holds, set.state, session.out);
     if tally.unproven > 0 {
         let n = report::grouped(tally.unproven);
-        session.out.line(format_args!("\n{n} absences are not proven by the payload; approving takes them only by --only or --kind."));
+        session.out.line(format_args!(
+            "\n{n} absences are not proven by the payload; approving takes them only by --only or --kind."
+        ));
     }
     by_field(&tally, session);
     let all = window.seen;
     let last = show.offset + shown.len();
     match (shown.is_empty(), all) {
         (true, 0) => session.out.line("\nNo change to the roster is meant."),
-        (true, _) => session.out.line(format_args!("\nThere are {all} changes, and none past --offset {}.", show.offset)),
+        (true, _) => {
+            session.out.line(format_args!("\nThere are {all} changes, and none past --offset {}.", show.offset))
+        }
         _ => session.out.line(format_args!("\nChanges {} to {last} of {all}", show.offset + 1)),
     }
     let numbers: Vec<MemberNo> = shown.iter().filter_map(|e| e.no).collect();
@@ -231,7 +235,8 @@ fn head(org: &Organisation, set: &ChangeSet, session: &mut Session<'_>) {
     let feed = org.feed_name(set.feed);
     session.out.line(format_args!("{when}, feed {feed}, channel {}, mode {}", set.channel, set.mode));
     session.out.line(format_args!("digest {}", set.digest));
-    let decided = [(set.applied.len(), "applied"), (set.rejected.len(), "rejected"), (set.dropped.len(), "dropped out")];
+    let decided =
+        [(set.applied.len(), "applied"), (set.rejected.len(), "rejected"), (set.dropped.len(), "dropped out")];
     let decided: Vec<String> = decided.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{n} {what}")).collect();
     if !decided.is_empty() {
         let by = set.decided_by.as_ref().map(|by| format!(", last decided by {by}")).unwrap_or_default();

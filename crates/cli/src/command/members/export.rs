@@ -36,11 +36,14 @@ pub struct Export {
 /// Runs the command.
 pub async fn run(export: Export, session: &mut Session<'_>) -> Result<Exit, Failure> {
     if export.format == "xlsx" {
-        return Err(Failure::wrong("Workbooks cannot be written yet; use --format csv, which every spreadsheet opens, or ndjson."));
+        return Err(Failure::wrong(
+            "Workbooks cannot be written yet; use --format csv, which every spreadsheet opens, or ndjson.",
+        ));
     }
     let engine = session.engine().await?;
     let org = engine.organisation(&export.org.slug).await?;
-    let members = engine.roster(&org, export.when.at()).await?;
+    let mut members = engine.roster(&org, export.when.at()).await?;
+    members.retain(Member::is_listed);
     if session.out.json {
         let members: Vec<Value> = members.iter().map(|m| person::document(m, &org)).collect();
         session.out.document(&json!({ "members": members }));

@@ -23,6 +23,9 @@ pub struct List {
     org: OfOrganisation,
     #[command(flatten)]
     when: When,
+    /// Former members too
+    #[arg(long)]
+    former: bool,
     /// At most so many; 0 for all [default: 50, with --json all]
     #[arg(long, value_name = "N")]
     limit: Option<usize>,
@@ -47,7 +50,8 @@ pub struct Show {
 pub async fn list(list: List, session: &mut Session<'_>) -> Result<Exit, Failure> {
     let engine = session.engine().await?;
     let org = engine.organisation(&list.org.slug).await?;
-    let members = engine.roster(&org, list.when.at()).await?;
+    let mut members = engine.roster(&org, list.when.at()).await?;
+    members.retain(|m| list.former || m.is_listed());
     let limit = match list.limit.unwrap_or(if session.out.json { 0 } else { 50 }) {
         0 => usize::MAX,
         n => n,
@@ -73,7 +77,9 @@ pub async fn list(list: List, session: &mut Session<'_>) -> Result<Exit, Failure
     table.print(session.out, true);
     let all = grouped(members.len() as u64);
     match last < members.len() {
-        true => session.out.line(format_args!("\n{} to {last} of {all}; --offset {last} shows the next.", list.offset + 1)),
+        true => {
+            session.out.line(format_args!("\n{} to {last} of {all}; --offset {last} shows the next.", list.offset + 1))
+        }
         false => session.out.line(format_args!("\n{all} people")),
     }
     Ok(Exit::Done)

@@ -2,6 +2,7 @@
 
 mod by_hand;
 mod export;
+mod history;
 mod list;
 mod person;
 
@@ -17,7 +18,9 @@ use crate::{
 
 /// List, show, export and edit the members of an organisation
 #[derive(Debug, Args)]
-#[command(after_help = "Example:\n  muster members list --org acme\n  muster members set 1042 department=Sales --org acme")]
+#[command(
+    after_help = "Example:\n  muster members list --org acme\n  muster members set 1042 department=Sales --org acme"
+)]
 pub struct Members {
     #[command(subcommand)]
     command: Command,
@@ -29,6 +32,8 @@ enum Command {
     List(list::List),
     /// Show all that is known of a member
     Show(list::Show),
+    /// Tell where every value of a member came from
+    History(history::History),
     /// Write the roster to standard output
     Export(export::Export),
     /// Set fields of a member; they stay until the feed changes its mind
@@ -70,6 +75,7 @@ pub async fn run(members: Members, session: &mut Session<'_>) -> Result<Exit, Fa
     match members.command {
         Command::List(c) => list::list(c, session).await,
         Command::Show(c) => list::show(c, session).await,
+        Command::History(c) => history::run(c, session).await,
         Command::Export(c) => export::run(c, session).await,
         Command::Set(c) => by_hand::set(c, session).await,
         Command::Add(c) => by_hand::add(c, session).await,

@@ -1,0 +1,145 @@
+//! Reviewing, undoing and looking back, as a person does it with the binary.
+
+mod support;
+
+use std::process::Stdio;
+
+use support::{Place, text};
+
+fn demo() -> Place {
+    let place = Place::new();
+    place.expect(0, "demo");
+    place
+}
+
+#[test]
+fn a_change_set_is_listed_shown_and_streamed() {
+    let place = demo();
+    let held = &place.json(0, "changes list --org demo --state held")["change_sets"][0];
+    let id = held["change_set_id"].as_str().expect("an id");
+    let shown = place.json(0, &format!("changes show {id} --org demo"));
+    assert_eq!((&shown["digest"], &shown["kinds"]["remove"]), (&held["digest"], &128.into()));
+    assert_eq!(shown["changes"].as_array().map(Vec::len), Some(128));
+    let page = place.json(0, "changes show --org demo --limit 5 --offset 126");
+    assert_eq!((page["changes"].as_array().map(Vec::len), &page["matching"]), (Some(2), &128.into()));
+    let stream = place.expect(0, &format!("changes show {id} --org demo --ndjson"));
+    assert_eq!(stream.lines().count(), 129);
+    assert!(stream.lines().all(|l| serde_json::from_str::<serde_json::Value>(l).is_ok()));
+}
+
+#[test]
+fn a_review_for_people_has_counts_fields_and_values() {
+    let place = demo();
+    let sets = place.json(0, "changes list --org demo");
+    let nightly = sets["change_sets"][1]["change_set_id"].as_str().expect("an id");
+    let said = place.expect(0, &format!("changes show {nightly} --org demo"));
+    for part in [
+        "updated      6", "By field", "Ellis → Castellano", "(blank) → 2026-06-12", "+ FH01754  Kamal Moss",
+        "- FH01550",
+    ] {
+        assert!(said.contains(part), "{part} is missing:\n{said}");
+    }
+    assert!(!said.contains('\x1b'), "no colours where nobody looks");
+}
+
+#[test]
+fn an_approval_is_bound_to_what_was_seen() {
+    let place = demo();
+    assert_eq!(place.json(5, "changes approve --org demo --digest 0000")["error"]["kind"], "stale");
+    assert_eq!(place.json(2, "changes approve --org demo")["error"]["kind"], "wrong_use");
+    assert_eq!(place.json(2, "changes approve nonsense --org demo")["error"]["kind"], "not_found");
+    let part = place.json(3, "changes approve --org demo --only FH01167 --confirm-removals 1");
+    assert_eq!(part["state"], "partly_applied");
+    assert_eq!(place.json(0, "changes reject --org demo --comment enough")["state"], "applied");
+    assert_eq!(place.json(2, "changes reject --org demo")["error"]["kind"], "not_found");
+}
+
+#[test]
+fn a_rejection_of_a_part_is_remembered() {
+    let place = demo();
+    place.json(3, "changes reject --org demo --only FH01167");
+    let remembered = place.json(0, "changes rejected --org demo");
+    assert_eq!(
+        (&remembered["rejected"][0]["key"], &remembered["rejected"][0]["field"]),
+        (&"FH01167".into(), &"absent".into())
+    );
+}
+
+#[test]
+fn an_undo_is_tried_and_done() {
+    let place = demo();
+    let sets = place.json(0, "changes list --org demo");
+    let nightly = sets["change_sets"][1]["change_set_id"].as_str().expect("an id");
+    assert_eq!(place.json(0, &format!("changes undo {nightly} --org demo --dry-run"))["state"], "dry_run");
+    assert_eq!(place.json(0, &format!("changes undo {nightly} --org demo"))["state"], "applied");
+    assert_eq!(place.json(0, "members show FH01637 --org demo")["fields"]["last_name"], "Ellis");
+    place.expect(2, "changes undo --org demo");
+    assert_eq!(place.json(0, "verify")["clean"], true);
+}
+
+#[test]
+fn edits_by_hand_are_change_sets() {
+    let place = demo();
+    assert_eq!(place.json(0, "members set FH01637 department=Sales --org demo")["counts"]["updated"], 1);
+    assert_eq!(place.json(0, "members add employee_id=N1 first_name==1+1 --org demo")["counts"]["added"], 1);
+    assert_eq!(place.json(0, "members rekey N1 N2 --org demo")["counts"]["rekeyed"], 1);
+    assert_eq!(place.json(3, "members remove N2 --org demo --hold")["state"], "held");
+    assert_eq!(place.json(2, "members set nobody department=Sales --org demo")["error"]["kind"], "not_found");
+    assert_eq!(place.json(2, "members set N2 shoe_size=9 --org demo")["error"]["kind"], "wrong_use");
+    let csv = place.expect(0, "members export --org demo");
+    assert!(csv.contains("N2,,'=1+1,") && csv.starts_with("employee_id,email,"), "{csv}");
+    assert!(place.expect(0, "members export --org demo --raw").contains("N2,,=1+1,"));
+    place.expect(2, "members export --org demo --format xlsx");
+}
+
+#[test]
+fn an_export_is_read_back_as_no_changes() {
+    let place = demo();
+    let csv = place.run("members export --org demo").stdout;
+    std::fs::write(place.path().join("out.csv"), csv).expect("a file");
+    let report = place.json(0, "sync out.csv --org demo --mode partial --apply");
+    assert_eq!((&report["state"], &report["counts"]["unchanged"]), (&"no_changes".into(), &305.into()));
+}
+
+#[test]
+fn the_past_is_answered() {
+    let place = demo();
+    assert_eq!(place.json(0, "members list --org demo --roster-version 1")["total"], 304);
+    let history = place.json(0, "members history FH01637 --org demo --field last_name");
+    let entries = history["history"].as_array().expect("entries");
+    assert_eq!((&entries[1]["before"], &entries[1]["value"]), (&"Ellis".into(), &"Castellano".into()));
+    assert_eq!((&entries[1]["file"], &entries[1]["line"]), (&"nightly.csv".into(), &52.into()));
+    let answer = place.json(0, "eligibility FH01559 --org demo");
+    assert_eq!((&answer["eligible"], &answer["reason"]), (&false.into(), &"ended".into()));
+    place.expect(2, "members list --org demo --roster-version 99");
+    place.expect(2, "eligibility FH01559 --org demo --on tomorrow");
+}
+
+#[test]
+fn the_log_is_exported_replayed_and_verified() {
+    let place = demo();
+    let log = place.run("events export --org demo").stdout;
+    std::fs::write(place.path().join("log.ndjson"), &log).expect("a file");
+    let replayed = place.json(0, "replay log.ndjson");
+    assert_eq!((&replayed["members"], &replayed["roster_version"]), (&305.into(), &2.into()));
+    assert_eq!(place.json(0, "replay log.ndjson --until 8")["members"], 304);
+    let events = place.json(0, "events export --org demo")["events"].as_array().map(Vec::len);
+    assert_eq!(events, Some(text(&log).lines().count()));
+    assert_eq!(place.json(0, "events show 1 --org demo")["meta"]["type"], "organisation.created");
+    assert_eq!(place.json(0, "verify --org demo")["clean"], true);
+    let cut = text(&log).replacen("Darius", "Marius", 1);
+    std::fs::write(place.path().join("changed.ndjson"), cut).expect("a file");
+    assert_eq!(place.json(1, "replay changed.ndjson")["error"]["kind"], "damaged");
+    place.json(2, "replay missing.ndjson");
+}
+
+#[test]
+fn a_long_answer_ends_quietly_when_nobody_reads_on() {
+    let place = demo();
+    for line in ["events export --org demo", "changes show --org demo --ndjson", "members export --org demo"] {
+        let mut child = place.command(line).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("muster runs");
+        drop(child.stdout.take());
+        let output = child.wait_with_output().expect("an end");
+        assert_eq!((output.status.code(), text(&output.stderr)), (Some(0), String::new()), "{line}");
+    }
+}

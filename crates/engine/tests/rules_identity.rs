@@ -1,0 +1,150 @@
+//! Identity: who an unknown key is, and whether a known one has become somebody else.
+
+mod rules_given;
+
+use rules_given::*;
+
+async fn ten() -> Given {
+    let given = Given::organisation().await;
+    given.applied(full(), &staff(1..=10)).await;
+    given
+}
+
+/// Person 3 under another employee id.
+fn three_as(key: &str) -> String {
+    person(3).replacen("E3,", &format!("{key},"), 1)
+}
+
+fn others() -> impl Iterator<Item = String> {
+    (1..=10).filter(|n| *n != 3).map(person)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_unknown_key_with_the_email_of_somebody_absent_is_a_rekey() {
+    let given = ten().await;
+    let before = given.member("E3").await.uuid;
+    let report = given.applied(full(), &csv(others().chain([three_as("N3")]))).await;
+    assert_eq!((report.counts.rekeyed, report.counts.added, report.counts.removed), (1, 0, 0));
+    let after = given.member("N3").await;
+    assert_eq!((after.uuid, &after.aliases), (before, &vec!["E3".to_owned()]));
+    assert_eq!(given.member("e3").await.uuid, before, "found by the old key too");
+    let back = given.sync(full(), &csv(others().chain([three_as("E3")]))).await;
+    assert_eq!((back.state, &*given.member("E3").await.key), (State::NoChanges, "N3"), "an old key does not take turns");
+    given.verified().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn with_the_email_as_match_key_the_employee_id_recognises() {
+    let given = Given::with(&[("match_key", "email")]).await;
+    given.applied(full(), &staff(1..=10)).await;
+    let before = given.member("p3@x.example").await.uuid;
+    let married = person(3).replace("p3@", "married@").replace("Last3", "Married");
+    let report = given.applied(full(), &csv(others().chain([married]))).await;
+    assert_eq!((report.counts.rekeyed, given.member("married@x.example").await.uuid), (1, before));
+    given.verified().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn another_birth_date_contradicts() {
+    let given = ten().await;
+    let born = three_as("N3").replace("1990", "1970");
+    let report = given.sync(full(), &csv(others().chain([born]))).await;
+    assert_eq!((report.counts.rekeyed, report.counts.added, report.counts.removed), (0, 1, 1));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_a_birth_date_another_last_name_contradicts() {
+    let given = Given::organisation().await;
+    let header = "employee_id,email,last_name\n";
+    let row = |key: &str, last: &str| format!("{key},ann@x.example,{last}\n");
+    given.applied(full(), &format!("{header}{}", row("E1", "Lee"))).await;
+    let other = given.sync(dry(full()), &format!("{header}{}", row("E2", "Ray"))).await;
+    assert_eq!((other.counts.added, other.counts.removed), (1, 1));
+    let same = given.sync(dry(full()), &format!("{header}{}", row("E2", "LEE"))).await;
+    assert_eq!(same.counts.rekeyed, 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_email_that_several_have_recognises_nobody() {
+    let given = ten().await;
+    let twice = csv(others().chain([three_as("N3"), three_as("M3")]));
+    let report = given.sync(full(), &twice).await;
+    assert_eq!((report.counts.rekeyed, report.counts.added, report.counts.removed), (0, 2, 1), "twice in the payload");
+    let given = Given::organisation().await;
+    let shared = |n: usize| person(n).replace(&format!("p{n}@"), "desk@");
+    given.applied(full(), &csv((1..=10).map(shared))).await;
+    let report = given.sync(full(), &csv((1..=9).map(shared).chain([shared(10).replace("E10", "N10")]))).await;
+    assert_eq!((report.counts.rekeyed, report.counts.added), (0, 1), "ten times on the roster");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_former_member_recognised_by_email_is_reinstated() {
+    let given = ten().await;
+    let before = given.member("E3").await.uuid;
+    given.applied(full(), &csv(others())).await;
+    let report = given.applied(full(), &csv(others().chain([three_as("N3")]))).await;
+    assert_eq!((report.counts.reinstated, report.counts.added), (1, 0));
+    assert_eq!(given.member("N3").await.uuid, before);
+    given.verified().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn in_a_partial_payload_evidence_only_holds() {
+    let given = ten().await;
+    let report = given.sync(partial(), &csv([three_as("N3")])).await;
+    assert_eq!((report.state, guards(&report)), (State::Held, vec!["possible_same_person"]));
+    assert_eq!((report.counts.added, report.counts.rekeyed), (1, 0));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_same_name_and_birth_date_hold_anywhere() {
+    let given = ten().await;
+    let alike = three_as("N3").replace("p3@", "new@");
+    for request in [full(), partial()] {
+        let payload = csv(others().chain([alike.clone()]));
+        let report = given.sync(dry(request), &payload).await;
+        assert_eq!(guards(&report), ["possible_same_person"]);
+        assert_eq!(report.counts.added, 1);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_look_alike_who_stands_in_the_payload_under_their_own_key_is_somebody_else() {
+    let given = ten().await;
+    let twin = three_as("N3").replace("p3@", "twin@");
+    let report = given.applied(full(), &csv((1..=10).map(person).chain([twin]))).await;
+    assert_eq!((report.counts.added, guards(&report)), (1, vec![]));
+    given.verified().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_known_key_with_another_name_and_another_birth_date_waits() {
+    let given = ten().await;
+    let other = person(3).replace("Last3", "Other").replace("1990", "1970");
+    let report = given.sync(full(), &csv(others().chain([other]))).await;
+    assert_eq!((report.state, guards(&report)), (State::Held, vec!["possible_other_person"]));
+    let married = person(3).replace("Last3", "Married");
+    assert_eq!(given.sync(dry(full()), &csv(others().chain([married]))).await.holds.len(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn case_and_outer_space_of_a_key_make_nobody_new() {
+    let given = ten().await;
+    let report = given.sync(full(), &csv(others().chain([three_as(" e3 ")]))).await;
+    assert_eq!((report.state, report.counts.unchanged), (State::NoChanges, 10));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_key_is_changed_and_given_back_by_hand() {
+    let given = ten().await;
+    let before = given.member("E3").await.uuid;
+    for (key, new_key) in [("E3", "N3"), ("N3", "E3")] {
+        let report = given.by_hand(Edit::Rekey { key: key.into(), new_key: new_key.into() }).await;
+        assert_eq!((report.state, report.counts.rekeyed), (State::Applied, 1));
+        let member = given.member(new_key).await;
+        assert_eq!((&*member.key, member.uuid), (new_key, before));
+        assert_eq!(member.values.get(FieldId::EMPLOYEE_ID), Some(new_key));
+    }
+    assert_eq!(given.sync(full(), &staff(1..=10)).await.state, State::NoChanges);
+    given.verified().await;
+}

@@ -1,0 +1,160 @@
+//! What a feed last said: pins, rejections, several feeds, and fingerprints, which are only a cache of it.
+
+mod rules_given;
+
+use proptest::prelude::*;
+use rules_given::*;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_edit_by_hand_stays_until_the_feed_changes_its_mind() {
+    let given = Given::organisation().await;
+    given.applied(full(), &staff(1..=6)).await;
+    assert_eq!(given.set_by_hand("E1", "department", "Legal").await.state, State::Applied);
+    let report = given.sync(full(), &csv((1..=5).map(person).chain([moved(6, "Press")]))).await;
+    assert_eq!((report.counts.suppressed, report.counts.updated), (1, 1));
+    assert_eq!(given.department("E1").await, "Legal");
+    given.applied(full(), &csv((2..=6).map(person).chain([moved(1, "R&D")]))).await;
+    assert_eq!(given.department("E1").await, "R&D");
+    given.verified().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_change_of_mapping_releases_a_pin() {
+    let given = Given::organisation().await;
+    given.applied(full(), &staff(1..=6)).await;
+    given.set_by_hand("E1", "department", "Legal").await;
+    let acme = given.acme().await;
+    let feed = acme.feed("main").unwrap();
+    let mapping = [("department".to_owned(), "Team".to_owned())].into();
+    given.engine.set_feed(&acme, feed, FeedSettings { mapping, ..feed.settings.clone() }).await.unwrap();
+    let renamed = staff(1..=6).replacen("department", "Team", 1);
+    let report = given.sync(full(), &renamed).await;
+    assert_eq!((report.counts.suppressed, report.counts.unchanged, report.counts.updated), (1, 5, 0));
+    assert_eq!(given.department("E1").await, "Legal");
+    given.verified().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_removal_by_hand_stays_although_the_feed_still_names_the_person() {
+    let given = Given::organisation().await;
+    given.applied(full(), &staff(1..=6)).await;
+    given.by_hand(Edit::Remove { key: "E3".into() }).await;
+    let report = given.applied(full(), &csv([1, 3, 4, 5, 6].map(person).into_iter().chain([moved(2, "Legal")]))).await;
+    assert_eq!((report.counts.suppressed, report.counts.reinstated), (1, 0));
+    assert!(!given.member("E3").await.is_listed());
+    let forgotten = csv([1, 4, 5, 6].map(person).into_iter().chain([moved(2, "Legal")]));
+    assert_eq!(given.sync(full(), &forgotten).await.state, State::NoChanges);
+    let report = given.applied(full(), &staff(1..=6)).await;
+    assert_eq!(report.counts.reinstated, 1, "gone from the feed and come again");
+    given.verified().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rejected_changes_are_not_proposed_again_until_the_value_changes() {
+    let given = Given::with(&[("policy.api", "hold")]).await;
+    let first = given.sync(full(), &staff(1..=6)).await;
+    given.approve(&first, Approval::default()).await.unwrap();
+    let held = given.sync(full(), &csv([moved(1, "Legal"), moved(2, "Legal")].into_iter().chain((3..=6).map(person)))).await;
+    let only = Choice { only: vec!["E1".into()], ..Choice::default() };
+    given.reject(&held, only).await;
+    given.approve(&held, Approval::default()).await.unwrap();
+    let again = given.sync(full(), &csv([moved(1, "Legal"), moved(2, "Legal")].into_iter().chain((3..=6).map(person)))).await;
+    assert_eq!((again.counts.updated, again.state), (0, State::NoChanges));
+    let again = given.sync(full(), &csv([moved(1, "Legal"), moved(2, "Press")].into_iter().chain((3..=6).map(person)))).await;
+    assert_eq!((again.counts.suppressed, again.counts.updated), (1, 1));
+    let again = given.sync(dry(full()), &csv([moved(1, "Press"), moved(2, "Legal")].into_iter().chain((3..=6).map(person)))).await;
+    assert_eq!(again.counts.updated, 1);
+    given.verified().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_rejected_removal_is_asked_again_held_and_lapses_once_named() {
+    let given = Given::with(&[("policy.api", "hold")]).await;
+    let first = given.sync(full(), &staff(1..=6)).await;
+    given.approve(&first, Approval::default()).await.unwrap();
+    let held = given.sync(full(), &csv((1..=4).map(person).chain([moved(6, "Legal")]))).await;
+    given.reject(&held, Choice { only: vec!["E5".into()], ..Choice::default() }).await;
+    given.approve(&held, Approval::default()).await.unwrap();
+    given.set("policy.api", "apply").await;
+    let soon = given.sync(full(), &csv((1..=4).map(person).chain([moved(6, "Press")]))).await;
+    assert_eq!((soon.state, soon.counts.removed), (State::Applied, 0));
+    given.set("ask_again_days", "0").await;
+    let later = given.sync(full(), &csv((1..=4).map(person).chain([moved(6, "R&D")]))).await;
+    assert_eq!((later.state, guards(&later)), (State::Held, vec!["ask_again"]));
+    given.set("ask_again_days", "30").await;
+    given.applied(full(), &csv((1..=5).map(person).chain([moved(6, "Desk")]))).await;
+    let gone = given.applied(full(), &csv((1..=4).map(person).chain([moved(6, "Bar")]))).await;
+    assert_eq!(gone.counts.removed, 1, "named in between, so it is a new absence");
+    given.verified().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_field_follows_the_highest_priority_and_when_it_lapses_the_next_feeds_last_words() {
+    let given = Given::organisation().await;
+    given.feed(FeedSettings { name: "payroll".into(), priority: 5, ..FeedSettings::default() }).await;
+    given.applied(full(), &staff(1..=6)).await;
+    given.applied(of("payroll", full()), &csv([moved(1, "Legal")])).await;
+    assert_eq!(given.department("E1").await, "Legal");
+    let report = given.sync(full(), &csv((2..=6).map(person).chain([moved(1, "Press")]))).await;
+    assert_eq!((report.state, report.counts.suppressed), (State::NoChanges, 1));
+    assert_eq!(given.department("E1").await, "Legal");
+    given.sync(of("payroll", leavers()), &csv([person(1)])).await;
+    assert_eq!(given.department("E1").await, "Press", "main's last word");
+    assert!(given.member("E1").await.words.is_empty());
+    given.verified().await;
+}
+
+/// One night: who is in the payload (bit by bit) and in which department they are said to be.
+type Night = (u8, [u8; 8]);
+
+fn payload((who, departments): &Night) -> String {
+    let named = (0..8).filter(|n| who >> n & 1 == 1);
+    csv(named.map(|n| moved(n, ["Sales", "Legal", "", "Press"][departments[n] as usize])))
+}
+
+async fn same_without_fingerprints(nights: Vec<Night>) {
+    let off = [("guard.removals.max_percent", "off"), ("guard.min_rows_percent", "off"), ("guard.blanked_field_percent", "off")];
+    let (with, without) = (Given::with(&off).await, Given::with(&off).await);
+    for (i, night) in nights.iter().enumerate() {
+        let (text, channel) = (payload(night), if i % 3 == 2 { partial() } else { full() });
+        without.forget_fingerprints().await;
+        let (one, other) = (with.sync(channel.clone(), &text).await, without.sync(channel, &text).await);
+        assert_eq!((one.state, one.counts, one.holds.len()), (other.state, other.counts, other.holds.len()));
+        assert_eq!(with.lines(&one).await, without.lines(&other).await);
+        if i == 0 {
+            with.set_by_hand("E0", "department", "Desk").await;
+            without.set_by_hand("E0", "department", "Desk").await;
+        }
+    }
+    let strip = |all: std::collections::BTreeMap<String, Member>| -> Vec<Member> {
+        all.into_values().map(|m| Member { uuid: Default::default(), ..m }).collect()
+    };
+    assert_eq!(strip(with.everybody().await), strip(without.everybody().await));
+    with.verified().await;
+    without.verified().await;
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 12, max_shrink_iters: 40, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn without_fingerprints_every_change_set_is_the_same(
+        mut nights in prop::collection::vec((any::<u8>(), prop::array::uniform8(0u8..4)), 1..6)
+    ) {
+        nights[0].0 |= 1;
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap().block_on(same_without_fingerprints(nights));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_digest_is_the_same_without_fingerprints() {
+    let given = Given::organisation().await;
+    given.applied(full(), &staff(1..=60)).await;
+    given.applied(full(), &csv((2..=60).map(person).chain([moved(1, "Legal")]))).await;
+    let next = csv((2..=57).map(person).chain([moved(1, "Press"), moved(58, ""), person(60)]));
+    let with = given.sync(dry(full()), &next).await;
+    given.forget_fingerprints().await;
+    let without = given.sync(dry(full()), &next).await;
+    assert_eq!((&with.digest, with.counts), (&without.digest, without.counts));
+    assert_eq!((with.counts.updated, with.counts.removed), (2, 1));
+}
