@@ -87,10 +87,15 @@ impl Body {
     /// The lines in order, without their line breaks; `None` for an erased one.
     pub fn iter(&self) -> impl Iterator<Item = Option<&[u8]>> {
         let mut erased = self.erased.iter().map(|(i, _)| *i).peekable();
-        let lines = self.lines.split_inclusive(|b| *b == b'\n');
+        let mut from = 0;
+        let lines = memchr::memchr_iter(b'\n', &self.lines).map(move |end| {
+            let line = &self.lines[from..end];
+            from = end + 1;
+            line
+        });
         lines.enumerate().map(move |(i, line)| match erased.next_if_eq(&(i as u32)) {
             Some(_) => None,
-            None => Some(line.strip_suffix(b"\n").unwrap_or(line)),
+            None => Some(line),
         })
     }
 

@@ -118,6 +118,10 @@ fn rekey(member: &mut Member, change: &Change) {
 }
 
 fn set_values(member: &mut Member, change: &Change, ctx: &Context) {
+    if member.values.is_empty() {
+        let bytes = change.to.iter().filter_map(|(_, v)| v.as_deref()).map(str::len).sum();
+        member.values.reserve(change.to.len(), bytes);
+    }
     for (name, value) in &change.to {
         let Some(field) = ctx.fields.by_name(name) else { continue };
         let value = value.as_deref();

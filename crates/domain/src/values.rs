@@ -18,6 +18,12 @@ struct Span {
 }
 
 impl Values {
+    /// Makes room for so many more fields, with so many bytes of text.
+    pub fn reserve(&mut self, fields: usize, bytes: usize) {
+        self.spans.reserve(fields);
+        self.text.reserve(bytes);
+    }
+
     /// The value of a field; `None` if it is blank.
     pub fn get(&self, field: FieldId) -> Option<&str> {
         let at = self.spans.binary_search_by_key(&field, |s| s.field).ok()?;

@@ -1,6 +1,9 @@
 //! Applying: the changes of a change set folded into the stored roster, in the transaction that appends the fact.
 
-use std::collections::{BTreeMap, HashMap};
+use std::{
+    collections::{BTreeMap, HashMap},
+    marker::PhantomData,
+};
 
 use muster_domain::{
     change::Change,
@@ -12,14 +15,15 @@ use muster_domain::{
     member::{Member, NAMED},
     selection::Selection,
 };
-use muster_store::{MEMBERS_PER_PAGE, Tx};
+use muster_store::{MEMBERS_PER_PAGE, Store, Tx};
+use tokio::task::JoinHandle;
 
 use crate::{
     Engine, Error, Result,
     compare::hashes,
     known::pack_delta,
     resolve::Bits,
-    roster::{compress, in_parallel},
+    roster::{beside, compress, in_parallel},
 };
 
 /// Chunks folded at a time.
@@ -87,22 +91,32 @@ impl Application<'_> {
     /// # Errors
     /// If the store refuses or a line is no change; the transaction is then not to be committed.
     pub async fn run(&self, tx: &mut Tx, chunks: &Chunks) -> Result<Effects> {
+        self.run_with(tx, chunks, &HashMap::new()).await
+    }
+
+    /// [`run`](Self::run), with members that were read already, under the same lease.
+    ///
+    /// # Errors
+    /// As `run`.
+    pub async fn run_with(&self, tx: &mut Tx, chunks: &Chunks, read: &HashMap<MemberNo, Member>) -> Result<Effects> {
         let first_no = tx.head().await?.next_member;
         let mut effects = Effects::default();
         let mut next_no = first_no;
+        let mut ready = Rows::default();
         match chunks {
             Chunks::Here(bodies) => {
                 for group in bodies.chunks(GROUP) {
-                    self.group(tx, group, &mut next_no, &mut effects).await?;
+                    ready = self.group(tx, group, ready, read, &mut next_no, &mut effects).await?;
                 }
             }
             Chunks::Stored(change_set) => {
                 let mut reading = self.engine.chunks(self.org, *change_set);
                 while let Some(group) = reading.next(GROUP).await? {
-                    self.group(tx, &group, &mut next_no, &mut effects).await?;
+                    ready = self.group(tx, &group, ready, read, &mut next_no, &mut effects).await?;
                 }
             }
         }
+        ready.write(tx).await?;
         if next_no > first_no {
             let reserved = tx.reserve_members(next_no - first_no).await?;
             if reserved != first_no {
@@ -113,33 +127,49 @@ impl Application<'_> {
         Ok(effects)
     }
 
-    async fn group(&self, tx: &mut Tx, group: &[(u32, Body)], next_no: &mut MemberNo, into: &mut Effects) -> Result<()> {
-        let parsed = in_parallel(group, |(first, body)| self.parse(*first, body))?;
+    /// Folds one group, and writes the rows of the one before at the same time.
+    async fn group(
+        &self,
+        tx: &mut Tx,
+        group: &[(u32, Body)],
+        before: Rows,
+        read: &HashMap<MemberNo, Member>,
+        next_no: &mut MemberNo,
+        into: &mut Effects,
+    ) -> Result<Rows> {
+        let parsed = tokio::task::block_in_place(|| in_parallel(group, |(first, body)| self.parse(*first, body)))?;
         let mut numbers: Vec<MemberNo> = parsed.iter().flatten().filter_map(|(_, c)| c.no).collect();
         numbers.sort_unstable();
-        let members = match numbers.is_empty() {
+        numbers.retain(|no| !read.contains_key(no));
+        let stored = match numbers.is_empty() {
             true => HashMap::new(),
             false => self.engine.members(self.org, &numbers).await?,
         };
+        let member = |no: &MemberNo| read.get(no).or_else(|| stored.get(no));
         let mut work = Vec::with_capacity(parsed.len());
         let first_new = *next_no;
         for changes in &parsed {
             work.push((*next_no, changes));
             *next_no += changes.iter().filter(|(_, c)| self.needs_number(c)).count() as u32;
         }
-        let parts = in_parallel(&work, |(first, changes)| Ok(self.fold(*first, changes, &members)))?;
-        let mut rows = Vec::new();
-        for mut part in parts {
-            rows.append(&mut part.rows);
-            into.numbers.append(&mut part.effects.numbers);
-            into.touched.append(&mut part.effects.touched);
-            into.named.append(&mut part.effects.named);
-            into.idents.append(&mut part.effects.idents);
-            for (feed, n) in part.effects.claims {
-                *into.claims.entry(feed).or_default() += n;
+        let end = *next_no;
+        let (written, rows) = beside(before.write(tx), || {
+            let parts = in_parallel(&work, |(first, changes)| Ok(self.fold(*first, changes, &member)))?;
+            let mut rows = Vec::new();
+            for mut part in parts {
+                rows.append(&mut part.rows);
+                into.numbers.append(&mut part.effects.numbers);
+                into.touched.append(&mut part.effects.touched);
+                into.named.append(&mut part.effects.named);
+                into.idents.append(&mut part.effects.idents);
+                for (feed, n) in part.effects.claims {
+                    *into.claims.entry(feed).or_default() += n;
+                }
             }
-        }
-        write_rows(tx, rows, first_new, *next_no).await
+            Rows::pack(rows, first_new, end)
+        });
+        written?;
+        rows
     }
 
     fn parse<'b>(&self, first: u32, body: &'b Body) -> Result<Vec<(u32, Change<'b>)>> {
@@ -165,14 +195,14 @@ impl Application<'_> {
         }
     }
 
-    fn fold(&self, first_no: MemberNo, changes: &[(u32, Change)], members: &HashMap<MemberNo, Member>) -> Part {
+    fn fold<'m>(&self, first_no: MemberNo, changes: &[(u32, Change)], member: &impl Fn(&MemberNo) -> Option<&'m Member>) -> Part {
         let mut part = Part::default();
         let mut next_no = first_no;
         for (ordinal, change) in changes {
             let fresh = self.needs_number(change);
             let no = if fresh { next_no } else { change.no.unwrap_or_default() };
             next_no += u32::from(fresh);
-            let before = if fresh { None } else { members.get(&no) };
+            let before = if fresh { None } else { member(&no) };
             let after = match self.deed {
                 Deed::Apply => fold::apply(before.cloned(), no, change, &self.ctx),
                 Deed::Reject => fold::reject(before.cloned(), no, change, &self.ctx),
@@ -229,26 +259,38 @@ impl Part {
     }
 }
 
-/// Whole new pages are written as pages; everything else as newer rows.
-async fn write_rows(tx: &mut Tx, rows: Vec<(MemberNo, Vec<u8>)>, first_new: MemberNo, end: MemberNo) -> Result<()> {
-    let first_page = first_new.div_ceil(MEMBERS_PER_PAGE);
-    let end_page = end / MEMBERS_PER_PAGE;
-    let whole = first_page * MEMBERS_PER_PAGE..end_page * MEMBERS_PER_PAGE;
-    let (mut paged, single): (Vec<_>, Vec<_>) = rows.into_iter().partition(|(no, _)| whole.contains(no));
-    paged.sort_unstable_by_key(|(no, _)| *no);
-    let pages: Vec<&[(MemberNo, Vec<u8>)]> = paged.chunk_by(|a, b| a.0 / MEMBERS_PER_PAGE == b.0 / MEMBERS_PER_PAGE).collect();
-    let packed = in_parallel(&pages, |page| {
-        let mut bytes = Vec::new();
-        page.iter().for_each(|(_, row)| codec::put_in_page(Some(row), &mut bytes));
-        Ok((page[0].0 / MEMBERS_PER_PAGE, compress(&bytes)?))
-    })?;
-    if !packed.is_empty() {
-        tx.put_roster_pages(packed).await?;
+/// Packed rows on their way into the store: whole new pages as pages, everything else as newer rows.
+#[derive(Default)]
+struct Rows {
+    pages: Vec<(u32, Vec<u8>)>,
+    single: Vec<(MemberNo, Vec<u8>)>,
+}
+
+impl Rows {
+    fn pack(rows: Vec<(MemberNo, Vec<u8>)>, first_new: MemberNo, end: MemberNo) -> Result<Rows> {
+        let first_page = first_new.div_ceil(MEMBERS_PER_PAGE);
+        let end_page = end / MEMBERS_PER_PAGE;
+        let whole = first_page * MEMBERS_PER_PAGE..end_page * MEMBERS_PER_PAGE;
+        let (mut paged, single): (Vec<_>, Vec<_>) = rows.into_iter().partition(|(no, _)| whole.contains(no));
+        paged.sort_unstable_by_key(|(no, _)| *no);
+        let pages: Vec<_> = paged.chunk_by(|a, b| a.0 / MEMBERS_PER_PAGE == b.0 / MEMBERS_PER_PAGE).collect();
+        let pages = in_parallel(&pages, |page| {
+            let mut bytes = Vec::new();
+            page.iter().for_each(|(_, row)| codec::put_in_page(Some(row), &mut bytes));
+            Ok((page[0].0 / MEMBERS_PER_PAGE, compress(&bytes)?))
+        })?;
+        Ok(Rows { pages, single })
     }
-    if !single.is_empty() {
-        tx.put_members(single).await?;
+
+    async fn write(self, tx: &mut Tx) -> Result<()> {
+        if !self.pages.is_empty() {
+            tx.put_roster_pages(self.pages).await?;
+        }
+        if !self.single.is_empty() {
+            tx.put_members(self.single).await?;
+        }
+        Ok(())
     }
-    Ok(())
 }
 
 /// What is stored of each feed beside its fingerprints: whom it claims or names, then the order of its last payload.
@@ -318,13 +360,22 @@ impl Engine {
 
     /// Reads the chunks of a change set in order.
     pub fn chunks(&self, org: OrganisationId, change_set: ChangeSetId) -> ChunkReader<'_> {
-        ChunkReader { engine: self, org, stream: format!("change_set:{change_set}"), version: 0, done: false }
+        let stream = format!("change_set:{change_set}");
+        let place = Place { store: self.store.clone(), org, stream, version: 0, done: false };
+        ChunkReader { place: Some(place), ahead: None, engine: PhantomData }
     }
 }
 
-/// Reads a change set's chunks from the log.
+/// Reads a change set's chunks from the log, the next ones while the present ones are worked on.
 pub struct ChunkReader<'a> {
-    engine: &'a Engine,
+    place: Option<Place>,
+    ahead: Option<JoinHandle<(Place, Result<Option<Vec<(u32, Body)>>>)>>,
+    engine: PhantomData<&'a Engine>,
+}
+
+/// How far a change set has been read.
+struct Place {
+    store: Store,
     org: OrganisationId,
     stream: String,
     version: u64,
@@ -337,17 +388,42 @@ impl ChunkReader<'_> {
     /// # Errors
     /// If the log cannot be read.
     pub async fn next(&mut self, limit: usize) -> Result<Option<Vec<(u32, Body)>>> {
+        let broken = || Error::Damaged("reading a change set was broken off".to_owned());
+        let (place, chunks) = match self.ahead.take() {
+            Some(ahead) => ahead.await.map_err(|_| broken())?,
+            None => self.place.take().ok_or_else(broken)?.read(limit).await,
+        };
+        match chunks {
+            Ok(Some(chunks)) => {
+                self.ahead = Some(tokio::spawn(place.read(limit)));
+                Ok(Some(chunks))
+            }
+            other => {
+                self.place = Some(place);
+                other
+            }
+        }
+    }
+}
+
+impl Place {
+    async fn read(mut self, limit: usize) -> (Self, Result<Option<Vec<(u32, Body)>>>) {
+        let chunks = self.chunks(limit).await;
+        (self, chunks)
+    }
+
+    async fn chunks(&mut self, limit: usize) -> Result<Option<Vec<(u32, Body)>>> {
         if self.done {
             return Ok(None);
         }
-        let raw = self.engine.store.raw_stream_events(self.org, &self.stream, self.version, limit as u32).await?;
+        let raw = self.store.raw_stream_events(self.org, &self.stream, self.version, limit as u32).await?;
         if raw.is_empty() {
             return Ok(None);
         }
         self.version += raw.len() as u64;
-        let events = in_parallel(&raw, |e| Ok(e.clone().open()?))?;
-        let mut chunks = Vec::with_capacity(events.len());
-        for event in events {
+        let mut chunks = Vec::with_capacity(raw.len());
+        for event in raw {
+            let event = tokio::task::block_in_place(|| event.open())?;
             if event.meta.kind != "change_set.chunk" {
                 self.done = true;
                 break;

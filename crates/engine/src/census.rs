@@ -59,52 +59,117 @@ pub struct Census {
 /// Bytes of unknown rows that are kept rather than read again.
 const KEEP: usize = 16 << 20;
 
-/// Reads the payload once. `layout` seeds the fingerprints.
+/// Rows looked up together, so that memory answers for many at once.
+const BATCH: usize = 256;
+
+/// How the payload is read.
+pub struct Reading<'a> {
+    /// What stands between cells.
+    pub delimiter: u8,
+    /// Reads rows.
+    pub reader: &'a Reader,
+    /// The organisation's keys.
+    pub keys: &'a Keys,
+    /// Seeds the fingerprints.
+    pub layout: u64,
+    /// Which identifier is the match key.
+    pub match_key: MatchKey,
+}
+
+/// Reads the payload once.
 ///
 /// # Errors
 /// If the payload as a whole cannot be read.
-pub fn take<R: Read>(
-    records: &mut Records<R>,
-    delimiter: u8,
-    reader: &Reader,
-    keys: &Keys,
-    layout: u64,
-    match_key: MatchKey,
-    known: &mut Known,
-) -> Result<Census, IntakeError> {
-    let mut census = Census::default();
-    let (mut cells, mut row) = (CellBuffer::default(), Row::default());
-    let any_known = known.len() > 0;
-    let mut keeping = true;
-    while let Some(raw) = records.next()? {
-        census.rows += 1;
-        let line = u32::try_from(raw.line).unwrap_or(u32::MAX);
-        if any_known && let Some(at) = known.find(keys.fingerprint(layout, raw.bytes)) {
-            census.hits += 1;
-            if let Some(first) = known.see(at, line) {
-                census.repeated += 1;
-                census.notes.push(repeats(raw.line, first.into(), reader.columns()));
+pub fn take<R: Read>(records: &mut Records<R>, how: &Reading, known: &mut Known) -> Result<Census, IntakeError> {
+    let mut taking = Taking { how, census: Census::default(), cells: CellBuffer::default(), row: Row::default(), keeping: true };
+    if known.len() == 0 {
+        while let Some(raw) = records.next()? {
+            taking.census.rows += 1;
+            taking.miss(raw.bytes, raw.line, raw.offset);
+        }
+    } else {
+        let mut batch = Batch::default();
+        while let Some(raw) = records.next()? {
+            batch.fingerprints.push(how.keys.fingerprint(how.layout, raw.bytes));
+            batch.bytes.extend_from_slice(raw.bytes);
+            batch.places.push((batch.bytes.len(), raw.line, raw.offset));
+            if batch.places.len() == BATCH {
+                taking.batch(&mut batch, known);
             }
-            continue;
         }
-        let read = cells.split(raw.bytes, delimiter).and_then(|cells| reader.read(&cells, raw.line, &mut row));
-        if let Err(problem) = read {
-            census.unreadable.push(problem.issue(raw.line, reader.columns()));
-            continue;
-        }
-        keeping = keeping && census.kept.len() + raw.bytes.len() <= KEEP;
-        if keeping {
-            census.kept.extend_from_slice(raw.bytes);
-            census.kept_ends.push(census.kept.len() as u32);
-        }
-        let miss = miss_of(&row, keys, match_key, Miss { offset: raw.offset, line, kept: census.misses.len() as u32, ..Miss::default() });
-        census.misses.push(miss);
+        taking.batch(&mut batch, known);
     }
-    if !keeping {
+    let mut census = taking.census;
+    if !taking.keeping {
         (census.kept, census.kept_ends) = (Vec::new(), Vec::new());
     }
     census.ending = Some(records.ending());
     Ok(census)
+}
+
+/// Some rows with their fingerprints.
+#[derive(Default)]
+struct Batch {
+    bytes: Vec<u8>,
+    /// End in `bytes`, line and offset.
+    places: Vec<(usize, u64, u64)>,
+    fingerprints: Vec<u128>,
+    found: Vec<Option<usize>>,
+}
+
+/// A census in the making.
+struct Taking<'a> {
+    how: &'a Reading<'a>,
+    census: Census,
+    cells: CellBuffer,
+    row: Row,
+    keeping: bool,
+}
+
+impl Taking<'_> {
+    fn batch(&mut self, batch: &mut Batch, known: &mut Known) {
+        known.find_all(&batch.fingerprints, &mut batch.found);
+        self.census.rows += batch.places.len() as u64;
+        let mut start = 0;
+        for ((end, line, offset), found) in batch.places.iter().zip(&batch.found) {
+            match found {
+                Some(at) => self.hit(*at, *line, known),
+                None => self.miss(&batch.bytes[start..*end], *line, *offset),
+            }
+            start = *end;
+        }
+        batch.bytes.clear();
+        batch.places.clear();
+        batch.fingerprints.clear();
+    }
+
+    fn hit(&mut self, at: usize, line: u64, known: &mut Known) {
+        self.census.hits += 1;
+        if let Some(first) = known.see(at, short(line)) {
+            self.census.repeated += 1;
+            self.census.notes.push(repeats(line, first.into(), self.how.reader.columns()));
+        }
+    }
+
+    fn miss(&mut self, bytes: &[u8], line: u64, offset: u64) {
+        let Taking { how, census, row, .. } = self;
+        let read = self.cells.split(bytes, how.delimiter).and_then(|cells| how.reader.read(&cells, line, row));
+        if let Err(problem) = read {
+            census.unreadable.push(problem.issue(line, how.reader.columns()));
+            return;
+        }
+        self.keeping = self.keeping && census.kept.len() + bytes.len() <= KEEP;
+        if self.keeping {
+            census.kept.extend_from_slice(bytes);
+            census.kept_ends.push(census.kept.len() as u32);
+        }
+        let at = Miss { offset, line: short(line), kept: census.misses.len() as u32, ..Miss::default() };
+        census.misses.push(miss_of(row, how.keys, how.match_key, at));
+    }
+}
+
+fn short(line: u64) -> u32 {
+    u32::try_from(line).unwrap_or(u32::MAX)
 }
 
 impl Census {

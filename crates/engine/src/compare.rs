@@ -122,6 +122,8 @@ pub struct Compared {
     pub blanked: HashMap<FieldId, u64>,
     /// Whether the payload's last row ended with a line break.
     pub line_break: bool,
+    /// Members whom changes are about, as they were read: all of them, or the first so many.
+    pub members: HashMap<MemberNo, Member>,
 }
 
 /// A row on its way through the comparison.
@@ -141,6 +143,9 @@ const BATCH_BYTES: usize = 24 << 20;
 const BATCH_ROWS: usize = 65_536;
 /// With more rows than this to compare, the roster is read through once beforehand.
 const SKIM_FROM: usize = 20_000;
+
+/// Members kept for applying, so that a usual night's changes read them but once.
+const KEPT_MEMBERS: usize = 32_768;
 
 /// The comparison in progress.
 pub struct Comparison<'a> {
@@ -518,6 +523,9 @@ impl<'a> Comparison<'a> {
         let ordinal = self.recorder.push(change);
         self.measure_values(change, before);
         let Some(before) = before else { return ordinal };
+        if self.found.members.len() < KEPT_MEMBERS {
+            self.found.members.insert(before.no, before.clone());
+        }
         if change.kind.is_silent() || matches!(change.kind, Kind::Add | Kind::Reinstate) {
             return ordinal;
         }

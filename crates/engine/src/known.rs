@@ -66,6 +66,22 @@ impl Known {
         }
     }
 
+    /// The positions of many rows, in the order of the fingerprints. Step by step for all of them, so that the memory's
+    /// answers need not be waited for one by one.
+    pub fn find_all(&self, fingerprints: &[u128], found: &mut Vec<Option<usize>>) {
+        found.clear();
+        let Some(mask) = self.index.len().checked_sub(1) else {
+            found.resize(fingerprints.len(), None);
+            return;
+        };
+        found.extend(fingerprints.iter().map(|f| (self.index[*f as usize & mask] as usize).checked_sub(1)));
+        for (fingerprint, at) in fingerprints.iter().zip(found) {
+            if at.is_some_and(|at| self.fingerprints[at] != *fingerprint) {
+                *at = self.find(*fingerprint);
+            }
+        }
+    }
+
     /// Notes that the row stands in the payload; gives the ordinal of its first appearance if it stood there before.
     pub fn see(&mut self, position: usize, ordinal: u32) -> Option<u32> {
         let before = self.seen[position];

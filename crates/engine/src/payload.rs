@@ -4,6 +4,7 @@ use std::{
     fs::{self, File},
     io::{self, Read, Write},
     path::{Path, PathBuf},
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, mpsc},
     thread,
 };
 
@@ -27,7 +28,9 @@ pub struct Stored {
     pub sha256: Option<String>,
 }
 
-const BUFFER: usize = 1 << 20;
+const BUFFER: usize = 1 << 18;
+/// How much is written before the disk is asked to begin.
+const SYNC_EVERY: u64 = 16 << 20;
 
 impl Payloads {
     /// Payloads below the data directory.
@@ -52,11 +55,42 @@ impl Payloads {
         sha256: bool,
     ) -> io::Result<Stored> {
         let path = self.path(organisation, upload);
-        let stored = self.write(&path, source, sha256);
+        let stored = self.create(&path).and_then(|file| self.write(&path, file, source, sha256, &Growth::default()));
         if stored.is_err() {
             let _ = fs::remove_file(&path);
         }
         stored
+    }
+
+    /// [`store`](Self::store), while another thread reads the payload as it grows. What that makes of it is given back
+    /// with the rest; it must not wait for anything but the bytes.
+    ///
+    /// # Errors
+    /// What reading or writing says; nothing is left behind then.
+    pub fn store_while<T: Send>(
+        &self,
+        organisation: OrganisationId,
+        upload: UploadId,
+        source: &mut dyn Read,
+        sha256: bool,
+        follow: impl FnOnce(Follower) -> T + Send,
+    ) -> io::Result<(Stored, T)> {
+        let path = self.path(organisation, upload);
+        let growth = Arc::new(Growth::default());
+        let outcome = thread::scope(|s| {
+            let ends = Ends(&growth);
+            let file = self.create(&path)?;
+            let follower = Follower { file: File::open(&path)?, growth: growth.clone(), at: 0 };
+            let following = s.spawn(move || follow(follower));
+            let stored = self.write(&path, file, source, sha256, &growth)?;
+            drop(ends);
+            let followed = following.join().map_err(|_| io::Error::other("reading the payload was broken off"))?;
+            Ok((stored, followed))
+        });
+        if outcome.is_err() {
+            let _ = fs::remove_file(&path);
+        }
+        outcome
     }
 
     /// Opens a stored payload.
@@ -72,42 +106,122 @@ impl Payloads {
         let _ = fs::remove_file(self.path(organisation, upload));
     }
 
-    fn write(&self, path: &Path, source: &mut dyn Read, sha256: bool) -> io::Result<Stored> {
-        let folder = path.parent().unwrap_or(&self.dir);
-        make_durable_dir(folder)?;
-        let mut file = File::create(path)?;
+    fn create(&self, path: &Path) -> io::Result<File> {
+        make_durable_dir(path.parent().unwrap_or(&self.dir))?;
+        File::create(path)
+    }
+
+    fn write(
+        &self,
+        path: &Path,
+        mut file: File,
+        source: &mut dyn Read,
+        sha256: bool,
+        growth: &Growth,
+    ) -> io::Result<Stored> {
         let (mut blake3, mut sha) = (blake3::Hasher::new(), sha256.then(Sha256::new));
-        let mut size = 0;
+        let (mut size, mut synced) = (0, 0);
         let mut buffer = vec![0; BUFFER];
-        loop {
-            let n = match source.read(&mut buffer) {
-                Ok(0) => break,
-                Ok(n) => n,
-                Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
-                Err(e) => return Err(e),
-            };
-            let bytes = &buffer[..n];
-            size += n as u64;
-            // Hashing and writing take about as long: two threads do both at once.
-            thread::scope(|s| {
-                let hashing = s.spawn(|| {
-                    blake3.update(bytes);
-                });
-                let written = file.write_all(bytes);
+        let syncing = file.try_clone()?;
+        thread::scope(|s| {
+            let (tick, ticks) = mpsc::sync_channel::<()>(1);
+            // The disk begins before all is there, so that little is left to wait for at the end.
+            // An error shows but once, so it must not be lost here.
+            let early = s.spawn(move || ticks.iter().try_for_each(|()| syncing.sync_data()));
+            loop {
+                let n = match source.read(&mut buffer) {
+                    Ok(0) => break,
+                    Ok(n) => n,
+                    Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
+                    Err(e) => return Err(e),
+                };
+                let bytes = &buffer[..n];
+                size += n as u64;
+                file.write_all(bytes)?;
+                growth.reach(size);
+                blake3.update(bytes);
                 if let Some(sha) = &mut sha {
                     sha.update(bytes);
                 }
-                let _ = hashing.join();
-                written
-            })?;
-        }
+                if size - synced >= SYNC_EVERY && tick.try_send(()).is_ok() {
+                    synced = size;
+                }
+            }
+            drop(tick);
+            early.join().unwrap_or_else(|_| Err(io::Error::other("syncing was broken off")))
+        })?;
+        growth.end(true);
         file.sync_all()?;
-        sync_dir(folder)?;
+        sync_dir(path.parent().unwrap_or(&self.dir))?;
         Ok(Stored {
             size,
             blake3: blake3.finalize().to_hex().to_string(),
             sha256: sha.map(|s| hex(&s.finalize())),
         })
+    }
+}
+
+/// How much of a payload lies in its file.
+#[derive(Default)]
+struct Growth {
+    now: Mutex<Grown>,
+    more: Condvar,
+}
+
+#[derive(Clone, Copy, Default)]
+struct Grown {
+    bytes: u64,
+    /// Whether that is all, and whether it is whole.
+    ended: Option<bool>,
+}
+
+impl Growth {
+    fn reach(&self, bytes: u64) {
+        self.lock().bytes = bytes;
+        self.more.notify_one();
+    }
+
+    fn end(&self, whole: bool) {
+        self.lock().ended.get_or_insert(whole);
+        self.more.notify_one();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Grown> {
+        self.now.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Whatever happens to the writer, nobody waits for more.
+struct Ends<'a>(&'a Growth);
+
+impl Drop for Ends<'_> {
+    fn drop(&mut self) {
+        self.0.end(false);
+    }
+}
+
+/// Reads a payload while it is written.
+pub struct Follower {
+    file: File,
+    growth: Arc<Growth>,
+    at: u64,
+}
+
+impl Read for Follower {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let mut grown = self.growth.lock();
+        while grown.bytes == self.at && grown.ended.is_none() {
+            grown = self.growth.more.wait(grown).unwrap_or_else(PoisonError::into_inner);
+        }
+        let Grown { bytes, ended } = *grown;
+        drop(grown);
+        if bytes == self.at {
+            return if ended == Some(true) { Ok(0) } else { Err(io::ErrorKind::UnexpectedEof.into()) };
+        }
+        let most = usize::try_from(bytes - self.at).unwrap_or(usize::MAX).min(buffer.len());
+        let n = self.file.read(&mut buffer[..most])?;
+        self.at += n as u64;
+        Ok(n)
     }
 }
 

@@ -1,6 +1,6 @@
 //! The way through the house: receive, parse, normalise, diff, decide, append. Each stage's output is the next one's input.
 
-use std::{collections::BTreeMap, fs::File, io::Read};
+use std::{collections::BTreeMap, io::Read};
 
 use chrono::{DateTime, Utc};
 use muster_domain::{
@@ -9,7 +9,7 @@ use muster_domain::{
     event::{Body, NewEvent},
     fact::{Applied, Baseline, Computed, Counts, Fact, Received, State},
     guard::{self, Asked, Decision, Hold},
-    ids::{ChangeSetId, FeedNo, UploadId},
+    ids::{ChangeSetId, UploadId},
     member::Reason,
     normalise,
     selection::Selection,
@@ -28,7 +28,7 @@ use crate::{
     crash, event,
     known::{Known, pack_delta, pack_pages},
     organisation::put_feed,
-    recorder::Recorder,
+    recorder::{Recorder, Spills},
     resolve,
     roster::in_parallel,
     supersede::Naming,
@@ -133,14 +133,14 @@ impl Engine {
         self.finish_pending(lease, &org).await?;
         let org = self.load(org.row).await?;
         let received = self.receive(lease, &org, &request, source).await?;
-        let received = match received {
-            Arrival::New(received) => received,
+        let (received, taken) = match received {
+            Arrival::New(received, taken) => (received, *taken),
             Arrival::Answered(report) => return Ok(*report),
         };
         if !request.dry_run {
             crash::point("received");
         }
-        let worked = self.work(lease, &org, &received, request.dry_run).await;
+        let worked = self.work(lease, &org, &received, Some(taken), request.dry_run).await;
         if request.dry_run {
             self.payloads.discard(org.row.id, received.upload);
         }
@@ -152,7 +152,7 @@ impl Engine {
         for row in self.store.uploads_in_state(org.row.id, State::Received.word()).await? {
             let upload: Upload = serde_json::from_slice(&row.doc)?;
             let org = self.load(org.row.clone()).await?;
-            match self.work(lease, &org, &upload.received, false).await {
+            match self.work(lease, &org, &upload.received, None, false).await {
                 Ok(_) | Err(Error::Refused(_)) => {}
                 Err(e) => return Err(e),
             }
@@ -160,16 +160,36 @@ impl Engine {
         Ok(())
     }
 
-    /// Parse, normalise, diff, decide, append: everything after the bytes are safe.
-    async fn work(&self, lease: &Lease, org: &Organisation, received: &Received, dry_run: bool) -> Result<Report> {
-        match self.compute(lease, org, received, dry_run).await {
+    /// Parse, normalise, diff, decide, append: everything after the bytes are safe. `taken` is the census, if it was
+    /// taken while the payload came in.
+    async fn work(
+        &self,
+        lease: &Lease,
+        org: &Organisation,
+        received: &Received,
+        taken: Option<Result<Taken>>,
+        dry_run: bool,
+    ) -> Result<Report> {
+        let spills = Spills::default();
+        let computed = self.compute(lease, org, received, taken, dry_run, &spills).await;
+        // Nothing may reach the log behind what is said of a failure.
+        spills.settle().await?;
+        match computed {
             Ok(report) => Ok(report),
             Err(Error::Refused(why)) if !dry_run => self.refuse(lease, org, received, &why).await,
             Err(e) => Err(e),
         }
     }
 
-    async fn compute(&self, lease: &Lease, org: &Organisation, received: &Received, dry_run: bool) -> Result<Report> {
+    async fn compute(
+        &self,
+        lease: &Lease,
+        org: &Organisation,
+        received: &Received,
+        taken: Option<Result<Taken>>,
+        dry_run: bool,
+        spills: &Spills,
+    ) -> Result<Report> {
         let mut stages = Stages::start();
         let feed = org.feeds.iter().find(|f| f.no == received.feed).ok_or_else(|| Error::Damaged("the upload's feed is gone".into()))?;
         let settings = org.settings.for_feed(&feed.settings);
@@ -194,13 +214,16 @@ impl Engine {
             change_set: ChangeSetId(Uuid::now_v7()),
         };
         let mut run = Run::new(&job, lease, dry_run);
+        run.recorder.spills = spills.clone();
         let spoken = Spoken::unpack(&self.store.feed_order(org.row.id, feed.no).await?);
-        let (input, mut records) = self.open_payload(org, &job)?;
-        let mut known = self.known(org, feed.no, input.layout).await?;
-        stages.done("load known");
-        let census = tokio::task::block_in_place(|| {
-            census::take(&mut records, input.delimiter, &input.reader, job.keys, input.layout, settings.match_key, &mut known)
-        })?;
+        let Taken { input, known, census } = match taken {
+            Some(taken) => taken?,
+            None => {
+                let stored = self.store.fingerprints(org.row.id, feed.no).await?;
+                let payload = self.payloads.open(org.row.id, received.upload)?;
+                tokio::task::block_in_place(|| take(org, feed, &settings, received, stored, payload))?
+            }
+        };
         stages.done("census");
         let keys = self.resolve_keys(org, &census).await?;
         let mut resolved = resolve::resolve(&census, &known, keys, settings.duplicates, input.reader.columns());
@@ -256,44 +279,6 @@ impl Engine {
             issues: Vec::new(),
             roster_version: self.store.head(org.row.id).await?.roster_version,
         }))
-    }
-
-    /// Opens a stored payload and finds its columns.
-    fn open_payload(&self, org: &Organisation, job: &Job) -> Result<(Input, csv::Records<File>)> {
-        let file = self.payloads.open(org.row.id, job.received.upload)?;
-        let format = match job.received.format.as_deref() {
-            Some("csv") => Some(csv::Format::Csv),
-            Some("tsv") => Some(csv::Format::Tsv),
-            _ => None,
-        };
-        let opened = csv::open(file, format)?;
-        let feed = &job.feed.settings;
-        let mut mapping = feed.mapping.clone();
-        mapping.extend(job.received.mapping.clone());
-        let columns =
-            muster_intake::headers::resolve(&opened.header, &job.settings.fields, job.settings.match_key.field(), &mapping)?;
-        let prefix = feed.key_prefix.as_deref().unwrap_or_default();
-        let mut layout = Vec::new();
-        for part in [opened.dialect.encoding.name(), prefix, job.settings.match_key.word(), job.received.mode.word()] {
-            layout.extend_from_slice(part.as_bytes());
-            layout.push(0);
-        }
-        layout.extend_from_slice(&[opened.dialect.delimiter, job.settings.dates as u8]);
-        layout.extend_from_slice(&normalise::NORMALISER_VERSION.to_le_bytes());
-        for (name, field) in columns.header.iter().zip(&columns.by_index) {
-            layout.extend_from_slice(name.as_bytes());
-            layout.extend_from_slice(&[0, field.map_or(255, |f| f.0)]);
-        }
-        let layout = job.keys.seeded(1, &layout);
-        let reader = Reader::new(columns, &job.settings.fields, prefix, job.settings.dates);
-        Ok((Input { reader, delimiter: opened.dialect.delimiter, layout }, opened.records))
-    }
-
-    /// The feed's fingerprints, if they are of this layout.
-    async fn known(&self, org: &Organisation, feed: FeedNo, layout: u64) -> Result<Known> {
-        let stored = self.store.fingerprints(org.row.id, feed).await?;
-        let stored = stored.filter(|f| f.layout == layout.to_le_bytes());
-        Ok(stored.map(|f| tokio::task::block_in_place(|| Known::unpack(&f.pages, &f.deltas))).unwrap_or_default())
     }
 
     async fn resolve_keys(&self, org: &Organisation, census: &Census) -> Result<Vec<(u64, u32)>> {
@@ -354,12 +339,18 @@ impl Engine {
         }
         let chunks = recorder.take_full();
         recorder.spilled = true;
-        let events = prepare(job.change_set, &chunks)?;
-        let mut tx = self.store.begin(job.org, None).await?;
-        tx.append_prepared(events, &self.who(job.received.upload.0)).await?;
-        tx.commit().await?;
-        crash::point("chunk");
-        Ok(())
+        let (store, org, change_set) = (self.store.clone(), job.org, job.change_set);
+        let who = self.who(job.received.upload.0);
+        let stored = async move {
+            let events = tokio::task::block_in_place(|| prepare(change_set, &chunks))?;
+            drop(chunks);
+            let mut tx = store.begin(org, None).await?;
+            tx.append_prepared(events, &who).await?;
+            tx.commit().await?;
+            crash::point("chunk");
+            Ok(())
+        };
+        recorder.spills.send(stored).await
     }
 
     /// Records that nothing was taken from an upload.
@@ -412,10 +403,75 @@ impl Engine {
     }
 }
 
+/// A payload read once: how it is read, what was known, and who is in it.
+struct Taken {
+    input: Input,
+    known: Known,
+    census: Census,
+}
+
+/// Reads a payload's head, then takes its census against the feed's fingerprints, if they are of this layout.
+fn take<R: Read>(
+    org: &Organisation,
+    feed: &Feed,
+    settings: &Settings,
+    received: &Received,
+    stored: Option<muster_store::Fingerprints>,
+    payload: R,
+) -> Result<Taken> {
+    let (input, mut records) = open_payload(org, feed, settings, received, payload)?;
+    let stored = stored.filter(|f| f.layout == input.layout.to_le_bytes());
+    let mut known = stored.map(|f| Known::unpack(&f.pages, &f.deltas)).unwrap_or_default();
+    let how = census::Reading {
+        delimiter: input.delimiter,
+        reader: &input.reader,
+        keys: &org.keys,
+        layout: input.layout,
+        match_key: settings.match_key,
+    };
+    let census = census::take(&mut records, &how, &mut known)?;
+    Ok(Taken { input, known, census })
+}
+
+/// Opens a payload and finds its columns.
+fn open_payload<R: Read>(
+    org: &Organisation,
+    feed: &Feed,
+    settings: &Settings,
+    received: &Received,
+    payload: R,
+) -> Result<(Input, csv::Records<R>)> {
+    let format = match received.format.as_deref() {
+        Some("csv") => Some(csv::Format::Csv),
+        Some("tsv") => Some(csv::Format::Tsv),
+        _ => None,
+    };
+    let opened = csv::open(payload, format)?;
+    let mut mapping = feed.settings.mapping.clone();
+    mapping.extend(received.mapping.clone());
+    let columns =
+        muster_intake::headers::resolve(&opened.header, &settings.fields, settings.match_key.field(), &mapping)?;
+    let prefix = feed.settings.key_prefix.as_deref().unwrap_or_default();
+    let mut layout = Vec::new();
+    for part in [opened.dialect.encoding.name(), prefix, settings.match_key.word(), received.mode.word()] {
+        layout.extend_from_slice(part.as_bytes());
+        layout.push(0);
+    }
+    layout.extend_from_slice(&[opened.dialect.delimiter, settings.dates as u8]);
+    layout.extend_from_slice(&normalise::NORMALISER_VERSION.to_le_bytes());
+    for (name, field) in columns.header.iter().zip(&columns.by_index) {
+        layout.extend_from_slice(name.as_bytes());
+        layout.extend_from_slice(&[0, field.map_or(255, |f| f.0)]);
+    }
+    let layout = org.keys.seeded(1, &layout);
+    let reader = Reader::new(columns, &settings.fields, prefix, settings.dates);
+    Ok((Input { reader, delimiter: opened.dialect.delimiter, layout }, opened.records))
+}
+
 /// What receiving gives.
 enum Arrival {
-    /// An upload to be worked on.
-    New(Box<Received>),
+    /// An upload to be worked on, with the census that was taken while it came in.
+    New(Box<Received>, Box<Result<Taken>>),
     /// The answer to an earlier upload with the same key.
     Answered(Box<Report>),
 }
@@ -442,8 +498,29 @@ impl Engine {
             )));
         }
         let upload = UploadId(Uuid::now_v7());
-        let stored = tokio::task::block_in_place(|| {
-            self.payloads.store(org.row.id, upload, source, request.expect_sha256.is_some())
+        let mut received = Received {
+            upload,
+            arrival: 0,
+            feed: feed.no,
+            channel: request.channel.unwrap_or(Channel::Upload),
+            mode,
+            size: 0,
+            blake3: String::new(),
+            day: eligibility::today(&org.settings, self.now()),
+            asked: request.asked,
+            as_of: request.as_of,
+            expect_rows: request.expect_rows,
+            format: request.format.clone(),
+            mapping: request.mapping.clone(),
+            undoes: Vec::new(),
+        };
+        let settings = org.settings.for_feed(&feed.settings);
+        let known = self.store.fingerprints(org.row.id, feed.no).await?;
+        stages.done("read known");
+        let (stored, taken) = tokio::task::block_in_place(|| {
+            self.payloads.store_while(org.row.id, upload, source, request.expect_sha256.is_some(), |payload| {
+                take(org, feed, &settings, &received, known, payload)
+            })
         })?;
         crash::point("payload");
         stages.done("store payload");
@@ -455,22 +532,7 @@ impl Engine {
                 "The payload's SHA-256 is not the one expected: it was changed or cut on its way. Send it again.".to_owned(),
             ));
         }
-        let mut received = Received {
-            upload,
-            arrival: 0,
-            feed: feed.no,
-            channel: request.channel.unwrap_or(Channel::Upload),
-            mode,
-            size: stored.size,
-            blake3: stored.blake3,
-            day: eligibility::today(&org.settings, self.now()),
-            asked: request.asked,
-            as_of: request.as_of,
-            expect_rows: request.expect_rows,
-            format: request.format.clone(),
-            mapping: request.mapping.clone(),
-            undoes: Vec::new(),
-        };
+        (received.size, received.blake3) = (stored.size, stored.blake3);
         if let Some(key) = &request.idempotency_key
             && let Some(report) = self.answered(org, key, &received).await?
         {
@@ -484,7 +546,8 @@ impl Engine {
         if !request.dry_run {
             self.accept(lease, org, request, &mut received).await?;
         }
-        Ok(Arrival::New(Box::new(received)))
+        stages.done("accept");
+        Ok(Arrival::New(Box::new(received), Box::new(taken)))
     }
 
     async fn accept(&self, lease: &Lease, org: &Organisation, request: &Request, received: &mut Received) -> Result<()> {
@@ -600,6 +663,8 @@ impl<'a> Run<'a> {
     ) -> Result<Report> {
         let (job, engine) = (self.job, self.job.engine);
         let mut stages = Stages::start();
+        self.recorder.spills.settle().await?;
+        stages.done("settle");
         let rest = self.recorder.take_rest();
         let (spilled, silent, changes) = (self.recorder.spilled, self.recorder.is_silent(), self.recorder.changes);
         let (digest, unproven) = self.recorder.finish();
@@ -676,7 +741,7 @@ impl<'a> Run<'a> {
                     deed: Deed::Apply,
                     except_fields: &[],
                 };
-                application.run(&mut tx, &chunks).await?
+                application.run_with(&mut tx, &chunks, &compared.members).await?
             };
         stages.done("apply");
             if !selection.is_empty() {

@@ -1,6 +1,6 @@
 //! Recording a change set: lines into chunks of up to 1,000, their digest, and a count of what they do.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use muster_domain::{
     change::{Change, Kind},
@@ -9,9 +9,39 @@ use muster_domain::{
     selection::Selection,
 };
 use rand::Rng;
+use tokio::{sync::Mutex, task::JoinHandle};
+
+use crate::{Error, Result};
 
 /// The most changes in one event.
 pub const CHUNK: usize = 1_000;
+
+/// Chunks on their way into the store while comparing goes on: one group at a time.
+#[derive(Clone, Default)]
+pub struct Spills(Arc<Mutex<Option<JoinHandle<Result<()>>>>>);
+
+impl Spills {
+    /// Waits for the group that is on its way.
+    ///
+    /// # Errors
+    /// If it could not be stored.
+    pub async fn settle(&self) -> Result<()> {
+        match self.0.lock().await.take() {
+            Some(task) => task.await.unwrap_or_else(|_| Err(Error::Damaged("storing chunks was broken off".to_owned()))),
+            None => Ok(()),
+        }
+    }
+
+    /// Sends the next group on its way, once the one before has arrived.
+    ///
+    /// # Errors
+    /// If that could not be stored.
+    pub async fn send(&self, group: impl Future<Output = Result<()>> + Send + 'static) -> Result<()> {
+        self.settle().await?;
+        *self.0.lock().await = Some(tokio::spawn(group));
+        Ok(())
+    }
+}
 
 /// A change set in the making.
 pub struct Recorder {
@@ -25,6 +55,8 @@ pub struct Recorder {
     pub stays_in_memory: bool,
     /// Chunks were stored ahead of the rest.
     pub spilled: bool,
+    /// Chunks on their way into the store.
+    pub spills: Spills,
     /// Changes so far.
     pub changes: u32,
     /// Changes by kind.
@@ -45,6 +77,7 @@ impl Recorder {
             taken: 0,
             stays_in_memory: false,
             spilled: false,
+            spills: Spills::default(),
             changes: 0,
             kinds: BTreeMap::new(),
             unproven: Selection::default(),
@@ -56,7 +89,6 @@ impl Recorder {
         let ordinal = self.changes;
         self.line.clear();
         change.write(&mut self.line);
-        self.digest.add(&self.line);
         let salt = self.salt();
         self.body.push(salt, &self.line);
         self.changes += 1;
@@ -65,7 +97,9 @@ impl Recorder {
             self.unproven.insert(ordinal);
         }
         if self.body.len() == CHUNK {
-            self.full.push(std::mem::take(&mut self.body));
+            self.digest.add_lines(&self.body.lines);
+            let next = Body { salts: Vec::with_capacity(CHUNK), lines: Vec::with_capacity(self.body.lines.len() * 9 / 8), erased: Vec::new() };
+            self.full.push(std::mem::replace(&mut self.body, next));
         }
         ordinal
     }
@@ -87,6 +121,7 @@ impl Recorder {
     pub fn take_rest(&mut self) -> Vec<(u32, Body)> {
         let mut rest = self.take_full();
         if !self.body.is_empty() {
+            self.digest.add_lines(&self.body.lines);
             rest.push((self.taken, std::mem::take(&mut self.body)));
         }
         rest
@@ -102,7 +137,7 @@ impl Recorder {
         self.kinds.keys().all(|k| k.is_silent())
     }
 
-    /// The digest, once everything is recorded.
+    /// The digest, once everything is recorded and taken.
     pub fn finish(self) -> (String, Selection) {
         (self.digest.finish(), self.unproven)
     }

@@ -1,6 +1,9 @@
 //! The stored roster: packed pages of members, and newer rows that win over them.
 
-use std::collections::{BTreeMap, HashMap};
+use std::{
+    cell::RefCell,
+    collections::{BTreeMap, HashMap},
+};
 
 use muster_domain::{
     codec,
@@ -16,9 +19,18 @@ pub(crate) const SLICE: u32 = 256;
 /// Newer rows are folded into pages when they are more than one in so many members.
 const FOLD_AT: u64 = 20;
 
+thread_local! {
+    // Pages are small: making these anew for each would cost more than the packing.
+    static PACK: RefCell<Option<zstd::bulk::Compressor<'static>>> = const { RefCell::new(None) };
+    static UNPACK: RefCell<Option<zstd::bulk::Decompressor<'static>>> = const { RefCell::new(None) };
+}
+
 /// Compresses a page for storage.
 pub fn compress(page: &[u8]) -> Result<Vec<u8>> {
-    let packed = zstd::bulk::compress(page, 1)?;
+    let packed = PACK.with_borrow_mut(|kept| match kept {
+        Some(packer) => packer.compress(page),
+        None => kept.insert(zstd::bulk::Compressor::new(1)?).compress(page),
+    })?;
     let mut bytes = Vec::with_capacity(packed.len() + 4);
     bytes.extend_from_slice(&(page.len() as u32).to_le_bytes());
     bytes.extend_from_slice(&packed);
@@ -30,7 +42,11 @@ pub fn decompress(bytes: &[u8]) -> Result<Vec<u8>> {
     let damaged = || Error::Damaged("a page of the stored roster cannot be read".to_owned());
     let (len, packed) = bytes.split_at_checked(4).ok_or_else(damaged)?;
     let len = u32::from_le_bytes(len.try_into().map_err(|_| damaged())?);
-    zstd::bulk::decompress(packed, len as usize).map_err(|_| damaged())
+    let unpacked = UNPACK.with_borrow_mut(|kept| match kept {
+        Some(unpacker) => unpacker.decompress(packed, len as usize),
+        None => kept.insert(zstd::bulk::Decompressor::new()?).decompress(packed, len as usize),
+    });
+    unpacked.map_err(|_| damaged())
 }
 
 impl Engine {
@@ -106,6 +122,20 @@ fn members_of_page(page: u32, bytes: &[u8], wanted: &[MemberNo]) -> Result<Vec<M
         }
     }
     Ok(members)
+}
+
+/// Waits for something and works at the same time, on another thread.
+pub fn beside<F: Future, T: Send>(waiting: F, work: impl FnOnce() -> T + Send) -> (F::Output, T) {
+    tokio::task::block_in_place(|| {
+        std::thread::scope(|s| {
+            let working = s.spawn(work);
+            let waited = tokio::runtime::Handle::current().block_on(waiting);
+            match working.join() {
+                Ok(worked) => (waited, worked),
+                Err(panic) => std::panic::resume_unwind(panic),
+            }
+        })
+    })
 }
 
 /// Does the same with every item, on two threads if there is enough to do.

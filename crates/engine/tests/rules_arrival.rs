@@ -95,3 +95,31 @@ async fn a_dry_run_leaves_nothing_behind() {
     given.applied(full(), &staff(1..=7)).await;
     given.verified().await;
 }
+
+fn hold(request: Request) -> Request {
+    Request { asked: Some(Asked::Hold), ..request }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_complete_newer_full_payload_supersedes_the_older_held_one() {
+    let given = six().await;
+    let older = given.sync(hold(full()), &csv((1..=5).map(person).chain([moved(6, "Legal")]))).await;
+    let newer = given.sync(hold(full()), &csv((1..=5).map(person).chain([moved(6, "Press")]))).await;
+    assert_eq!(given.change_set(&older).await.state, State::Superseded);
+    assert!(matches!(given.approve(&older, Approval::default()).await, Err(Error::Wrong(_))));
+    given.approve(&newer, Approval::default()).await.unwrap();
+    assert_eq!(given.department("E6").await, "Press");
+    given.verified().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_incomplete_payload_or_another_feeds_supersedes_nothing() {
+    let given = six().await;
+    given.feed_named("payroll").await;
+    let held = given.sync(hold(full()), &csv((1..=5).map(person).chain([moved(6, "Legal")]))).await;
+    let cut = csv((1..=4).map(person)) + "E5,\"p5";
+    assert_eq!(given.sync(full(), &cut).await.state, State::Held);
+    given.sync(of("payroll", full()), &staff(1..=6)).await;
+    assert_eq!(given.change_set(&held).await.state, State::Held);
+    given.verified().await;
+}

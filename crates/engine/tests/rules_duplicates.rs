@@ -33,8 +33,8 @@ async fn identical_rows_count_once_and_are_noticed() {
     let report = given.applied(full(), &twice).await;
     assert_eq!((report.counts.added, report.counts.unchanged, report.counts.invalid, report.counts.rows), (2, 2, 0, 4));
     assert!(report.issues.iter().all(|i| i.reason.contains("the same as line 2")), "{:?}", report.issues);
-    let again = given.sync(full(), &(twice.clone() + &person(2) + "\n")).await;
-    assert_eq!((again.counts.unchanged, again.issues.len()), (5, 3), "known rows are noticed too");
+    let again = given.sync(full(), &csv([1, 2, 1, 2].map(person))).await;
+    assert_eq!((again.counts.unchanged, again.issues.len()), (4, 2), "known rows are noticed too");
     given.verified().await;
 }
 

@@ -2,7 +2,10 @@
 //!
 //! `[1][count u32][erased u32][(index u32, leaf 32)*][salt 16]*count[zstd of the lines]`, little endian.
 
+use std::{cell::RefCell, io};
+
 use muster_domain::event::{Body, Hash, Salt};
+use zstd::bulk::{Compressor, Decompressor};
 
 use crate::error::{Result, StoreError};
 
@@ -28,10 +31,30 @@ impl std::fmt::Debug for EncodedBody {
     }
 }
 
+thread_local! {
+    // Most bodies are small: making these anew for each would cost more than the packing.
+    static PACK: RefCell<Option<Compressor<'static>>> = const { RefCell::new(None) };
+    static UNPACK: RefCell<Option<Decompressor<'static>>> = const { RefCell::new(None) };
+}
+
+fn pack(lines: &[u8]) -> io::Result<Vec<u8>> {
+    PACK.with_borrow_mut(|kept| match kept {
+        Some(packer) => packer.compress(lines),
+        None => kept.insert(Compressor::new(1)?).compress(lines),
+    })
+}
+
+fn unpack_lines(packed: &[u8], size: usize) -> io::Result<Vec<u8>> {
+    UNPACK.with_borrow_mut(|kept| match kept {
+        Some(unpacker) => unpacker.decompress(packed, size),
+        None => kept.insert(Decompressor::new()?).decompress(packed, size),
+    })
+}
+
 /// Packs and hashes a body. Pure: call it on whichever thread is free.
 pub fn encode(body: &Body) -> Result<EncodedBody> {
     let count = u32::try_from(body.len()).map_err(|_| StoreError::Corrupt("a body has too many lines"))?;
-    let packed = zstd::bulk::compress(&body.lines, 1).map_err(|_| StoreError::Corrupt("a body cannot be packed"))?;
+    let packed = pack(&body.lines).map_err(|_| StoreError::Corrupt("a body cannot be packed"))?;
     let mut bytes = Vec::with_capacity(HEADER + body.erased.len() * 36 + body.salts.len() * 16 + packed.len());
     bytes.push(FORM);
     bytes.extend_from_slice(&count.to_le_bytes());
@@ -67,7 +90,7 @@ fn unpack(bytes: &[u8]) -> Option<Body> {
     if size > LONGEST {
         return None;
     }
-    let lines = zstd::bulk::decompress(packed, size as usize).ok()?;
+    let lines = unpack_lines(packed, size as usize).ok()?;
     let ends = lines.iter().filter(|b| **b == b'\n').count();
     (ends == count && lines.last().is_none_or(|b| *b == b'\n')).then_some(Body { salts, lines, erased })
 }

@@ -17,6 +17,9 @@ use crate::schema;
 /// How long a writer waits for another one.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// How much of a SQLite file is mapped into memory at most. What is mapped counts as the process's memory.
+const MAPPED: u64 = 0;
+
 /// The database: a handle that is cheap to clone.
 #[derive(Clone)]
 pub struct Store {
@@ -224,7 +227,7 @@ fn sqlite_options(path: &Path, cache_bytes: u32) -> SqliteConnectOptions {
         .busy_timeout(PATIENCE)
         .statement_cache_capacity(256)
         .pragma("cache_size", format!("-{}", cache_bytes >> 10))
-        .pragma("mmap_size", (1u64 << 30).to_string())
+        .pragma("mmap_size", MAPPED.to_string())
         .pragma("temp_store", "memory")
         .disable_statement_logging()
 }

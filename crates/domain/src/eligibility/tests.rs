@@ -217,8 +217,9 @@ fn gone(member: Member, how: Gone, day: Day) -> Member {
 
 /// A feed's full payload names the person with these values, on a day.
 fn named(member: Member, feed: FeedNo, values: &[(FieldId, &str)], day: Day) -> Member {
-    let (values, raw) = (values.iter().copied().collect(), Values::default());
-    let (empty, null) = ([FieldId::END_DATE].into_iter().collect(), FieldSet::default());
+    let (values, raw): (Values, _) = (values.iter().copied().collect(), Values::default());
+    let blank = Some(FieldId::END_DATE).filter(|f| values.get(*f).is_none());
+    let (empty, null) = (blank.into_iter().collect(), FieldSet::default());
     let row = diff::Row { line: 2, key: "E1", values: &values, empty, null, raw: &raw };
     let before = member.clone();
     match diff::named(&member, row, None, &comparing(feed, day)) {
