@@ -11,6 +11,8 @@ use uuid::Uuid;
 use crate::ids::{Day, FeedNo, MemberNo};
 use crate::member::Reason;
 
+mod plain;
+
 /// What a change does, as a reviewer counts it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -163,7 +165,10 @@ impl<'a> Change<'a> {
     /// # Errors
     /// If it is not the JSON of a change.
     pub fn read(line: &'a [u8]) -> Result<Self, serde_json::Error> {
-        serde_json::from_slice(line)
+        match plain::read(line) {
+            Some(change) => Ok(change),
+            None => serde_json::from_slice(line),
+        }
     }
 }
 

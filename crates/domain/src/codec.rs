@@ -103,6 +103,32 @@ fn put_optional_day(out: &mut Vec<u8>, day: Option<Day>) {
     }
 }
 
+/// What [`scan`] tells of a member besides the values.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Scanned<'a> {
+    /// The match key as it is written now.
+    pub key: &'a str,
+    /// Whether the feed's claim runs.
+    pub is_claimed: bool,
+    /// Whether any word of the feed is kept.
+    pub has_words: bool,
+}
+
+/// Reads a packed member without making one: its values in order, and what concerns one feed.
+///
+/// # Errors
+/// [`Damaged`] if the bytes are not one whole member.
+pub fn scan<'a>(
+    no: MemberNo,
+    bytes: &'a [u8],
+    feed: FeedNo,
+    value: impl FnMut(FieldId, &'a str),
+) -> Result<Scanned<'a>, Damaged> {
+    let mut reader = Reader { bytes };
+    let scanned = reader.scan(feed, value).ok_or(Damaged { no })?;
+    if reader.bytes.is_empty() { Ok(scanned) } else { Err(Damaged { no }) }
+}
+
 struct Reader<'a> {
     bytes: &'a [u8],
 }
@@ -138,6 +164,34 @@ impl<'a> Reader<'a> {
             member.words.push(self.word()?);
         }
         Some(member)
+    }
+
+    fn scan(&mut self, feed: FeedNo, mut value: impl FnMut(FieldId, &'a str)) -> Option<Scanned<'a>> {
+        self.take(16)?;
+        let mut scanned = Scanned { key: self.text()?, is_claimed: false, has_words: false };
+        for _ in 0..self.number()? {
+            let field = FieldId(self.byte()?);
+            value(field, self.text()?);
+        }
+        for _ in 0..self.number()? {
+            let claims = FeedNo(self.number()? as u16) == feed;
+            self.day()?;
+            match self.byte()? {
+                1 => drop(self.day()?),
+                _ => scanned.is_claimed |= claims,
+            }
+        }
+        for _ in 0..self.number()? {
+            self.text()?;
+        }
+        for _ in 0..self.number()? {
+            scanned.has_words |= FeedNo(self.number()? as u16) == feed;
+            self.take(2)?;
+            self.text()?;
+            self.byte()?;
+            self.day()?;
+        }
+        Some(scanned)
     }
 
     fn word(&mut self) -> Option<Word> {
@@ -221,6 +275,22 @@ mod tests {
         let mut bytes = Vec::new();
         encode(&member(), &mut bytes);
         assert_eq!(decode(9, &bytes), Ok(member()));
+    }
+
+    #[test]
+    fn a_scan_tells_what_decoding_tells() {
+        let (member, mut bytes) = (member(), Vec::new());
+        encode(&member, &mut bytes);
+        for feed in [FeedNo::MAIN, FeedNo(300), FeedNo(9)] {
+            let mut values = crate::values::Values::default();
+            let scanned = scan(9, &bytes, feed, |f, v| values.set(f, Some(v))).unwrap();
+            let has_words = member.words.iter().any(|w| w.feed == feed);
+            assert_eq!(scanned, Scanned { key: "E-9", is_claimed: member.is_claimed_by(feed), has_words });
+            assert_eq!(values, member.values);
+        }
+        for cut in 0..bytes.len() {
+            assert_eq!(scan(9, &bytes[..cut], FeedNo::MAIN, |_, _| ()), Err(Damaged { no: 9 }));
+        }
     }
 
     #[test]

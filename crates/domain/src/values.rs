@@ -18,12 +18,6 @@ struct Span {
 }
 
 impl Values {
-    /// Makes room for so many more fields, with so many bytes of text.
-    pub fn reserve(&mut self, fields: usize, bytes: usize) {
-        self.spans.reserve(fields);
-        self.text.reserve(bytes);
-    }
-
     /// The value of a field; `None` if it is blank.
     pub fn get(&self, field: FieldId) -> Option<&str> {
         let at = self.spans.binary_search_by_key(&field, |s| s.field).ok()?;
@@ -58,6 +52,12 @@ impl Values {
         self.spans.iter().map(|s| (s.field, self.slice(*s)))
     }
 
+    /// Makes room for so many fields and bytes of text.
+    pub fn reserve(&mut self, fields: usize, bytes: usize) {
+        self.spans.reserve(fields);
+        self.text.reserve(bytes);
+    }
+
     /// How many fields are not blank.
     pub fn len(&self) -> usize {
         self.spans.len()
@@ -66,12 +66,6 @@ impl Values {
     /// Whether every field is blank.
     pub fn is_empty(&self) -> bool {
         self.spans.is_empty()
-    }
-
-    /// Makes room for so many fields and bytes of text.
-    pub fn reserve(&mut self, fields: usize, text: usize) {
-        self.spans.reserve(fields);
-        self.text.reserve(text);
     }
 
     /// Makes every field blank and keeps the memory.

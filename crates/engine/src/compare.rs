@@ -5,12 +5,13 @@ use std::collections::HashMap;
 
 use muster_domain::{
     change::{Change, Kind},
+    codec,
     diff::{self, Absence, Outcome},
     digest::{Identifier, Keys},
     documents::Feed,
     eligibility,
     fact::{Counts, Received},
-    field::FieldId,
+    field::{FieldId, FieldSet},
     fold,
     guard::{Blanked, Figures},
     identity,
@@ -143,6 +144,10 @@ const BATCH_BYTES: usize = 24 << 20;
 const BATCH_ROWS: usize = 65_536;
 /// With more rows than this to compare, the roster is read through once beforehand.
 const SKIM_FROM: usize = 20_000;
+
+thread_local! {
+    static SKIMMED: std::cell::RefCell<Row> = std::cell::RefCell::default();
+}
 
 /// Members kept for applying, so that a usual night's changes read them but once.
 const KEPT_MEMBERS: usize = 32_768;
@@ -280,26 +285,29 @@ impl<'a> Comparison<'a> {
     /// Reads the whole roster once and notes for each member what a row would have to say to be nothing new.
     async fn skim(&self) -> Result<Vec<u64>> {
         let mut contents = Vec::new();
-        let columns: Vec<FieldId> = self.input.reader.columns().by_index.iter().flatten().copied().collect();
+        let columns: FieldSet = self.input.reader.columns().by_index.iter().flatten().copied().collect();
         let (feed, keys) = (self.job.feed.no, self.job.keys);
-        let mut row = Row::default();
-        self.job
-            .engine
-            .each_member(self.job.org, |member| {
-                if !member.is_claimed_by(feed) || member.words.iter().any(|w| w.feed == feed) {
-                    return;
-                }
+        let content = |no, packed: &[u8]| {
+            SKIMMED.with_borrow_mut(|row| {
                 row.clear();
-                normalise::key_into(&member.key, &mut row.key_norm);
-                let said = member.values.iter().filter(|(f, _)| columns.contains(f));
-                said.for_each(|(f, v)| row.values.set(f, Some(v)));
-                let at = member.no as usize;
-                if contents.len() <= at {
-                    contents.resize(at + 1, 0);
-                }
-                contents[at] = census::content(&row, keys);
+                let values = &mut row.values;
+                let scanned = codec::scan(no, packed, feed, |f, v| {
+                    if columns.contains(f) {
+                        values.set(f, Some(v));
+                    }
+                })?;
+                normalise::key_into(scanned.key, &mut row.key_norm);
+                Ok((scanned.is_claimed && !scanned.has_words).then(|| (no, census::content(row, keys))))
             })
-            .await?;
+        };
+        let take = |(no, content): (MemberNo, u64)| {
+            let at = no as usize;
+            if contents.len() <= at {
+                contents.resize(at + 1, 0);
+            }
+            contents[at] = content;
+        };
+        self.job.engine.scan_members(self.job.org, content, take).await?;
         Ok(contents)
     }
 

@@ -22,6 +22,8 @@ pub struct Known {
     seen: Vec<u32>,
     /// Positions plus one, by hash; 0 is free.
     index: Vec<u32>,
+    deltas: usize,
+    newer: usize,
 }
 
 impl Known {
@@ -33,7 +35,7 @@ impl Known {
             touched.extend(dead.map(|no| (no, None)));
             touched.extend(entries.map(|(fingerprint, no)| (no, Some(fingerprint))));
         }
-        let mut known = Known::default();
+        let mut known = Known { deltas: deltas.len(), newer: touched.len(), ..Known::default() };
         let count = pages.iter().map(|p| p.len() / ENTRY_BYTES).sum::<usize>() + touched.len();
         known.fingerprints.reserve_exact(count);
         known.members.reserve_exact(count);
@@ -105,6 +107,16 @@ impl Known {
     /// How many rows are known.
     pub fn len(&self) -> usize {
         self.members.len()
+    }
+
+    /// How many deltas they were read from.
+    pub fn deltas(&self) -> usize {
+        self.deltas
+    }
+
+    /// Of how many members the deltas speak.
+    pub fn newer(&self) -> usize {
+        self.newer
     }
 
     fn push(&mut self, fingerprint: u128, no: MemberNo) {

@@ -9,7 +9,7 @@ use muster_domain::{
     event::{Body, NewEvent},
     fact::{Applied, Baseline, Computed, Counts, Fact, Received, State},
     guard::{self, Asked, Decision, Hold},
-    ids::{ChangeSetId, UploadId},
+    ids::{ChangeSetId, OrganisationId, UploadId},
     member::Reason,
     normalise,
     selection::Selection,
@@ -113,6 +113,8 @@ pub struct Issue {
 
 /// How many issues a report shows.
 const SHOWN_ISSUES: usize = 100;
+/// With so many deltas, a feed's fingerprints are written anew.
+const MOST_DELTAS: usize = 30;
 /// From so many full chunks on, they are recorded ahead of the rest, inert until the change set is sealed.
 const SPILL: usize = 50;
 
@@ -124,9 +126,22 @@ impl Engine {
     pub async fn sync(&self, slug: &str, request: Request, source: &mut dyn Read) -> Result<Report> {
         let org = self.organisation(slug).await?;
         let lease = self.lease(org.row.id).await?;
+        let id = org.row.id;
         let outcome = self.sync_leased(&lease, org, request, source).await;
+        if outcome.is_ok() {
+            self.tidy(&lease, id).await;
+        }
         self.store.release_lease(&lease).await?;
         outcome
+    }
+
+    /// What only keeps the store quick is done afterwards; if that fails, nothing of the outcome changes.
+    async fn tidy(&self, lease: &Lease, org: OrganisationId) {
+        let mut stages = Stages::start();
+        if let Err(e) = self.fold_if_due(lease, org).await {
+            tracing::warn!(error = %e, "newer rows could not be folded into pages");
+        }
+        stages.done("tidy");
     }
 
     async fn sync_leased(&self, lease: &Lease, org: Organisation, request: Request, source: &mut dyn Read) -> Result<Report> {
@@ -825,7 +840,8 @@ impl Job<'_> {
         let fresh = compared.fingerprints.iter().filter(|(_, _, ordinal)| ordinal.is_none_or(|o| selection.contains(o)));
         let fresh: Vec<(u128, u32)> = fresh.filter_map(|(f, named, _)| Some((*f, number(*named, effects)?))).collect();
         let layout = layout.to_le_bytes();
-        if known.len() == 0 || fresh.len() * 4 > known.len() {
+        let newer = known.newer() + effects.touched.len() + fresh.len();
+        if known.len() == 0 || newer * 4 > known.len() || known.deltas() >= MOST_DELTAS {
             let mut dead = resolve::Bits::default();
             effects.touched.iter().chain(fresh.iter().map(|f| &f.1)).for_each(|no| dead.set(*no, true));
             let mut all = known.entries().filter(|(_, no)| !dead.contains(*no)).collect::<Vec<_>>();

@@ -10,14 +10,16 @@ use muster_domain::{
     ids::{MemberNo, OrganisationId},
     member::Member,
 };
-use muster_store::{MEMBERS_PER_PAGE, Store, Tx};
+use muster_store::{Lease, MEMBERS_PER_PAGE, Store};
 
 use crate::{Engine, Error, Result};
 
 /// Pages read at a time.
 pub(crate) const SLICE: u32 = 256;
-/// Newer rows are folded into pages when they are more than one in so many members.
+/// Newer rows are folded into pages when they are more than one in so many members,
 const FOLD_AT: u64 = 20;
+/// and more than so many.
+const FOLD_FROM: u64 = 5_000;
 
 thread_local! {
     // Pages are small: making these anew for each would cost more than the packing.
@@ -81,18 +83,106 @@ impl Engine {
         Ok(())
     }
 
-    /// Folds newer rows into their pages once there are many.
+    /// Calls a function with every packed member, page by page on both cores; what it makes of them is given back in order.
     ///
     /// # Errors
-    /// If the store refuses.
-    pub async fn fold_if_due(&self, org: OrganisationId, tx: &mut Tx, added: u64) -> Result<()> {
-        let head = self.store.head(org).await?;
-        let many = self.store.delta_count(org).await? + added;
-        if many > 10_000 && many * FOLD_AT > u64::from(head.next_member) {
-            tracing::debug!(rows = many, "folding newer rows into pages is due");
+    /// If the store cannot be read or the function fails.
+    pub async fn scan_members<T: Send>(
+        &self,
+        org: OrganisationId,
+        scan: impl Fn(MemberNo, &[u8]) -> Result<Option<T>> + Sync,
+        mut take: impl FnMut(T),
+    ) -> Result<()> {
+        let last = self.store.head(org).await?.next_member;
+        for first in (0..last.div_ceil(MEMBERS_PER_PAGE)).step_by(SLICE as usize) {
+            let newer = self.store.member_deltas(org, first * MEMBERS_PER_PAGE, (first + SLICE) * MEMBERS_PER_PAGE).await?;
+            let is_newer = |no: MemberNo| newer.binary_search_by_key(&no, |n| n.0).is_ok();
+            let pages = self.store.roster_pages(org, first, SLICE).await?;
+            let found = tokio::task::block_in_place(|| {
+                in_parallel(&pages, |(page, bytes)| {
+                    let bytes = decompress(bytes)?;
+                    let members = codec::page(page * MEMBERS_PER_PAGE, &bytes).filter(|(no, _)| !is_newer(*no));
+                    members.filter_map(|(no, packed)| scan(no, packed).transpose()).collect::<Result<Vec<T>>>()
+                })
+            })?;
+            found.into_iter().flatten().for_each(&mut take);
+            for (no, packed) in &newer {
+                scan(*no, packed)?.into_iter().for_each(&mut take);
+            }
         }
-        let _ = tx;
         Ok(())
+    }
+
+    /// Folds newer rows and newer identifiers into their pages once there are many, each in a transaction of its own.
+    /// What is read is the same before and after.
+    ///
+    /// # Errors
+    /// If the store refuses; then everything is as before.
+    pub async fn fold_if_due(&self, lease: &Lease, org: OrganisationId) -> Result<()> {
+        let members = u64::from(self.store.head(org).await?.next_member);
+        let newer = self.store.delta_count(org).await?;
+        if newer > FOLD_FROM && newer * FOLD_AT > members {
+            self.fold_roster(lease, org).await?;
+            self.fold_idents(lease, org).await?;
+            tracing::debug!(rows = newer, "newer rows folded into pages");
+        }
+        Ok(())
+    }
+
+    /// Rewrites the pages of the roster that have newer rows.
+    ///
+    /// # Errors
+    /// If the store refuses; then everything is as before.
+    pub async fn fold_roster(&self, lease: &Lease, org: OrganisationId) -> Result<()> {
+        let last = self.store.head(org).await?.next_member;
+        let mut tx = self.store.begin(org, Some(lease)).await?;
+        for first in (0..last.div_ceil(MEMBERS_PER_PAGE)).step_by(SLICE as usize) {
+            let (from, to) = (first * MEMBERS_PER_PAGE, (first + SLICE) * MEMBERS_PER_PAGE);
+            let newer = self.store.member_deltas(org, from, to).await?;
+            let mut due: Vec<u32> = newer.iter().map(|(no, _)| no / MEMBERS_PER_PAGE).collect();
+            due.dedup();
+            if due.is_empty() {
+                continue;
+            }
+            let members = slice(&self.store, org, first).await?;
+            let pages = tokio::task::block_in_place(|| {
+                in_parallel(&due, |page| {
+                    let (mut bytes, mut next) = (Vec::new(), page * MEMBERS_PER_PAGE);
+                    for (no, packed) in members.range(next..next + MEMBERS_PER_PAGE) {
+                        (next..*no).for_each(|_| codec::put_in_page(None, &mut bytes));
+                        codec::put_in_page(Some(packed), &mut bytes);
+                        next = no + 1;
+                    }
+                    Ok((*page, compress(&bytes)?))
+                })
+            })?;
+            tx.put_roster_pages(pages).await?;
+        }
+        tx.clear_member_delta().await?;
+        Ok(tx.commit().await?)
+    }
+
+    /// Rewrites the index of identifiers with the newer words in place.
+    ///
+    /// # Errors
+    /// If the store refuses; then everything is as before.
+    pub async fn fold_idents(&self, lease: &Lease, org: OrganisationId) -> Result<()> {
+        let newer = self.store.ident_deltas(org).await?;
+        let mut idents = Vec::new();
+        for first in (0..).step_by(SLICE as usize) {
+            let pages = self.store.ident_pages(org, first, SLICE).await?;
+            if pages.is_empty() {
+                break;
+            }
+            let known = |i: &(u64, MemberNo)| newer.binary_search_by_key(i, |(hash, no, _)| (*hash, *no)).is_ok();
+            idents.extend(pages.into_iter().flat_map(|p| p.1).filter(|i| !known(i)));
+        }
+        idents.extend(newer.iter().filter(|n| n.2).map(|(hash, no, _)| (*hash, *no)));
+        idents.sort_unstable();
+        let mut tx = self.store.begin(org, Some(lease)).await?;
+        tx.clear_idents().await?;
+        tx.put_ident_pages(0, &idents).await?;
+        Ok(tx.commit().await?)
     }
 }
 

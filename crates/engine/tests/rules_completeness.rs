@@ -76,6 +76,24 @@ async fn another_sha256_than_expected_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_older_as_of_than_the_last_accepted_one_is_refused() {
+    let given = ten().await;
+    let of = |time: &str| Request { as_of: Some(time.parse().unwrap()), ..full() };
+    given.applied(of("2026-03-02T00:00:00Z"), &staff(1..=11)).await;
+    let older = given.try_sync(of("2026-03-01T00:00:00Z"), &staff(1..=9)).await;
+    assert!(matches!(older, Err(Error::Refused(_))));
+    assert_eq!(given.listed().await.len(), 11);
+    given.applied(of("2026-03-03T00:00:00Z"), &staff(1..=10)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_payload_without_the_line_break_of_last_time_removes_nobody() {
+    let given = ten().await;
+    let report = given.sync(full(), staff(1..=9).trim_end()).await;
+    nobody_left(&given, &report).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn without_a_column_of_last_time_nobody_leaves_and_nothing_is_cleared() {
     let given = ten().await;
     let narrow = staff(1..=9).lines().map(|l| l.rsplit_once(',').unwrap().0.to_owned() + "\n").collect::<String>();

@@ -355,6 +355,19 @@ mod absence {
     }
 
     #[test]
+    fn an_absence_before_a_known_end_date_names_the_day_after_it() {
+        let ctx = full(MAIN);
+        let effective = |claimants: &[FeedNo], days: Day| {
+            let mut ann = member(claimants);
+            ann.values.set(FieldId::END_DATE, Some(&date_of(TODAY + days).to_string()));
+            ending(absent(&ann, &ctx)).0.effective_on.map(Cow::into_owned)
+        };
+        assert_eq!(effective(&[MAIN], 9), Some(date_of(TODAY + 10).to_string()));
+        assert_eq!(effective(&[MAIN], -1), None, "it is over");
+        assert_eq!(effective(&[MAIN, PAYROLL], 9), None, "others claim the person");
+    }
+
+    #[test]
     fn an_absence_ends_only_the_feeds_own_claim() {
         let ann = member(&[MAIN, PAYROLL]);
         let ctx = full(MAIN);

@@ -43,13 +43,14 @@ pub fn read_log(mut reader: impl BufRead, until: Option<u64>) -> Result<Replay, 
 
 /// The next lines of a log, empty ones left out; none at its end.
 fn read_batch(reader: &mut impl BufRead) -> Result<Vec<Vec<u8>>, ReplayError> {
-    let (mut batch, mut size) = (Vec::new(), 0);
+    let (mut batch, mut size, mut usual) = (Vec::new(), 0, 0);
     while size < BATCH {
-        let mut line = Vec::new();
+        let mut line = Vec::with_capacity(usual);
         if reader.read_until(b'\n', &mut line)? == 0 {
             break;
         }
         size += line.len();
+        usual = usual.max(line.len() + line.len() / 16);
         if line.last() == Some(&b'\n') {
             line.pop();
         }

@@ -208,7 +208,7 @@ fn part<'c>(chunk: &'c Chunk, folding: &Folding) -> Result<Part<'c>, ReplayError
         let no = folding.first_no + rank as MemberNo;
         rank += usize::from(numbered);
         let Some(line) = line.filter(|_| folding.selection.contains(ordinal)) else { continue };
-        let mut change = read(line).map_err(|source| ReplayError::Change { seq: folding.seq, ordinal, source })?;
+        let mut change = Change::read(line).map_err(|source| ReplayError::Change { seq: folding.seq, ordinal, source })?;
         change.to.retain(|(field, _)| !folding.except_fields.iter().any(|f| f == field));
         if numbered {
             let member = folding.fold(None, no, &change);
@@ -219,14 +219,6 @@ fn part<'c>(chunk: &'c Chunk, folding: &Folding) -> Result<Part<'c>, ReplayError
         }
     }
     Ok(part)
-}
-
-/// Text that is known to be UTF-8 need not be checked again string by string.
-fn read(line: &[u8]) -> Result<Change<'_>, serde_json::Error> {
-    match std::str::from_utf8(line) {
-        Ok(text) => serde_json::from_str(text),
-        Err(_) => Change::read(line),
-    }
 }
 
 fn slot(member: &Member, scratch: &mut Vec<u8>) -> Slot {
