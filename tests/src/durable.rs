@@ -10,7 +10,7 @@ fn payload_and_directory_are_synced_before_the_commit() {
     let file = muster.file("first.csv", &feed(0..50, "Sales"));
     let trace = muster.dir.path().join("trace");
     let status = Command::new("strace")
-        .args(["-f", "-y", "-qq", "-e", "trace=fsync,fdatasync", "-o"])
+        .args(["-f", "-y", "-qq", "-e", "trace=fsync,fdatasync,pwrite64", "-s", "1000000", "-o"])
         .arg(&trace)
         .arg(binary())
         .args(["--json", "--database", &muster.database, "--data-dir"])
@@ -21,15 +21,15 @@ fn payload_and_directory_are_synced_before_the_commit() {
         .expect("strace, which tests/run installs");
     assert!(status.success());
     let trace = fs::read_to_string(trace).unwrap();
-    let calls: Vec<&str> = trace.lines().filter(|l| l.contains("sync(")).collect();
-    let payload = calls.iter().position(|l| is_payload(l)).expect("the payload is synced");
-    let folder = calls.iter().position(|l| l.contains("/payloads/") && !is_payload(l)).expect("its directory is synced");
-    // Taking the lease commits too, so what counts is that a commit follows, and that the log's first commit about the
-    // upload is not before: nothing between the two syncs touches the database.
-    let after = calls.iter().skip(payload.max(folder) + 1).any(|l| l.contains("muster.db"));
-    assert!(after, "the log is committed after the payload is safe:\n{trace}");
-    let lease_commits = calls[..payload].iter().filter(|l| l.contains("muster.db-wal")).count();
-    assert!(lease_commits <= 1, "only the lease is committed before the payload is safe:\n{trace}");
+    let calls: Vec<&str> = trace.lines().collect();
+    let synced = |l: &&str| l.contains("sync(");
+    let payload = calls.iter().position(|l| synced(l) && is_payload(l)).expect("the payload is synced");
+    let folder = calls.iter().position(|l| synced(l) && l.contains("/payloads/") && !is_payload(l));
+    let folder = folder.expect("its directory is synced");
+    let said = calls.iter().position(|l| l.contains("muster.db-wal") && l.contains("upload.received"));
+    let said = said.expect("the log says that the upload was received");
+    assert!(payload < said && folder < said, "payload {payload}, directory {folder}, log {said}");
+    assert!(calls[said..].iter().any(|l| synced(l) && l.contains("muster.db-wal")), "the log is synced too");
 }
 
 /// A payload's name is the upload's id: the last part of the path has dashes in it and its folder is the organisation.

@@ -19,7 +19,7 @@ use muster_domain::{
     member::{Member, Reason},
     normalise,
     selection::Selection,
-    settings::{Mode, Settings},
+    settings::{Duplicates, Mode, Settings},
     values::Values,
 };
 use muster_intake::{Reader, Row, RowIssue, csv::CellBuffer};
@@ -123,6 +123,8 @@ pub struct Compared {
     pub blanked: HashMap<FieldId, u64>,
     /// Whether the payload's last row ended with a line break.
     pub line_break: bool,
+    /// Known rows that do not count, because another row of the same person contradicts them.
+    pub unhit: u64,
     /// Members whom changes are about, as they were read: all of them, or the first so many.
     pub members: HashMap<MemberNo, Member>,
 }
@@ -163,6 +165,8 @@ pub struct Comparison<'a> {
     contents: Vec<u64>,
     /// How often the other identifier stands in the rows that are not known.
     others: Vec<u64>,
+    /// Members whom a row compared before names.
+    taken: crate::resolve::Bits,
     uuids: Uuids,
     found: Compared,
 }
@@ -197,7 +201,7 @@ impl<'a> Comparison<'a> {
         seed.update(secret).update(job.received.upload.0.as_bytes());
         let uuids = Uuids { seed: seed.finalize().into() };
         let found = Compared::default();
-        Comparison { job, census, resolved, recorder, input, contents: Vec::new(), others, uuids, found }
+        Comparison { job, census, resolved, recorder, input, contents: Vec::new(), others, taken: Default::default(), uuids, found }
     }
 
     /// Compares every row that counts, then every absence.
@@ -399,8 +403,9 @@ impl<'a> Comparison<'a> {
         }
         let from = self.others.partition_point(|o| *o < pending.miss.other);
         let alone = self.others.get(from + 1) != Some(&pending.miss.other);
-        let gone = !member.is_listed() || self.job.received.mode == Mode::Full && !self.resolved.present.contains(member.no);
-        if alone && gone && self.job.received.mode == Mode::Full {
+        // Somebody whom another row names is that row's, whether on the roster or not.
+        let absent = !self.resolved.present.contains(member.no);
+        if alone && absent && self.job.received.mode == Mode::Full {
             self.resolved.present.set(member.no, true);
             return Some((member, Some(if field == FieldId::EMAIL { "email" } else { "employee_id" })));
         }
@@ -412,6 +417,10 @@ impl<'a> Comparison<'a> {
 
     fn known_person(&mut self, pending: &Pending, member: &Member, evidence: Option<&'static str>) {
         let line = pending.miss.line;
+        if self.taken.contains(member.no) {
+            return self.second_row(pending, member.no);
+        }
+        self.taken.set(member.no, true);
         self.found.order.push((line, Named::Member(member.no)));
         if self.job.received.mode == Mode::Leavers {
             return self.leaver(pending, member);
@@ -420,10 +429,18 @@ impl<'a> Comparison<'a> {
             self.found.figures.possible_other_person += 1;
         }
         let ctx = self.job.context();
-        match diff::named(member, view(&pending.row), evidence, &ctx) {
+        let outcome = diff::named(member, view(&pending.row), evidence, &ctx);
+        if let Some(known) = self.resolved.double_of(pending.index as u32)
+            && self.judge_double(pending, known, matches!(outcome, Outcome::Unchanged))
+        {
+            return;
+        }
+        match outcome {
             Outcome::Unchanged => {
                 self.found.counts.unchanged += 1;
-                if pending.row.issues.is_empty() {
+                // With a blank cell of a partial payload a row can say nothing new although a word is kept.
+                let plain = !member.words.iter().any(|w| w.feed == self.job.feed.no);
+                if plain && pending.row.issues.is_empty() {
                     self.found.fingerprints.push((pending.fingerprint, Named::Member(member.no), None));
                 }
             }
@@ -445,6 +462,47 @@ impl<'a> Comparison<'a> {
                 }
             }
         }
+    }
+
+    /// Two keys of one person, the present one and an old one, in one payload: the first row counts.
+    fn second_row(&mut self, pending: &Pending, no: MemberNo) {
+        let first = self.found.order.iter().find(|(_, named)| *named == Named::Member(no)).map_or(0, |(line, _)| *line);
+        let reason = format!("Line {first} names the same person by another of their match keys and counts; take one of the rows out.");
+        self.found.counts.invalid += 1;
+        self.found.issues.push(self.note(pending, &reason));
+    }
+
+    /// The person stands in the payload in a known row too. Whether this one is done with thereby.
+    fn judge_double(&mut self, pending: &Pending, known: u32, same: bool) -> bool {
+        let line = pending.miss.line;
+        let counts = match self.job.settings.duplicates {
+            _ if same => {
+                self.found.counts.unchanged += 1;
+                self.found.issues.push(self.note(pending, &format!("The row says the same as line {known}; it is counted once.")));
+                return true;
+            }
+            Duplicates::Invalid => None,
+            Duplicates::First => Some(line < known),
+            Duplicates::Last => Some(line > known),
+        };
+        let mut refuse = |line: u32, other: u32| {
+            let reason = match counts {
+                Some(_) => format!("Line {other} counts for this person (duplicates={}).", self.job.settings.duplicates.word()),
+                None => format!("Line {other} has the same match key and says something else; neither counts. Take the wrong one out."),
+            };
+            let mut issue = self.note(pending, &reason);
+            (issue.line, issue.decides) = (line.into(), counts.is_none());
+            self.found.issues.push(issue);
+            self.found.counts.invalid += 1;
+        };
+        if counts != Some(true) {
+            refuse(line, known);
+        }
+        if counts != Some(false) {
+            refuse(known, line);
+            self.found.unhit += 1;
+        }
+        counts != Some(true)
     }
 
     /// In a list of leavers a row says that the person has gone.
@@ -578,7 +636,7 @@ impl<'a> Comparison<'a> {
         let (census, found) = (self.census, &mut self.found);
         found.counts.rows = census.rows;
         found.line_break = census.ending.is_some_and(|e| e.line_break);
-        found.counts.unchanged += census.hits;
+        found.counts.unchanged += census.hits - found.unhit;
         found.counts.invalid += census.unreadable.len() as u64;
         found.issues.extend(census.unreadable.iter().cloned());
         found.issues.append(&mut self.resolved.issues);

@@ -26,6 +26,8 @@ pub struct Resolved {
     pub present: Bits,
     /// Issues of rows that repeat or contradict.
     pub issues: Vec<RowIssue>,
+    /// Misses that name a member whose known row stands in the payload too, with that row's line; sorted.
+    pub doubled: Vec<(u32, u32)>,
 }
 
 /// A set of member numbers.
@@ -87,11 +89,13 @@ pub fn resolve(
         verdicts: vec![Verdict::Counts; census.misses.len()],
         present: Bits::default(),
         issues: Vec::new(),
+        doubled: Vec::new(),
         keys,
     };
     for (no, _) in known.seen() {
         resolved.present.set(no, true);
     }
+    resolved.find_doubled(census, known);
     resolved.judge_repeats(census, duplicates, columns);
     for miss in &census.misses {
         let range = resolved.range(miss.key);
@@ -115,11 +119,47 @@ impl Resolved {
         from..from + many
     }
 
+    /// The line of the known row that names the same member as this miss, if there is one.
+    pub fn double_of(&self, miss: u32) -> Option<u32> {
+        let at = self.doubled.binary_search_by_key(&miss, |d| d.0).ok()?;
+        Some(self.doubled[at].1)
+    }
+
+    /// Called while `present` holds just the members of known rows.
+    fn find_doubled(&mut self, census: &Census, known: &Known) {
+        let mut named: Vec<(MemberNo, u32)> = Vec::new();
+        for (i, miss) in census.misses.iter().enumerate() {
+            let candidates = self.candidates(miss.key).iter().map(|k| k.1);
+            named.extend(candidates.filter(|no| self.present.contains(*no)).map(|no| (no, i as u32)));
+        }
+        if named.is_empty() {
+            return;
+        }
+        named.sort_unstable();
+        for (no, line) in known.seen() {
+            let from = named.partition_point(|n| n.0 < no);
+            let same = named[from..].iter().take_while(|n| n.0 == no);
+            self.doubled.extend(same.map(|n| (n.1, line)));
+        }
+        self.doubled.sort_unstable();
+    }
+
+    /// What rows of one person have in common: the member, or, for somebody unknown, the hash of the key.
+    fn whom(&self, key: u64) -> (bool, u64) {
+        match self.candidates(key) {
+            [(_, no)] => (true, u64::from(*no)),
+            _ => (false, key),
+        }
+    }
+
     fn judge_repeats(&mut self, census: &Census, duplicates: Duplicates, columns: &Columns) {
-        let mut by_key: Vec<u32> = (0..census.misses.len() as u32).collect();
-        by_key.sort_unstable_by_key(|i| (census.misses[*i as usize].key, *i));
-        for group in by_key.chunk_by(|a, b| census.misses[*a as usize].key == census.misses[*b as usize].key) {
+        let mut by_key: Vec<((bool, u64), u32)> =
+            census.misses.iter().enumerate().map(|(i, m)| (self.whom(m.key), i as u32)).collect();
+        by_key.sort_unstable();
+        for group in by_key.chunk_by(|a, b| a.0 == b.0) {
             if group.len() > 1 {
+                let group: Vec<u32> = group.iter().map(|g| g.1).collect();
+                let group = group.as_slice();
                 self.judge_group(census, group, duplicates, columns);
             }
         }

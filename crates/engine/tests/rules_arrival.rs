@@ -33,7 +33,11 @@ async fn an_undo_makes_the_same_payload_news_again() {
     given.engine.undo("acme", UndoRequest { ids, ..UndoRequest::default() }).await.unwrap();
     assert_eq!(given.department("E1").await, "Sales");
     let again = given.sync(full(), &payload).await;
-    assert_eq!((again.counts.suppressed, again.counts.updated), (1, 0), "read again, and the undone value is not proposed");
+    assert_eq!(
+        (again.counts.suppressed, again.counts.updated),
+        (1, 0),
+        "read again, and the undone value is not proposed"
+    );
     given.verified().await;
 }
 

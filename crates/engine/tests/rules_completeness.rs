@@ -140,7 +140,10 @@ async fn a_bad_value_drops_its_field_or_if_it_decides_its_row_and_the_person_sta
     assert_eq!((report.counts.invalid, report.counts.updated, report.counts.removed), (1, 1, 0), "{:?}", report.issues);
     assert_eq!((report.issues.len(), given.listed().await.len()), (2, 10));
     let nine = given.member("E9").await;
-    assert_eq!((nine.values.get(FieldId::DEPARTMENT), nine.values.get(FieldId::LOCATION)), (Some("Sales"), Some("Kiel")));
+    assert_eq!(
+        (nine.values.get(FieldId::DEPARTMENT), nine.values.get(FieldId::LOCATION)),
+        (Some("Sales"), Some("Kiel"))
+    );
     assert_eq!(given.department("E10").await, "Press", "nothing is taken from a row whose e-mail cannot be read");
     given.verified().await;
 }

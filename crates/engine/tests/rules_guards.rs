@@ -68,7 +68,20 @@ async fn with_hold_removals_whoever_would_become_ineligible_waits_too() {
         format!("{HEADER},employment_status\n{rows}")
     };
     given.applied(full(), &rows(&|_| "active")).await;
-    let report = given.sync(full(), &rows(&|n| if n <= 6 { "Terminated" } else if n == 7 { "leave" } else { "active" })).await;
+    let report = given
+        .sync(
+            full(),
+            &rows(&|n| {
+                if n <= 6 {
+                    "Terminated"
+                } else if n == 7 {
+                    "leave"
+                } else {
+                    "active"
+                }
+            }),
+        )
+        .await;
     assert_eq!((report.state, guards(&report)), (State::PartlyApplied, vec!["removals"]));
     assert_eq!(given.change_set(&report).await.waiting().len(), 6);
     assert_eq!(given.member("E7").await.values.get(FieldId::EMPLOYMENT_STATUS), Some("leave"));
@@ -109,7 +122,11 @@ async fn a_blanked_column_waits() {
     assert_eq!(given.applied(full(), &half).await.counts.updated, 20, "not more than half");
     let rest = csv((1..=31).map(|n| moved(n, "")).chain((32..=ALL).map(person)));
     let report = given.sync(full(), &rest).await;
-    assert_eq!((report.holds[0].figure.clone(), guards(&report)), (55.into(), vec!["blanked_field"]), "11 of the 20 left");
+    assert_eq!(
+        (report.holds[0].figure.clone(), guards(&report)),
+        (55.into(), vec!["blanked_field"]),
+        "11 of the 20 left"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -164,7 +181,8 @@ async fn invalid_rows_wait_from_a_person_and_are_skipped_from_a_machine_or_refus
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn figures_are_recorded_tripped_or_not() {
     let given = forty().await;
-    let report = given.applied(full(), &csv((2..=ALL).map(|n| if n < 5 { moved(n, "Legal") } else { person(n) }))).await;
+    let report =
+        given.applied(full(), &csv((2..=ALL).map(|n| if n < 5 { moved(n, "Legal") } else { person(n) }))).await;
     let figures = given.change_set(&report).await.figures;
     assert_eq!((figures.claims_before, figures.removals, figures.updates), (40, 1, 3));
     assert_eq!((figures.rows, figures.rows_last, figures.first_import), (39, Some(40), false));

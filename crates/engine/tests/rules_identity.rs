@@ -29,7 +29,11 @@ async fn an_unknown_key_with_the_email_of_somebody_absent_is_a_rekey() {
     assert_eq!((after.uuid, &after.aliases), (before, &vec!["E3".to_owned()]));
     assert_eq!(given.member("e3").await.uuid, before, "found by the old key too");
     let back = given.sync(full(), &csv(others().chain([three_as("E3")]))).await;
-    assert_eq!((back.state, &*given.member("E3").await.key), (State::NoChanges, "N3"), "an old key does not take turns");
+    assert_eq!(
+        (back.state, &*given.member("E3").await.key),
+        (State::NoChanges, "N3"),
+        "an old key does not take turns"
+    );
     given.verified().await;
 }
 

@@ -54,15 +54,20 @@ async fn rejected_changes_are_not_proposed_again_until_the_value_changes() {
     let given = Given::with(&[("policy.api", "hold")]).await;
     let first = given.sync(full(), &staff(1..=6)).await;
     given.approve(&first, Approval::default()).await.unwrap();
-    let held = given.sync(full(), &csv([moved(1, "Legal"), moved(2, "Legal")].into_iter().chain((3..=6).map(person)))).await;
+    let held =
+        given.sync(full(), &csv([moved(1, "Legal"), moved(2, "Legal")].into_iter().chain((3..=6).map(person)))).await;
     let only = Choice { only: vec!["E1".into()], ..Choice::default() };
     given.reject(&held, only).await;
     given.approve(&held, Approval::default()).await.unwrap();
-    let again = given.sync(full(), &csv([moved(1, "Legal"), moved(2, "Legal")].into_iter().chain((3..=6).map(person)))).await;
+    let again =
+        given.sync(full(), &csv([moved(1, "Legal"), moved(2, "Legal")].into_iter().chain((3..=6).map(person)))).await;
     assert_eq!((again.counts.updated, again.state), (0, State::NoChanges));
-    let again = given.sync(full(), &csv([moved(1, "Legal"), moved(2, "Press")].into_iter().chain((3..=6).map(person)))).await;
+    let again =
+        given.sync(full(), &csv([moved(1, "Legal"), moved(2, "Press")].into_iter().chain((3..=6).map(person)))).await;
     assert_eq!((again.counts.suppressed, again.counts.updated), (1, 1));
-    let again = given.sync(dry(full()), &csv([moved(1, "Press"), moved(2, "Legal")].into_iter().chain((3..=6).map(person)))).await;
+    let again = given
+        .sync(dry(full()), &csv([moved(1, "Press"), moved(2, "Legal")].into_iter().chain((3..=6).map(person))))
+        .await;
     assert_eq!(again.counts.updated, 1);
     given.verified().await;
 }
@@ -113,7 +118,11 @@ fn payload((who, departments): &Night) -> String {
 }
 
 async fn same_without_fingerprints(nights: Vec<Night>) {
-    let off = [("guard.removals.max_percent", "off"), ("guard.min_rows_percent", "off"), ("guard.blanked_field_percent", "off")];
+    let off = [
+        ("guard.removals.max_percent", "off"),
+        ("guard.min_rows_percent", "off"),
+        ("guard.blanked_field_percent", "off"),
+    ];
     let (with, without) = (Given::with(&off).await, Given::with(&off).await);
     for (i, night) in nights.iter().enumerate() {
         let (text, channel) = (payload(night), if i % 3 == 2 { partial() } else { full() });

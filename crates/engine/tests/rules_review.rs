@@ -26,7 +26,10 @@ async fn approving_some_leaves_the_rest_waiting() {
     assert_eq!((&*given.department("E1").await, &*given.department("E2").await), ("Legal", "Sales"));
     assert_eq!(given.change_set(&held).await.waiting().len(), 3);
     let rest = given.approve(&held, Approval::default()).await.unwrap();
-    assert_eq!((rest.state, given.listed().await), (State::Applied, ["E1", "E2", "E3", "E4", "E6", "E7"].map(String::from).to_vec()));
+    assert_eq!(
+        (rest.state, given.listed().await),
+        (State::Applied, ["E1", "E2", "E3", "E4", "E6", "E7"].map(String::from).to_vec())
+    );
     given.verified().await;
 }
 
@@ -47,7 +50,8 @@ async fn rejecting_a_whole_change_set_remembers_nothing() {
     let (given, held) = waiting().await;
     assert_eq!(given.reject(&held, Choice::default()).await.state, State::Rejected);
     assert!(given.engine.rejected(&given.acme().await).await.unwrap().is_empty());
-    let again = given.sync(dry(full()), &csv([moved(1, "Legal"), person(2), person(3), person(4), person(6), person(7)])).await;
+    let again =
+        given.sync(dry(full()), &csv([moved(1, "Legal"), person(2), person(3), person(4), person(6), person(7)])).await;
     assert_eq!((again.counts.updated, again.counts.added, again.counts.removed), (1, 1, 1));
     given.verified().await;
 }
@@ -59,9 +63,15 @@ async fn a_field_left_out_goes_on_waiting() {
     let payload = csv((2..=6).map(person).chain([moved(1, "Legal").replace("Bonn", "Kiel")]));
     let held = given.sync(Request { asked: Some(Asked::Hold), ..full() }, &payload).await;
     let choice = Choice { except_fields: vec!["department".into()], ..Choice::default() };
-    assert_eq!(given.approve(&held, Approval { choice, ..Approval::default() }).await.unwrap().state, State::PartlyApplied);
+    assert_eq!(
+        given.approve(&held, Approval { choice, ..Approval::default() }).await.unwrap().state,
+        State::PartlyApplied
+    );
     let member = given.member("E1").await;
-    assert_eq!((member.values.get(FieldId::LOCATION), member.values.get(FieldId::DEPARTMENT)), (Some("Kiel"), Some("Sales")));
+    assert_eq!(
+        (member.values.get(FieldId::LOCATION), member.values.get(FieldId::DEPARTMENT)),
+        (Some("Kiel"), Some("Sales"))
+    );
     given.approve(&held, Approval::default()).await.unwrap();
     assert_eq!(given.department("E1").await, "Legal");
     given.verified().await;
@@ -132,7 +142,11 @@ async fn undo_gives_a_key_back_and_keeps_what_changed_since() {
     let report = given.applied(full(), &rekeyed).await;
     given.set_by_hand("N1", "department", "Desk").await;
     let ids = vec![report.change_set_id.unwrap().to_string()];
-    let dry = given.engine.undo("acme", UndoRequest { ids: ids.clone(), dry_run: true, ..UndoRequest::default() }).await.unwrap();
+    let dry = given
+        .engine
+        .undo("acme", UndoRequest { ids: ids.clone(), dry_run: true, ..UndoRequest::default() })
+        .await
+        .unwrap();
     assert_eq!((dry.reports[0].state, dry.kept.len(), &*given.member("E1").await.key), (State::DryRun, 1, "N1"));
     let undone = given.engine.undo("acme", UndoRequest { ids, ..UndoRequest::default() }).await.unwrap();
     assert_eq!((undone.kept.len(), &*undone.kept[0].what), (1, "department"));

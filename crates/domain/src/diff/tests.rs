@@ -204,10 +204,7 @@ mod last_words {
     #[test]
     fn a_rejected_value_is_not_proposed_again_until_it_changes() {
         let ann = with_word(member(&[MAIN]), MAIN, FieldId::DEPARTMENT, None, Reason::Rejected);
-        assert_eq!(
-            named(&ann, says("E1", &[(FieldId::DEPARTMENT, "")]).row(), None, &full(MAIN)),
-            Outcome::Suppressed
-        );
+        assert_eq!(named(&ann, says("E1", &[(FieldId::DEPARTMENT, "")]).row(), None, &full(MAIN)), Outcome::Suppressed);
         let (said, ctx) = (says("E1", &[(FieldId::DEPARTMENT, "Legal")]), full(MAIN));
         assert_eq!(change(named(&ann, said.row(), None, &ctx)).kind, Kind::Update);
     }
@@ -339,7 +336,10 @@ mod keys {
         let (said, ctx) = (says("E0", &[(FieldId::EMPLOYEE_ID, "E0")]), full(FeedNo::HAND));
         let change = change(named(&ann, said.row(), None, &ctx));
         assert_eq!((change.kind, &*change.key, change.old_key.as_deref()), (Kind::Rekey, "E0", Some("E1")));
-        assert_eq!((list(&change.to), change.evidence.as_deref()), (vec![("employee_id", Some("E0"))], Some("by_hand")));
+        assert_eq!(
+            (list(&change.to), change.evidence.as_deref()),
+            (vec![("employee_id", Some("E0"))], Some("by_hand"))
+        );
     }
 }
 
@@ -407,8 +407,7 @@ mod absence {
 
     #[test]
     fn a_lapsing_claim_does_not_turn_the_key_field_back() {
-        let ann =
-            with_word(member(&[MAIN, PAYROLL]), PAYROLL, FieldId::EMPLOYEE_ID, Some("E0"), Reason::AnotherFeed);
+        let ann = with_word(member(&[MAIN, PAYROLL]), PAYROLL, FieldId::EMPLOYEE_ID, Some("E0"), Reason::AnotherFeed);
         let ctx = full(MAIN);
         assert_eq!(ending(absent(&ann, &ctx)).0.kind, Kind::Release);
     }

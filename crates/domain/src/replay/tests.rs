@@ -363,3 +363,25 @@ fn given_a_cut_or_foreign_log_then_the_line_is_named_and_nothing_panics() {
     assert!(why("{\"a\":1}\n").starts_with("line 1 of the log"));
     assert!(read_log(&b""[..], None).is_ok());
 }
+
+/// What is beside every recorded log: later versions of this program must still fold it to the same.
+#[test]
+fn given_the_recorded_logs_then_they_fold_to_what_was_recorded_beside_them() {
+    let dir = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/logs");
+    let logs = std::fs::read_dir(dir).unwrap().map(|e| e.unwrap().path()).filter(|p| p.extension().is_some_and(|e| e == "ndjson"));
+    let mut count = 0;
+    for path in logs {
+        let expected: serde_json::Value = serde_json::from_slice(&std::fs::read(path.with_extension("expected.json")).unwrap()).unwrap();
+        let replay = read_log(std::fs::read(&path).unwrap().as_slice(), None).unwrap();
+        let fields = &replay.documents().settings().fields;
+        let members = replay.members().map(|m| {
+            let m = m.unwrap();
+            let values: HashMap<&str, &str> = m.values.iter().map(|(f, v)| (fields.name(f), v)).collect();
+            serde_json::json!({ "no": m.no, "key": m.key, "aliases": m.aliases, "listed": m.is_listed(), "values": values })
+        });
+        let found = serde_json::json!({ "report": replay.report(), "members": members.collect::<Vec<_>>() });
+        assert_eq!(found, expected, "{}", path.display());
+        count += 1;
+    }
+    assert!(count > 0, "no recorded logs");
+}
