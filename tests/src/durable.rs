@@ -34,5 +34,6 @@ fn payload_and_directory_are_synced_before_the_commit() {
 
 /// A payload's name is the upload's id: the last part of the path has dashes in it and its folder is the organisation.
 fn is_payload(line: &str) -> bool {
-    line.split_once("/payloads/").is_some_and(|(_, rest)| rest.split(['>', ')']).next().is_some_and(|p| p.contains('/')))
+    line.split_once("/payloads/")
+        .is_some_and(|(_, rest)| rest.split(['>', ')']).next().is_some_and(|p| p.contains('/')))
 }

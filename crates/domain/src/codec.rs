@@ -11,9 +11,6 @@ use crate::{
     member::{Member, Reason, Spell, Word},
 };
 
-/// How many member numbers a page covers.
-pub const PAGE_MEMBERS: u32 = 256;
-
 /// What is stored is not a member: the store is damaged or newer than this program.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 #[error("stored member {no} cannot be read")]

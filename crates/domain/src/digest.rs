@@ -36,7 +36,10 @@ impl Keys {
     /// Derives the keys from the organisation's secret.
     pub fn derive(secret: &[u8]) -> Self {
         let mut hash = Box::new([0; 192]);
-        blake3::Hasher::new_derive_key("muster 2026 fingerprints and identifiers").update(secret).finalize_xof().fill(hash.as_mut_slice());
+        blake3::Hasher::new_derive_key("muster 2026 fingerprints and identifiers")
+            .update(secret)
+            .finalize_xof()
+            .fill(hash.as_mut_slice());
         Keys { digest: blake3::derive_key("muster 2026 change set digest", secret), hash }
     }
 

@@ -197,8 +197,7 @@ impl<'a> Days<'a> {
 
     fn why_not(&self, on: Day) -> ReasonCode {
         let spells = &self.member.spells;
-        let claimed =
-            spells.iter().any(|s| s.from < end(s) && holds((s.from, end(s).saturating_add(self.grace)), on));
+        let claimed = spells.iter().any(|s| s.from < end(s) && holds((s.from, end(s).saturating_add(self.grace)), on));
         if spells.is_empty() {
             ReasonCode::NeverListed
         } else if spells.iter().all(|s| on < s.from) {

@@ -365,8 +365,7 @@ impl Fact {
     /// The type's name and the JSON of its data.
     pub fn parts(&self) -> (String, Box<RawValue>) {
         // Facts hold only numbers, texts and lists of them: their JSON is always written and read back.
-        let parts: Option<Parts> =
-            serde_json::to_string(self).ok().and_then(|text| serde_json::from_str(&text).ok());
+        let parts: Option<Parts> = serde_json::to_string(self).ok().and_then(|text| serde_json::from_str(&text).ok());
         match parts {
             Some(parts) => (parts.kind, parts.data),
             None => unreachable!("a fact always has JSON"),

@@ -142,8 +142,10 @@ fn displace(member: &mut Member, field: FieldId, ctx: &Context) {
         let words = member.words.iter_mut().filter(|w| w.field == field && w.feed != ctx.feed);
         words.filter(|w| aside.contains(&w.reason)).for_each(|w| w.reason = ctx.displaced);
     }
-    let others: Vec<FeedNo> =
-        member.claimants().filter(|f| *f != ctx.feed && *f != FeedNo::HAND && member.word(*f, field).is_none()).collect();
+    let others: Vec<FeedNo> = member
+        .claimants()
+        .filter(|f| *f != ctx.feed && *f != FeedNo::HAND && member.word(*f, field).is_none())
+        .collect();
     for feed in others {
         let value = member.values.get(field).map(str::to_owned);
         member.keep_word(Word { feed, field, value, reason: ctx.displaced, since: ctx.day });

@@ -76,20 +76,8 @@ pub struct Hold {
 
 /// Every guard, in the order in which they are judged.
 pub const NAMES: [&str; 14] = [
-    "removals",
-    "removals_count",
-    "updates",
-    "min_rows",
-    "blanked_field",
-    "key_changes",
-    "first_import",
-    "incomplete",
-    "tail_missing",
-    "missing_columns",
-    "invalid_rows",
-    "possible_same_person",
-    "possible_other_person",
-    "ask_again",
+    "removals", "removals_count", "updates", "min_rows", "blanked_field", "key_changes", "first_import", "incomplete",
+    "tail_missing", "missing_columns", "invalid_rows", "possible_same_person", "possible_other_person", "ask_again",
 ];
 
 /// What the caller asked for.

@@ -206,14 +206,26 @@ impl Replay {
         Ok(())
     }
 
-    fn keep_chunk(&mut self, id: ChangeSetId, first: u32, count: u32, body: Option<Body>, meta: &Meta) -> Result<(), ReplayError> {
+    fn keep_chunk(
+        &mut self,
+        id: ChangeSetId,
+        first: u32,
+        count: u32,
+        body: Option<Body>,
+        meta: &Meta,
+    ) -> Result<(), ReplayError> {
         let pending = match self.pending.entry(id) {
             Entry::Occupied(at) => at.into_mut(),
-            Entry::Vacant(at) => at.insert(Pending { chunks: Vec::new(), changes: 0, sealed: false, correlation: meta.correlation }),
+            Entry::Vacant(at) => {
+                at.insert(Pending { chunks: Vec::new(), changes: 0, sealed: false, correlation: meta.correlation })
+            }
         };
         let lines = body.as_ref().map_or(0, Body::len);
         if pending.sealed || first != pending.changes || lines != count as usize {
-            return contradiction(meta.seq, format!("is no chunk of {count} changes from change {} on", pending.changes));
+            return contradiction(
+                meta.seq,
+                format!("is no chunk of {count} changes from change {} on", pending.changes),
+            );
         }
         pending.changes += count;
         pending.chunks.extend(body.map(|body| Chunk::new(first, body)));
@@ -227,7 +239,10 @@ impl Replay {
             pending.changes
         });
         if found != changes {
-            return contradiction(meta.seq, format!("completes a change set of {changes} changes, of which {found} are there"));
+            return contradiction(
+                meta.seq,
+                format!("completes a change set of {changes} changes, of which {found} are there"),
+            );
         }
         self.pending.retain(|other, p| *other == id || p.sealed || p.correlation != meta.correlation);
         Ok(())
@@ -272,7 +287,8 @@ impl Replay {
         meta: &Meta,
     ) -> Result<(), ReplayError> {
         if numbered.len() != new_members || first_no != self.roster.next_no() && new_members > 0 {
-            let what = format!("numbers {new_members} new members from {first_no} on, which does not fit what came before");
+            let what =
+                format!("numbers {new_members} new members from {first_no} on, which does not fit what came before");
             return contradiction(meta.seq, what);
         }
         let Some(pending) = self.pending.get(&id).filter(|p| p.sealed) else {

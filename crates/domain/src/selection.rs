@@ -25,7 +25,12 @@ impl Selection {
             Some(last) if last.1.checked_add(1) == Some(ordinal) => last.1 = ordinal,
             Some(last) if last.1 >= ordinal => {
                 if !self.contains(ordinal) {
-                    *self = self.iter().filter(|o| *o < ordinal).chain([ordinal]).chain(self.iter().filter(|o| *o > ordinal)).collect();
+                    *self = self
+                        .iter()
+                        .filter(|o| *o < ordinal)
+                        .chain([ordinal])
+                        .chain(self.iter().filter(|o| *o > ordinal))
+                        .collect();
                 }
             }
             _ => self.0.push((ordinal, ordinal)),

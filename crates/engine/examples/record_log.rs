@@ -33,7 +33,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let args: Vec<String> = std::env::args().collect();
     let [_, target, name] = &args[..] else { return Err("usage: record_log DIR NAME".into()) };
     let dir = tempfile::tempdir()?;
-    let engine = Engine::open(&format!("sqlite:{}", dir.path().join("m.db").display()), dir.path(), "os:fixture@muster").await?;
+    let engine =
+        Engine::open(&format!("sqlite:{}", dir.path().join("m.db").display()), dir.path(), "os:fixture@muster").await?;
     play(&engine).await?;
     let org = engine.organisation("fernhill").await?;
     let mut log = Vec::new();
@@ -50,18 +51,27 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let members = members.collect::<Result<Vec<_>, ReplayError>>()?;
     let expected = serde_json::json!({ "report": replay.report(), "members": members });
     fs::write(Path::new(target).join(format!("{name}.ndjson")), &log)?;
-    fs::write(Path::new(target).join(format!("{name}.expected.json")), serde_json::to_string_pretty(&expected)? + "\n")?;
+    fs::write(
+        Path::new(target).join(format!("{name}.expected.json")),
+        serde_json::to_string_pretty(&expected)? + "\n",
+    )?;
     println!("{expected:#}");
     Ok(())
 }
 
 async fn play(engine: &Engine) -> Result<(), Box<dyn std::error::Error>> {
-    let off = ["guard.removals.max_percent", "guard.min_rows_percent", "guard.blanked_field_percent", "guard.key_changes.max_percent"];
-    let settings = Settings::default().with(off.map(|key| (key, "off")).into_iter().chain([("guard.first_import", "off")]))?;
+    let off = [
+        "guard.removals.max_percent", "guard.min_rows_percent", "guard.blanked_field_percent",
+        "guard.key_changes.max_percent",
+    ];
+    let settings =
+        Settings::default().with(off.map(|key| (key, "off")).into_iter().chain([("guard.first_import", "off")]))?;
     engine.create_organisation("fernhill", settings).await?;
     let org = engine.organisation("fernhill").await?;
     engine.create_feed(&org, FeedSettings { name: "bikes".into(), priority: 1, ..FeedSettings::default() }).await?;
-    engine.set_settings(&engine.organisation("fernhill").await?, &[("eligibility.grace_days".into(), "7".into())]).await?;
+    engine
+        .set_settings(&engine.organisation("fernhill").await?, &[("eligibility.grace_days".into(), "7".into())])
+        .await?;
     sync(engine, "main", Mode::Full, None, FIRST).await?;
     sync(engine, "bikes", Mode::Partial, None, BIKES).await?;
     sync(engine, "main", Mode::Full, None, NIGHTLY).await?;
@@ -74,12 +84,23 @@ async fn play(engine: &Engine) -> Result<(), Box<dyn std::error::Error>> {
     engine.approve("fernhill", None, Approval { choice: only("1007"), ..Approval::default() }).await?;
     engine.approve("fernhill", None, Approval { comment: Some("checked".into()), ..Approval::default() }).await?;
     let since = Some(chrono::Utc::now() - chrono::Duration::hours(1));
-    engine.undo("fernhill", UndoRequest { since, by_key: Some("1004".into()), asked: Some(Asked::Apply), ..UndoRequest::default() }).await?;
+    engine
+        .undo(
+            "fernhill",
+            UndoRequest { since, by_key: Some("1004".into()), asked: Some(Asked::Apply), ..UndoRequest::default() },
+        )
+        .await?;
     sync(engine, "main", Mode::Leavers, None, "Employee ID\n1006\n").await?;
     Ok(())
 }
 
-async fn sync(engine: &Engine, feed: &str, mode: Mode, asked: Option<Asked>, csv: &str) -> Result<(), Box<dyn std::error::Error>> {
+async fn sync(
+    engine: &Engine,
+    feed: &str,
+    mode: Mode,
+    asked: Option<Asked>,
+    csv: &str,
+) -> Result<(), Box<dyn std::error::Error>> {
     let request = Request {
         feed: Some(feed.into()),
         mode: Some(mode),

@@ -195,7 +195,12 @@ impl Application<'_> {
         }
     }
 
-    fn fold<'m>(&self, first_no: MemberNo, changes: &[(u32, Change)], member: &impl Fn(&MemberNo) -> Option<&'m Member>) -> Part {
+    fn fold<'m>(
+        &self,
+        first_no: MemberNo,
+        changes: &[(u32, Change)],
+        member: &impl Fn(&MemberNo) -> Option<&'m Member>,
+    ) -> Part {
         let mut part = Part::default();
         let mut next_no = first_no;
         for (ordinal, change) in changes {
@@ -428,7 +433,9 @@ impl Place {
                 self.done = true;
                 break;
             }
-            let muster_domain::fact::Fact::Chunk { first, .. } = muster_domain::fact::Fact::read(&event.meta)? else { continue };
+            let muster_domain::fact::Fact::Chunk { first, .. } = muster_domain::fact::Fact::read(&event.meta)? else {
+                continue;
+            };
             chunks.extend(event.body.map(|body| (first, body)));
         }
         Ok(if chunks.is_empty() { None } else { Some(chunks) })

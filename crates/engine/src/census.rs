@@ -81,7 +81,8 @@ pub struct Reading<'a> {
 /// # Errors
 /// If the payload as a whole cannot be read.
 pub fn take<R: Read>(records: &mut Records<R>, how: &Reading, known: &mut Known) -> Result<Census, IntakeError> {
-    let mut taking = Taking { how, census: Census::default(), cells: CellBuffer::default(), row: Row::default(), keeping: true };
+    let mut taking =
+        Taking { how, census: Census::default(), cells: CellBuffer::default(), row: Row::default(), keeping: true };
     if known.len() == 0 {
         while let Some(raw) = records.next()? {
             taking.census.rows += 1;

@@ -201,7 +201,18 @@ impl<'a> Comparison<'a> {
         seed.update(secret).update(job.received.upload.0.as_bytes());
         let uuids = Uuids { seed: seed.finalize().into() };
         let found = Compared::default();
-        Comparison { job, census, resolved, recorder, input, contents: Vec::new(), others, taken: Default::default(), uuids, found }
+        Comparison {
+            job,
+            census,
+            resolved,
+            recorder,
+            input,
+            contents: Vec::new(),
+            others,
+            taken: Default::default(),
+            uuids,
+            found,
+        }
     }
 
     /// Compares every row that counts, then every absence.
@@ -238,7 +249,9 @@ impl<'a> Comparison<'a> {
                 batch.push(Pending::default());
             }
             let pending = &mut batch[used];
-            let read = cells.split(raw, delimiter).and_then(|c| self.input.reader.read(&c, miss.line.into(), &mut pending.row));
+            let read = cells
+                .split(raw, delimiter)
+                .and_then(|c| self.input.reader.read(&c, miss.line.into(), &mut pending.row));
             if let Err(problem) = read {
                 // The census read it, so this is the payload changing under our hands.
                 self.found.issues.push(problem.issue(miss.line.into(), self.input.reader.columns()));
@@ -371,7 +384,11 @@ impl<'a> Comparison<'a> {
             tracing::debug!(line, column = bad.column, "row left out");
             self.found.counts.invalid += 1;
             self.found.issues.extend(row.issues.iter().cloned());
-            pending.candidates.iter().filter(|_| pending.by_key).for_each(|no| self.found.order.push((line, Named::Member(*no))));
+            pending
+                .candidates
+                .iter()
+                .filter(|_| pending.by_key)
+                .for_each(|no| self.found.order.push((line, Named::Member(*no))));
             return;
         }
         self.found.issues.extend(row.issues.iter().cloned());
@@ -456,7 +473,10 @@ impl<'a> Comparison<'a> {
                     _ if differs => counts.suppressed += 1,
                     _ => counts.unchanged += 1,
                 }
-                let settled = change.said.is_empty() && !change.kind.is_silent() && change.words.is_empty() && pending.row.issues.is_empty();
+                let settled = change.said.is_empty()
+                    && !change.kind.is_silent()
+                    && change.words.is_empty()
+                    && pending.row.issues.is_empty();
                 if settled && !(change.kind == Kind::Update && differs) {
                     self.found.fingerprints.push((pending.fingerprint, Named::Member(member.no), Some(ordinal)));
                 }
@@ -467,7 +487,9 @@ impl<'a> Comparison<'a> {
     /// Two keys of one person, the present one and an old one, in one payload: the first row counts.
     fn second_row(&mut self, pending: &Pending, no: MemberNo) {
         let first = self.found.order.iter().find(|(_, named)| *named == Named::Member(no)).map_or(0, |(line, _)| *line);
-        let reason = format!("Line {first} names the same person by another of their match keys and counts; take one of the rows out.");
+        let reason = format!(
+            "Line {first} names the same person by another of their match keys and counts; take one of the rows out."
+        );
         self.found.counts.invalid += 1;
         self.found.issues.push(self.note(pending, &reason));
     }
@@ -478,7 +500,9 @@ impl<'a> Comparison<'a> {
         let counts = match self.job.settings.duplicates {
             _ if same => {
                 self.found.counts.unchanged += 1;
-                self.found.issues.push(self.note(pending, &format!("The row says the same as line {known}; it is counted once.")));
+                self.found
+                    .issues
+                    .push(self.note(pending, &format!("The row says the same as line {known}; it is counted once.")));
                 return true;
             }
             Duplicates::Invalid => None,
@@ -487,8 +511,12 @@ impl<'a> Comparison<'a> {
         };
         let mut refuse = |line: u32, other: u32| {
             let reason = match counts {
-                Some(_) => format!("Line {other} counts for this person (duplicates={}).", self.job.settings.duplicates.word()),
-                None => format!("Line {other} has the same match key and says something else; neither counts. Take the wrong one out."),
+                Some(_) => {
+                    format!("Line {other} counts for this person (duplicates={}).", self.job.settings.duplicates.word())
+                }
+                None => format!(
+                    "Line {other} has the same match key and says something else; neither counts. Take the wrong one out."
+                ),
             };
             let mut issue = self.note(pending, &reason);
             (issue.line, issue.decides) = (line.into(), counts.is_none());
@@ -528,7 +556,9 @@ impl<'a> Comparison<'a> {
     fn new_person(&mut self, pending: &Pending, members: &HashMap<MemberNo, Member>) {
         if self.job.received.mode == Mode::Leavers {
             self.found.counts.unchanged += 1;
-            self.found.issues.push(self.note(pending, "Nobody on the roster has this match key; nothing is to be removed."));
+            self.found
+                .issues
+                .push(self.note(pending, "Nobody on the roster has this match key; nothing is to be removed."));
             return;
         }
         // Whoever stands in the same payload under a key of their own is somebody else.
@@ -614,7 +644,10 @@ impl<'a> Comparison<'a> {
     fn measure_values(&mut self, change: &Change, before: Option<&Member>) {
         let found = &mut self.found;
         if change.kind == Kind::Remove {
-            before.into_iter().flat_map(|m| m.values.iter()).for_each(|(f, _)| *found.filled.entry(f).or_default() -= 1);
+            before
+                .into_iter()
+                .flat_map(|m| m.values.iter())
+                .for_each(|(f, _)| *found.filled.entry(f).or_default() -= 1);
             return;
         }
         let fresh = before.is_none_or(|m| !m.is_listed());

@@ -34,7 +34,9 @@ impl Engine {
     /// If the organisation's log has none of that number.
     pub async fn show_event(&self, org: &Organisation, seq: u64) -> Result<StoredEvent> {
         self.store.event(org.row.id, seq).await.map_err(|e| match e {
-            StoreError::NotFound => Error::Unknown(format!("There is no event {seq}; `muster events export` shows all.")),
+            StoreError::NotFound => {
+                Error::Unknown(format!("There is no event {seq}; `muster events export` shows all."))
+            }
             e => e.into(),
         })
     }

@@ -16,11 +16,7 @@ use muster_domain::{
 use muster_store::Lease;
 use uuid::Uuid;
 
-use crate::{
-    Engine, Error, Organisation, Result,
-    pipeline::Report,
-    propose::Proposal,
-};
+use crate::{Engine, Error, Organisation, Result, pipeline::Report, propose::Proposal};
 
 /// What an administrator does to one person.
 #[derive(Clone, Debug)]
@@ -85,7 +81,9 @@ impl Engine {
             Edit::Set { key, fields } => {
                 let member = self.member(&org, key).await?;
                 if !member.is_listed() {
-                    return Err(Error::Wrong(format!("{key} is not on the roster; `muster members add` brings a person back.")));
+                    return Err(Error::Wrong(format!(
+                        "{key} is not on the roster; `muster members add` brings a person back."
+                    )));
                 }
                 let typed = typed(&org, fields)?;
                 let key = typed.values.get(org.settings.match_key.field()).unwrap_or(&member.key).to_owned();
@@ -104,18 +102,30 @@ impl Engine {
             Edit::Rekey { key, new_key } => {
                 let member = self.member(&org, key).await?;
                 self.expect_free(&org, new_key, member.no).await?;
-                let typed = typed(&org, &[(org.settings.fields.name(org.settings.match_key.field()).to_owned(), new_key.clone())])?;
+                let typed = typed(
+                    &org,
+                    &[(org.settings.fields.name(org.settings.match_key.field()).to_owned(), new_key.clone())],
+                )?;
                 self.named_by_hand(lease, &org, member, &typed, new_key, asked).await
             }
             Edit::Link { key, other } => self.link(lease, &org, key, other, asked).await,
         }
     }
 
-    async fn add_by_hand(&self, lease: &Lease, org: &Organisation, fields: &[(String, String)], asked: Option<Asked>) -> Result<Report> {
+    async fn add_by_hand(
+        &self,
+        lease: &Lease,
+        org: &Organisation,
+        fields: &[(String, String)],
+        asked: Option<Asked>,
+    ) -> Result<Report> {
         let typed = typed(org, fields)?;
         let field = org.settings.match_key.field();
         let Some(key) = typed.values.get(field).map(str::to_owned) else {
-            return Err(Error::Wrong(format!("A person needs a match key: give {}=….", org.settings.fields.name(field))));
+            return Err(Error::Wrong(format!(
+                "A person needs a match key: give {}=….",
+                org.settings.fields.name(field)
+            )));
         };
         match self.member(org, &key).await {
             Ok(member) if member.is_listed() => {
@@ -151,7 +161,14 @@ impl Engine {
     }
 
     /// The second person's claims, words and keys pass to the first.
-    async fn link(&self, lease: &Lease, org: &Organisation, key: &str, other: &str, asked: Option<Asked>) -> Result<Report> {
+    async fn link(
+        &self,
+        lease: &Lease,
+        org: &Organisation,
+        key: &str,
+        other: &str,
+        asked: Option<Asked>,
+    ) -> Result<Report> {
         let (stays, joins) = (self.member(org, key).await?, self.member(org, other).await?);
         if stays.no == joins.no {
             return Err(Error::Wrong(format!("{key} and {other} name the same member already.")));
@@ -166,7 +183,12 @@ impl Engine {
         let aliases = stays.aliases.iter().chain([&joins.key]).chain(&joins.aliases);
         first.aliases = Some(aliases.map(|a| a.clone().into()).collect());
         let retired = format!("{} (linked to {})", joins.key, stays.uuid);
-        let mut second = Change::new(if joins.is_listed() { Kind::Remove } else { Kind::Release }, Some(joins.no), joins.uuid, retired);
+        let mut second = Change::new(
+            if joins.is_listed() { Kind::Remove } else { Kind::Release },
+            Some(joins.no),
+            joins.uuid,
+            retired,
+        );
         second.old_key = Some(joins.key.clone().into());
         second.ends = true;
         second.spells = Some(joins.spells.iter().map(|s| (s.feed, s.from, s.to.or(Some(today)))).collect());
@@ -184,7 +206,8 @@ impl Engine {
     ) -> Result<Report> {
         let members: HashMap<MemberNo, Member> = members.into_iter().map(|m| (m.no, m)).collect();
         let changes = changes.into_iter().map(owned).collect();
-        let proposal = Proposal { changes, members: &members, undoes: Vec::new(), baseline: None, asked, dry_run: false };
+        let proposal =
+            Proposal { changes, members: &members, undoes: Vec::new(), baseline: None, asked, dry_run: false };
         self.propose(lease, org, proposal).await
     }
 

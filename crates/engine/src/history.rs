@@ -193,7 +193,8 @@ impl Search {
         upload: Option<UploadId>,
     ) {
         let sent = upload.and_then(|u| self.uploads.get(&u));
-        let feed = if applied.feed == FeedNo::HAND { Some("hand") } else { self.feeds.get(&applied.feed).map(String::as_str) };
+        let feed =
+            if applied.feed == FeedNo::HAND { Some("hand") } else { self.feeds.get(&applied.feed).map(String::as_str) };
         let bare = HistoryEntry {
             seq: event.meta.seq,
             event: event.meta.id,

@@ -108,7 +108,10 @@ impl Engine {
     /// If there is one of that name.
     pub async fn create_feed(&self, org: &Organisation, settings: FeedSettings) -> Result<Feed> {
         if org.feeds.iter().any(|f| f.settings.name == settings.name) {
-            return Err(Error::Wrong(format!("There is a feed {} already; `muster feeds set` changes it.", settings.name)));
+            return Err(Error::Wrong(format!(
+                "There is a feed {} already; `muster feeds set` changes it.",
+                settings.name
+            )));
         }
         let no = FeedNo(org.feeds.iter().map(|f| f.no.0).max().unwrap_or(0) + 1);
         let fact = Fact::FeedCreated { no, settings: Box::new(settings.clone()) };

@@ -153,11 +153,7 @@ impl Payloads {
         growth.end(true);
         file.sync_all()?;
         sync_dir(path.parent().unwrap_or(&self.dir))?;
-        Ok(Stored {
-            size,
-            blake3: blake3.finalize().to_hex().to_string(),
-            sha256: sha.map(|s| hex(&s.finalize())),
-        })
+        Ok(Stored { size, blake3: blake3.finalize().to_hex().to_string(), sha256: sha.map(|s| hex(&s.finalize())) })
     }
 }
 

@@ -144,7 +144,13 @@ impl Engine {
         stages.done("tidy");
     }
 
-    async fn sync_leased(&self, lease: &Lease, org: Organisation, request: Request, source: &mut dyn Read) -> Result<Report> {
+    async fn sync_leased(
+        &self,
+        lease: &Lease,
+        org: Organisation,
+        request: Request,
+        source: &mut dyn Read,
+    ) -> Result<Report> {
         self.finish_pending(lease, &org).await?;
         let org = self.load(org.row).await?;
         let received = self.receive(lease, &org, &request, source).await?;
@@ -206,7 +212,11 @@ impl Engine {
         spills: &Spills,
     ) -> Result<Report> {
         let mut stages = Stages::start();
-        let feed = org.feeds.iter().find(|f| f.no == received.feed).ok_or_else(|| Error::Damaged("the upload's feed is gone".into()))?;
+        let feed = org
+            .feeds
+            .iter()
+            .find(|f| f.no == received.feed)
+            .ok_or_else(|| Error::Damaged("the upload's feed is gone".into()))?;
         let settings = org.settings.for_feed(&feed.settings);
         if let Some(report) = self.same_as_before(org, feed, received).await? {
             if !dry_run {
@@ -266,7 +276,8 @@ impl Engine {
             )));
         }
         let holds = Guards::judge(&settings, &compared.figures, received.channel);
-        let decision = guard::decide(settings.policy(received.channel), received.asked, &holds, settings.guards.on_trip);
+        let decision =
+            guard::decide(settings.policy(received.channel), received.asked, &holds, settings.guards.on_trip);
         run.seal(org, compared, holds, decision, &known, &input).await
     }
 
@@ -283,7 +294,12 @@ impl Engine {
         let before = self.store.upload(org.row.id, decided.upload).await?;
         let before: Upload = serde_json::from_slice(&before.doc)?;
         let rows = before.counts.rows;
-        let counts = Counts { rows, unchanged: rows - before.counts.invalid, invalid: before.counts.invalid, ..Counts::default() };
+        let counts = Counts {
+            rows,
+            unchanged: rows - before.counts.invalid,
+            invalid: before.counts.invalid,
+            ..Counts::default()
+        };
         Ok(Some(Report {
             upload_id: None,
             change_set_id: None,
@@ -334,7 +350,10 @@ impl Engine {
             if set.computed_at < since {
                 break;
             }
-            if set.mode != Mode::Full && matches!(set.state, State::Applied | State::PartlyApplied) && set.undoes.is_empty() {
+            if set.mode != Mode::Full
+                && matches!(set.state, State::Applied | State::PartlyApplied)
+                && set.undoes.is_empty()
+            {
                 sum += set.figures.removals;
             }
         }
@@ -384,7 +403,14 @@ impl Engine {
         })
     }
 
-    async fn decide_without_changes(&self, lease: &Lease, org: &Organisation, received: &Received, state: State, counts: Counts) -> Result<()> {
+    async fn decide_without_changes(
+        &self,
+        lease: &Lease,
+        org: &Organisation,
+        received: &Received,
+        state: State,
+        counts: Counts,
+    ) -> Result<()> {
         let roster_version = self.store.head(org.row.id).await?.roster_version;
         let fact = Fact::UploadDecided { upload: received.upload, state, counts, roster_version };
         let mut tx = self.store.begin(org.row.id, Some(lease)).await?;
@@ -493,7 +519,13 @@ enum Arrival {
 
 impl Engine {
     /// Receive: the bytes are durable before the log says so.
-    async fn receive(&self, lease: &Lease, org: &Organisation, request: &Request, source: &mut dyn Read) -> Result<Arrival> {
+    async fn receive(
+        &self,
+        lease: &Lease,
+        org: &Organisation,
+        request: &Request,
+        source: &mut dyn Read,
+    ) -> Result<Arrival> {
         let feed = org.feed(request.feed.as_deref().unwrap_or("main"))?;
         let mode = request.mode.or(feed.settings.mode).ok_or_else(|| {
             Error::Wrong(
@@ -544,7 +576,8 @@ impl Engine {
         {
             self.payloads.discard(org.row.id, upload);
             return Err(Error::Refused(
-                "The payload's SHA-256 is not the one expected: it was changed or cut on its way. Send it again.".to_owned(),
+                "The payload's SHA-256 is not the one expected: it was changed or cut on its way. Send it again."
+                    .to_owned(),
             ));
         }
         (received.size, received.blake3) = (stored.size, stored.blake3);
@@ -565,7 +598,13 @@ impl Engine {
         Ok(Arrival::New(Box::new(received), Box::new(taken)))
     }
 
-    async fn accept(&self, lease: &Lease, org: &Organisation, request: &Request, received: &mut Received) -> Result<()> {
+    async fn accept(
+        &self,
+        lease: &Lease,
+        org: &Organisation,
+        request: &Request,
+        received: &mut Received,
+    ) -> Result<()> {
         let mut tx = self.store.begin(org.row.id, Some(lease)).await?;
         received.arrival = tx.next_arrival().await?;
         let mut body = Body::default();
@@ -604,7 +643,8 @@ impl Engine {
         let same = before.blake3 == received.blake3 && before.feed == received.feed && before.mode == received.mode;
         if !same {
             return Err(Error::Wrong(
-                "This idempotency key came with another payload, feed or mode before; use a new key for a new payload.".to_owned(),
+                "This idempotency key came with another payload, feed or mode before; use a new key for a new payload."
+                    .to_owned(),
             ));
         }
         Ok(Some(self.report(org, &upload).await?))
@@ -728,15 +768,22 @@ impl<'a> Run<'a> {
         };
         let who = engine.who(job.received.upload.0);
         let mut tx = engine.store.begin(job.org, Some(self.lease)).await?;
-        if changes > 0 {
+        if !rest.is_empty() {
             tx.append_prepared(prepare(job.change_set, &rest)?, &who).await?;
+        }
+        if spilled {
+            // Applying reads the chunks back from the store, and so must see the last ones too.
+            tx.commit().await?;
+            tx = engine.store.begin(job.org, Some(self.lease)).await?;
         }
         let seal = event(&Fact::Computed(Box::new(computed.clone())), issue_body(&compared.issues));
         let sealed = tx.append(vec![seal], &who).await?;
         // As the log has it: where the clock went back, that is later than now.
         let sealed_at = tx.head().await?.last_recorded_at;
         let whole = job.received.mode == Mode::Full && compared.figures.incomplete.is_empty();
-        engine.give_way(&mut tx, org, job.feed.no, job.received.upload, &self.naming, whole, !selection.is_empty()).await?;
+        engine
+            .give_way(&mut tx, org, job.feed.no, job.received.upload, &self.naming, whole, !selection.is_empty())
+            .await?;
         stages.done("append change set");
         crash::point("computed");
         let mut feeds = org.feeds.clone();
@@ -758,7 +805,7 @@ impl<'a> Run<'a> {
                 };
                 application.run_with(&mut tx, &chunks, &compared.members).await?
             };
-        stages.done("apply");
+            stages.done("apply");
             if !selection.is_empty() {
                 version = tx.bump_roster_version().await?;
                 let applied = Applied {
@@ -785,7 +832,7 @@ impl<'a> Run<'a> {
             let speaking = (job.feed.no, (complete && job.received.mode == Mode::Full).then_some(order));
             engine.settle_feeds(&mut tx, &mut feeds, &effects, Some(speaking)).await?;
             self.job.remember(&mut tx, &compared, known, &effects, &selection, input.layout).await?;
-        stages.done("remember");
+            stages.done("remember");
         }
         let decided = !matches!(state, State::Held | State::PartlyApplied);
         for feed in feeds.iter_mut().filter(|f| f.no == job.feed.no) {
@@ -806,7 +853,14 @@ impl<'a> Run<'a> {
             put_change_set(&mut tx, &set).await?;
         }
         engine
-            .put_upload_state(&mut tx, org, job.received.upload, state, (changes > 0).then_some(job.change_set), compared.counts)
+            .put_upload_state(
+                &mut tx,
+                org,
+                job.received.upload,
+                state,
+                (changes > 0).then_some(job.change_set),
+                compared.counts,
+            )
             .await?;
         crash::point("before_commit");
         tx.commit().await?;
@@ -837,7 +891,8 @@ impl Job<'_> {
         selection: &Selection,
         layout: u64,
     ) -> Result<()> {
-        let fresh = compared.fingerprints.iter().filter(|(_, _, ordinal)| ordinal.is_none_or(|o| selection.contains(o)));
+        let fresh =
+            compared.fingerprints.iter().filter(|(_, _, ordinal)| ordinal.is_none_or(|o| selection.contains(o)));
         let fresh: Vec<(u128, u32)> = fresh.filter_map(|(f, named, _)| Some((*f, number(*named, effects)?))).collect();
         let layout = layout.to_le_bytes();
         let newer = known.newer() + effects.touched.len() + fresh.len();
@@ -889,7 +944,10 @@ fn wholeness(job: &Job, census: &Census, input: &Input, settings: &Settings) -> 
     }
     match census.unreadable.len() {
         0 => {}
-        1 => why.push(format!("has a row that cannot be read and could hide somebody (line {})", census.unreadable[0].line)),
+        1 => why.push(format!(
+            "has a row that cannot be read and could hide somebody (line {})",
+            census.unreadable[0].line
+        )),
         n => why.push(format!("has {n} rows that cannot be read and could hide somebody")),
     }
     if let Some(expected) = job.received.expect_rows.filter(|n| *n != census.rows) {

@@ -27,7 +27,9 @@ impl Spills {
     /// If it could not be stored.
     pub async fn settle(&self) -> Result<()> {
         match self.0.lock().await.take() {
-            Some(task) => task.await.unwrap_or_else(|_| Err(Error::Damaged("storing chunks was broken off".to_owned()))),
+            Some(task) => {
+                task.await.unwrap_or_else(|_| Err(Error::Damaged("storing chunks was broken off".to_owned())))
+            }
             None => Ok(()),
         }
     }
@@ -98,7 +100,11 @@ impl Recorder {
         }
         if self.body.len() == CHUNK {
             self.digest.add_lines(&self.body.lines);
-            let next = Body { salts: Vec::with_capacity(CHUNK), lines: Vec::with_capacity(self.body.lines.len() * 9 / 8), erased: Vec::new() };
+            let next = Body {
+                salts: Vec::with_capacity(CHUNK),
+                lines: Vec::with_capacity(self.body.lines.len() * 9 / 8),
+                erased: Vec::new(),
+            };
             self.full.push(std::mem::replace(&mut self.body, next));
         }
         ordinal

@@ -66,9 +66,9 @@ impl Bits {
     /// What is in this set and not in the other, in order.
     pub fn minus<'a>(&'a self, other: &'a Bits) -> impl Iterator<Item = MemberNo> + 'a {
         let words = self.0.iter().enumerate().map(|(i, w)| (i, w & !other.0.get(i).unwrap_or(&0)));
-        words.filter(|(_, w)| *w != 0).flat_map(|(i, w)| {
-            (0..64).filter(move |b| w >> b & 1 == 1).map(move |b| i as u32 * 64 + b)
-        })
+        words
+            .filter(|(_, w)| *w != 0)
+            .flat_map(|(i, w)| (0..64).filter(move |b| w >> b & 1 == 1).map(move |b| i as u32 * 64 + b))
     }
 
     /// How many are in the set.

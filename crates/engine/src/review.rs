@@ -9,10 +9,10 @@ use muster_domain::{
     eligibility,
     event::Body,
     fact::{Applied, Fact, Rejected, State},
-    fold, normalise,
+    fold,
     ids::{ChangeSetId, FeedNo, MemberNo},
     member::{ABSENT, Member, NAMED, Reason},
-    rebase,
+    normalise, rebase,
     selection::Selection,
 };
 use muster_store::{Lease, Tx};
@@ -99,7 +99,8 @@ impl Choice {
         let named = |keys: &[String]| {
             let is = |k: &String| {
                 let k = normalise::key(k);
-                normalise::key(&change.key) == k || change.old_key.as_deref().is_some_and(|old| normalise::key(old) == k)
+                normalise::key(&change.key) == k
+                    || change.old_key.as_deref().is_some_and(|old| normalise::key(old) == k)
             };
             keys.iter().any(is)
         };
@@ -143,14 +144,21 @@ impl Engine {
         let sets = self.change_sets(org, None).await?;
         let Some(id) = id else {
             let waits = |s: &ChangeSet| matches!(s.state, State::Held | State::PartlyApplied);
-            return sets.into_iter().find(waits).ok_or_else(|| Error::Unknown("No change set waits for review.".to_owned()));
+            return sets
+                .into_iter()
+                .find(waits)
+                .ok_or_else(|| Error::Unknown("No change set waits for review.".to_owned()));
         };
         let id = id.trim().to_lowercase();
         let mut matching = sets.into_iter().filter(|s| s.id.to_string().starts_with(&id));
         match (matching.next(), matching.next()) {
             (Some(set), None) => Ok(set),
-            (Some(_), Some(_)) => Err(Error::Wrong(format!("More than one change set begins with {id}; give more of the id."))),
-            _ => Err(Error::Unknown(format!("There is no change set {id}; `muster changes list` shows those there are."))),
+            (Some(_), Some(_)) => {
+                Err(Error::Wrong(format!("More than one change set begins with {id}; give more of the id.")))
+            }
+            _ => Err(Error::Unknown(format!(
+                "There is no change set {id}; `muster changes list` shows those there are."
+            ))),
         }
     }
 
@@ -196,16 +204,25 @@ impl Engine {
         let seen = set.digest.clone();
         let set = self.rebase(lease, &org, set).await?;
         if let Some(digest) = approval.digest.as_ref().filter(|d| **d != set.digest) {
-            let moved = if *digest == seen { "the roster has moved on and changes dropped out" } else { "it is not the digest of what waits now" };
+            let moved = if *digest == seen {
+                "the roster has moved on and changes dropped out"
+            } else {
+                "it is not the digest of what waits now"
+            };
             return Err(Error::Stale(format!(
                 "Nothing was approved: {moved}. {} of {} changes wait now, with the digest {}. Look at them with `muster changes show {}` and approve again.",
-                set.waiting().len(), set.changes, set.digest, set.id,
+                set.waiting().len(),
+                set.changes,
+                set.digest,
+                set.id,
             )));
         }
         expect_waiting(&set)?;
         let waiting = self.look_through(&org, &set, &approval.choice).await?;
         if waiting.chosen.is_empty() {
-            return Err(Error::Wrong("No waiting change is meant by this choice; `muster changes show` lists them.".to_owned()));
+            return Err(Error::Wrong(
+                "No waiting change is meant by this choice; `muster changes show` lists them.".to_owned(),
+            ));
         }
         check_removals(&set, &approval, waiting.removals)?;
         self.apply_reviewed(lease, &org, set, &approval, waiting).await
@@ -215,7 +232,13 @@ impl Engine {
     ///
     /// # Errors
     /// If nothing of it waits or is meant.
-    pub async fn reject(&self, slug: &str, id: Option<&str>, choice: Choice, comment: Option<String>) -> Result<Report> {
+    pub async fn reject(
+        &self,
+        slug: &str,
+        id: Option<&str>,
+        choice: Choice,
+        comment: Option<String>,
+    ) -> Result<Report> {
         let org = self.organisation(slug).await?;
         let lease = self.lease(org.row.id).await?;
         let outcome = async {
@@ -228,7 +251,9 @@ impl Engine {
                 false => self.look_through(&org, &set, &choice).await?.chosen,
             };
             if chosen.is_empty() {
-                return Err(Error::Wrong("No waiting change is meant by this choice; `muster changes show` lists them.".to_owned()));
+                return Err(Error::Wrong(
+                    "No waiting change is meant by this choice; `muster changes show` lists them.".to_owned(),
+                ));
             }
             let mut tx = self.store.begin(org.row.id, Some(&lease)).await?;
             let mut feeds = org.feeds.clone();
@@ -294,13 +319,8 @@ impl Engine {
             }
         }
         let digest = digest.finish();
-        let fact = Fact::Rebased {
-            change_set: set.id,
-            already_so,
-            conflicts,
-            digest,
-            roster_version: head.roster_version,
-        };
+        let fact =
+            Fact::Rebased { change_set: set.id, already_so, conflicts, digest, roster_version: head.roster_version };
         let mut set = set;
         set.take_rebased(&fact);
         let mut tx = self.store.begin(org.row.id, Some(lease)).await?;
@@ -399,7 +419,11 @@ impl Engine {
             unfinished: waiting.unfinished,
             rest: self.digest_of(org, &set, &rest).await?,
         };
-        tx.append(vec![event(&Fact::Applied(Box::new(applied.clone())), comment_body(approval.comment.as_deref()))], &self.who(set.upload.0)).await?;
+        tx.append(
+            vec![event(&Fact::Applied(Box::new(applied.clone())), comment_body(approval.comment.as_deref()))],
+            &self.who(set.upload.0),
+        )
+        .await?;
         set.take_applied(&applied, &self.actor);
         self.note_undone(org, &mut feeds, &set).await?;
         if approval.reject_rest && !rest.is_empty() {
@@ -464,7 +488,11 @@ impl Engine {
             state,
             rest: self.digest_of(org, &set, &rest).await?,
         };
-        tx.append(vec![event(&Fact::Rejected(Box::new(rejected.clone())), comment_body(comment))], &self.who(set.upload.0)).await?;
+        tx.append(
+            vec![event(&Fact::Rejected(Box::new(rejected.clone())), comment_body(comment))],
+            &self.who(set.upload.0),
+        )
+        .await?;
         set.take_rejected(&rejected, &self.actor);
         Ok(set)
     }

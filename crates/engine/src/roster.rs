@@ -95,7 +95,8 @@ impl Engine {
     ) -> Result<()> {
         let last = self.store.head(org).await?.next_member;
         for first in (0..last.div_ceil(MEMBERS_PER_PAGE)).step_by(SLICE as usize) {
-            let newer = self.store.member_deltas(org, first * MEMBERS_PER_PAGE, (first + SLICE) * MEMBERS_PER_PAGE).await?;
+            let newer =
+                self.store.member_deltas(org, first * MEMBERS_PER_PAGE, (first + SLICE) * MEMBERS_PER_PAGE).await?;
             let is_newer = |no: MemberNo| newer.binary_search_by_key(&no, |n| n.0).is_ok();
             let pages = self.store.roster_pages(org, first, SLICE).await?;
             let found = tokio::task::block_in_place(|| {

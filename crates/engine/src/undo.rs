@@ -15,12 +15,7 @@ use muster_domain::{
 use muster_store::Lease;
 use serde::Serialize;
 
-use crate::{
-    Engine, Error, Organisation, Result,
-    hand::owned,
-    pipeline::Report,
-    propose::Proposal,
-};
+use crate::{Engine, Error, Organisation, Result, hand::owned, pipeline::Report, propose::Proposal};
 
 /// What is to be undone.
 #[derive(Clone, Debug, Default)]
@@ -91,7 +86,12 @@ impl Engine {
         Ok(undone)
     }
 
-    async fn sets_to_undo(&self, org: &Organisation, request: &UndoRequest, only: Option<MemberNo>) -> Result<Vec<ChangeSet>> {
+    async fn sets_to_undo(
+        &self,
+        org: &Organisation,
+        request: &UndoRequest,
+        only: Option<MemberNo>,
+    ) -> Result<Vec<ChangeSet>> {
         if !request.ids.is_empty() {
             let mut sets = Vec::new();
             for id in &request.ids {
@@ -124,7 +124,8 @@ impl Engine {
         let members = self.members(org.row.id, &[only]).await?;
         let Some(member) = members.get(&only) else { return Ok(false) };
         let mut added = false;
-        self.each_change(org, set, |_, c, _| added |= c.is_some_and(|c| c.no.is_none() && c.member == member.uuid)).await?;
+        self.each_change(org, set, |_, c, _| added |= c.is_some_and(|c| c.no.is_none() && c.member == member.uuid))
+            .await?;
         Ok(added)
     }
 
@@ -138,10 +139,15 @@ impl Engine {
         kept: &mut Vec<Kept>,
     ) -> Result<Report> {
         if set.applied.is_empty() {
-            return Err(Error::Wrong(format!("Nothing of change set {} was applied: it is {}.", set.id, set.state.word())));
+            return Err(Error::Wrong(format!(
+                "Nothing of change set {} was applied: it is {}.",
+                set.id,
+                set.state.word()
+            )));
         }
         let history = self.before_and_after(org, set).await?;
-        let mut numbers: Vec<MemberNo> = history.members.keys().copied().filter(|no| only.is_none_or(|o| o == *no)).collect();
+        let mut numbers: Vec<MemberNo> =
+            history.members.keys().copied().filter(|no| only.is_none_or(|o| o == *no)).collect();
         numbers.sort_unstable();
         let members = self.members(org.row.id, &numbers).await?;
         let mut changes = Vec::new();
@@ -196,7 +202,8 @@ impl<'a> Step<'a> {
             _ => Kind::Say,
         };
         self.words(&mut change, listed);
-        let empty = change.to.is_empty() && change.spells.is_none() && change.old_key.is_none() && change.words.is_empty();
+        let empty =
+            change.to.is_empty() && change.spells.is_none() && change.old_key.is_none() && change.words.is_empty();
         (!empty).then_some(change)
     }
 
@@ -213,7 +220,8 @@ impl<'a> Step<'a> {
     fn values(&self, change: &mut Change<'a>, kept: &mut Vec<Kept>) {
         let Some(before) = self.before else { return };
         for field in self.fields.all() {
-            let (was, became, is) = (before.values.get(field), self.after.values.get(field), self.now.values.get(field));
+            let (was, became, is) =
+                (before.values.get(field), self.after.values.get(field), self.now.values.get(field));
             if was == became {
                 continue;
             }
@@ -255,7 +263,11 @@ impl<'a> Step<'a> {
             match (self.now.is_listed(), listed) {
                 (true, false) => {
                     words.push(self.said("named".into(), None));
-                    let said = self.after.values.iter().filter(|(f, _)| !change.to.iter().any(|(n, _)| n == self.fields.name(*f)));
+                    let said = self
+                        .after
+                        .values
+                        .iter()
+                        .filter(|(f, _)| !change.to.iter().any(|(n, _)| n == self.fields.name(*f)));
                     let _ = said.count();
                 }
                 (false, true) => words.push(self.said("absent".into(), None)),

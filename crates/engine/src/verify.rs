@@ -13,7 +13,12 @@ use muster_store::{Filter, IDENTS_PER_PAGE, Ident, MEMBERS_PER_PAGE, RawEvent};
 use serde::Serialize;
 
 use crate::{
-    Engine, Organisation, Result, apply::Spoken, compare::hashes, export::SLICE, known::Known, resolve::Bits,
+    Engine, Organisation, Result,
+    apply::Spoken,
+    compare::hashes,
+    export::SLICE,
+    known::Known,
+    resolve::Bits,
     roster::{self, in_parallel},
 };
 
@@ -139,13 +144,17 @@ impl Engine {
         let all = Filter::default();
         let uploads = self.store.uploads(id, &all).await?;
         for row in uploads.iter().filter(|r| told.uploads().get(&r.id).is_some_and(|t| t.state.word() != r.state)) {
-            report.differs(|| format!("Upload {} is found in the state {}, which the log does not say.", row.id, row.state));
+            report.differs(|| {
+                format!("Upload {} is found in the state {}, which the log does not say.", row.id, row.state)
+            });
         }
         let rows = uploads.iter().map(|u| (u.id, u.doc.as_slice()));
         compare_all("upload", ToString::to_string, rows, told.uploads(), report)?;
         let sets = self.store.change_sets(id, &all).await?;
         for row in sets.iter().filter(|r| told.change_sets().get(&r.id).is_some_and(|t| t.state.word() != r.state)) {
-            report.differs(|| format!("Change set {} is found in the state {}, which the log does not say.", row.id, row.state));
+            report.differs(|| {
+                format!("Change set {} is found in the state {}, which the log does not say.", row.id, row.state)
+            });
         }
         let rows = sets.iter().map(|s| (s.id, s.doc.as_slice()));
         compare_all("change set", ToString::to_string, rows, told.change_sets(), report)
@@ -168,7 +177,12 @@ impl Engine {
             let numbers: Vec<MemberNo> = (first..end.min(replay.next_member())).collect();
             let parts: Vec<&[MemberNo]> = numbers.chunks(4096).collect();
             let gathered = tokio::task::block_in_place(|| {
-                in_parallel(&parts, |part| part.iter().filter_map(|no| Some(says(org, replay.member(*no).ok()??))).map(Ok).collect::<Result<Vec<_>>>())
+                in_parallel(&parts, |part| {
+                    part.iter()
+                        .filter_map(|no| Some(says(org, replay.member(*no).ok()??)))
+                        .map(Ok)
+                        .collect::<Result<Vec<_>>>()
+                })
             })?;
             for (no, idents, spoken) in gathered.into_iter().flatten() {
                 report.members += 1;
@@ -199,27 +213,43 @@ impl Engine {
         Ok(())
     }
 
-    async fn compare_spoken(&self, org: &Organisation, feed: FeedNo, told: Option<&Bits>, report: &mut VerifyReport) -> Result<()> {
+    async fn compare_spoken(
+        &self,
+        org: &Organisation,
+        feed: FeedNo,
+        told: Option<&Bits>,
+        report: &mut VerifyReport,
+    ) -> Result<()> {
         let stored = Spoken::unpack(&self.store.feed_order(org.row.id, feed).await?).named;
         let none = Bits::default();
         let told = told.unwrap_or(&none);
         if let Some(no) = stored.minus(told).next() {
-            report.differs(|| format!("Feed {} is stored as naming member {no}; the log says that it does not.", feed.0));
+            report
+                .differs(|| format!("Feed {} is stored as naming member {no}; the log says that it does not.", feed.0));
         }
         if let Some(no) = told.minus(&stored).next() {
-            report.differs(|| format!("Feed {} is not stored as naming member {no}; the log says that it does.", feed.0));
+            report
+                .differs(|| format!("Feed {} is not stored as naming member {no}; the log says that it does.", feed.0));
         }
         Ok(())
     }
 
     /// A known row says nothing new, so its member is claimed by the feed and holds all that the feed said.
-    async fn compare_fingerprints(&self, org: &Organisation, feed: FeedNo, plain: Option<&Bits>, report: &mut VerifyReport) -> Result<()> {
+    async fn compare_fingerprints(
+        &self,
+        org: &Organisation,
+        feed: FeedNo,
+        plain: Option<&Bits>,
+        report: &mut VerifyReport,
+    ) -> Result<()> {
         let Some(stored) = self.store.fingerprints(org.row.id, feed).await? else { return Ok(()) };
         let known = Known::unpack(&stored.pages, &stored.deltas);
         let mut seen = BTreeSet::new();
         for (_, no) in known.entries().filter(|(_, no)| !plain.is_some_and(|p| p.contains(*no))) {
             if seen.insert(no) && seen.len() <= SHOWN {
-                report.differs(|| format!("Feed {} has a fingerprint of member {no}, of whom its rows say something new.", feed.0));
+                report.differs(|| {
+                    format!("Feed {} has a fingerprint of member {no}, of whom its rows say something new.", feed.0)
+                });
             }
         }
         Ok(())
@@ -250,12 +280,23 @@ fn says(org: &Organisation, member: Member) -> Says {
     (member.no, hashes(&member, &org.keys), spoken)
 }
 
-fn compare_row(org: &Organisation, no: MemberNo, stored: Option<&[u8]>, told: Option<&[u8]>, report: &mut VerifyReport) {
+fn compare_row(
+    org: &Organisation,
+    no: MemberNo,
+    stored: Option<&[u8]>,
+    told: Option<&[u8]>,
+    report: &mut VerifyReport,
+) {
     match (stored, told) {
         (None, Some(_)) => report.differs(|| format!("Member {no} has no stored row; the log knows them.")),
         (Some(_), None) => report.differs(|| format!("A row is stored for member {no}, whom the log does not know.")),
         (Some(stored), Some(told)) if stored != told => {
-            report.differs(|| format!("The stored row of member {no} is not what the log says: {}.", row_difference(org, no, stored, told)));
+            report.differs(|| {
+                format!(
+                    "The stored row of member {no} is not what the log says: {}.",
+                    row_difference(org, no, stored, told)
+                )
+            });
         }
         _ => {}
     }

@@ -12,7 +12,11 @@ async fn idents(given: &Given) -> Vec<Ident> {
         all.extend(page);
     }
     for (hash, no, live) in store.ident_deltas(acme).await.unwrap() {
-        if live { all.insert((hash, no)) } else { all.remove(&(hash, no)) };
+        if live {
+            all.insert((hash, no))
+        } else {
+            all.remove(&(hash, no))
+        };
     }
     all.into_iter().collect()
 }
@@ -68,7 +72,8 @@ async fn many_deltas_of_fingerprints_become_one_base() {
     let acme = given.acme().await.row.id;
     let stored = given.engine.store.fingerprints(acme, FeedNo::MAIN).await.unwrap().unwrap();
     assert!(stored.deltas.len() < 30, "{}", stored.deltas.len());
-    let report = given.applied(full(), &csv((1..=200).map(|i| if i <= 34 { moved(i, "Legal") } else { person(i) }))).await;
+    let report =
+        given.applied(full(), &csv((1..=200).map(|i| if i <= 34 { moved(i, "Legal") } else { person(i) }))).await;
     assert_eq!((report.counts.updated, report.counts.unchanged), (1, 199));
     given.verified().await;
 }

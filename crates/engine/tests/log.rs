@@ -35,8 +35,10 @@ impl Place {
     async fn new() -> Place {
         let dir = tempfile::tempdir().unwrap();
         let place = Place { engine: open(dir.path()).await, dir };
-        let off = [("guard.first_import", "off"), ("guard.removals.max_percent", "off"), ("guard.min_rows_percent", "off")];
-        let off = off.into_iter().chain([("guard.blanked_field_percent", "off"), ("guard.key_changes.max_percent", "off")]);
+        let off =
+            [("guard.first_import", "off"), ("guard.removals.max_percent", "off"), ("guard.min_rows_percent", "off")];
+        let off =
+            off.into_iter().chain([("guard.blanked_field_percent", "off"), ("guard.key_changes.max_percent", "off")]);
         let settings = Settings::default().with(off).unwrap();
         place.engine.create_organisation("acme", settings).await.unwrap();
         place
@@ -69,6 +71,15 @@ impl Place {
 
     async fn expect_clean(&self) {
         assert_eq!(self.verify().await.differences, Vec::<String>::new());
+    }
+
+    async fn expect_one_row_a_person(&self) {
+        let mut uuids: Vec<_> = Vec::new();
+        self.engine.each_member(self.org().await.row.id, |m| uuids.push(m.uuid)).await.unwrap();
+        let all = uuids.len();
+        uuids.sort_unstable();
+        uuids.dedup();
+        assert_eq!(uuids.len(), all, "two members have one identity");
     }
 
     /// Does something to the database behind the engine's back, and says what verifying then finds first.
@@ -141,9 +152,13 @@ async fn a_log_without_one_of_its_events_does_not_fold() {
     let log = two_payloads().await.export().await;
     let lines: Vec<&[u8]> = log.split_inclusive(|b| *b == b'\n').collect();
     for gone in 0..lines.len() - 1 {
-        let rest = lines.iter().enumerate().filter(|(i, _)| *i != gone).flat_map(|(_, l)| l.to_vec()).collect::<Vec<_>>();
+        let rest =
+            lines.iter().enumerate().filter(|(i, _)| *i != gone).flat_map(|(_, l)| l.to_vec()).collect::<Vec<_>>();
         let found = read_log(rest.as_slice(), None).map(|r| r.report());
-        assert!(matches!(found, Err(ReplayError::Sequence { expected, .. }) if expected == gone as u64 + 1), "{found:?}");
+        assert!(
+            matches!(found, Err(ReplayError::Sequence { expected, .. }) if expected == gone as u64 + 1),
+            "{found:?}"
+        );
     }
 }
 
@@ -189,7 +204,10 @@ async fn verify_finds_a_changed_member() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn verify_finds_a_changed_claim_count() {
-    let found = two_payloads().await.tamper("UPDATE feed SET doc = CAST(json_set(CAST(doc AS TEXT), '$.claims', 9) AS BLOB)").await;
+    let found = two_payloads()
+        .await
+        .tamper("UPDATE feed SET doc = CAST(json_set(CAST(doc AS TEXT), '$.claims', 9) AS BLOB)")
+        .await;
     assert_eq!(found, "The feed 1 is stored otherwise than the log says, in `claims`.");
 }
 
@@ -212,7 +230,11 @@ async fn verify_finds_a_changed_head_a_lost_identifier_and_a_foreign_fingerprint
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn reviews_hands_and_undos_replay_to_what_is_stored() {
     let place = Place::new().await;
-    place.engine.create_feed(&place.org().await, FeedSettings { name: "bikes".to_owned(), ..FeedSettings::default() }).await.unwrap();
+    place
+        .engine
+        .create_feed(&place.org().await, FeedSettings { name: "bikes".to_owned(), ..FeedSettings::default() })
+        .await
+        .unwrap();
     place.sync("main", Mode::Full, FIRST).await;
     place.sync("bikes", Mode::Full, "Employee ID,Department\n2,Wheels\n7,Wheels\n").await;
     place.expect_clean().await;
@@ -227,7 +249,11 @@ async fn reviews_hands_and_undos_replay_to_what_is_stored() {
     place.expect_clean().await;
     place.engine.approve("acme", None, Approval::default()).await.unwrap();
     place.expect_clean().await;
-    let since = UndoRequest { since: Some(Utc::now() - chrono::Duration::hours(1)), asked: Some(muster_domain::guard::Asked::Apply), ..UndoRequest::default() };
+    let since = UndoRequest {
+        since: Some(Utc::now() - chrono::Duration::hours(1)),
+        asked: Some(muster_domain::guard::Asked::Apply),
+        ..UndoRequest::default()
+    };
     place.engine.undo("acme", since).await.unwrap();
     place.expect_clean().await;
     place.sync("main", Mode::Full, SECOND).await;
@@ -267,12 +293,18 @@ async fn the_past_is_read_by_time_and_by_version() {
 async fn history_says_for_every_value_where_it_came_from() {
     let place = two_payloads().await;
     let history = place.engine.history(&place.org().await, "ann@x.org").await.unwrap();
-    let values: Vec<_> = history.iter().map(|e| (e.kind, e.field.as_deref().unwrap_or(""), e.value.as_deref(), e.before.as_deref())).collect();
+    let values: Vec<_> = history
+        .iter()
+        .map(|e| (e.kind, e.field.as_deref().unwrap_or(""), e.value.as_deref(), e.before.as_deref()))
+        .collect();
     assert_eq!(values.len(), 6);
     assert_eq!(values[0], (Kind::Add, "employee_id", Some("1"), None));
     assert_eq!(values[5], (Kind::Update, "department", Some("Law"), Some("Sales")));
     let last = &history[5];
-    assert_eq!((last.file.as_deref(), last.line, last.feed.as_str(), last.reviewed), (Some("people.csv"), Some(2), "main", false));
+    assert_eq!(
+        (last.file.as_deref(), last.line, last.feed.as_str(), last.reviewed),
+        (Some("people.csv"), Some(2), "main", false)
+    );
     assert_eq!(place.engine.show_event(&place.org().await, last.seq).await.unwrap().meta.id, last.event);
     let bob = place.engine.history(&place.org().await, "2").await.unwrap();
     assert_eq!(bob.last().map(|e| (e.kind, e.field.clone())), Some((Kind::Remove, None)));
@@ -309,12 +341,60 @@ mod any_sequence {
         partial: bool,
         hold: bool,
         people: Vec<Person>,
+        then: Then,
+    }
+
+    /// What an administrator does after a payload.
+    #[derive(Clone, Debug)]
+    enum Then {
+        Nothing,
+        Approve { except_department: bool },
+        Reject { only: Option<u8> },
+        Undo,
+        Set(u8),
+        Remove(u8),
     }
 
     fn payload() -> impl Strategy<Value = Payload> {
         let flags = (proptest::bool::weighted(0.3), proptest::bool::weighted(0.3), proptest::bool::weighted(0.2));
-        (flags, vec((0..12u8, 0..12u8, 0..4u8), 0..10))
-            .prop_map(|((second, partial, hold), people)| Payload { second, partial, hold, people })
+        let then = prop_oneof![
+            4 => Just(Then::Nothing),
+            3 => any::<bool>().prop_map(|except_department| Then::Approve { except_department }),
+            2 => proptest::option::of(0..12u8).prop_map(|only| Then::Reject { only }),
+            1 => Just(Then::Undo),
+            1 => (0..12u8).prop_map(Then::Set),
+            1 => (0..12u8).prop_map(Then::Remove),
+        ];
+        (flags, vec((0..12u8, 0..12u8, 0..4u8), 0..10), then)
+            .prop_map(|((second, partial, hold), people, then)| Payload { second, partial, hold, people, then })
+    }
+
+    /// What makes no sense is refused, which is all right too.
+    async fn act(engine: &Engine, then: &Then) {
+        let apply = Some(muster_domain::guard::Asked::Apply);
+        match then {
+            Then::Nothing => {}
+            Then::Approve { except_department } => {
+                let except_fields = Vec::from_iter(except_department.then(|| "department".to_owned()));
+                let choice = Choice { except_fields, ..Choice::default() };
+                let _ = engine.approve("acme", None, Approval { choice, ..Approval::default() }).await;
+            }
+            Then::Reject { only } => {
+                let choice = Choice { only: only.iter().map(u8::to_string).collect(), ..Choice::default() };
+                let _ = engine.reject("acme", None, choice, None).await;
+            }
+            Then::Undo => {
+                let since = Some(Utc::now() - chrono::Duration::hours(1));
+                let _ = engine.undo("acme", UndoRequest { since, asked: apply, ..UndoRequest::default() }).await;
+            }
+            Then::Set(key) => {
+                let fields = vec![("department".to_owned(), "Pinned".to_owned())];
+                let _ = engine.by_hand("acme", Edit::Set { key: key.to_string(), fields }, apply).await;
+            }
+            Then::Remove(key) => {
+                let _ = engine.by_hand("acme", Edit::Remove { key: key.to_string() }, apply).await;
+            }
+        }
     }
 
     async fn play(payloads: &[Payload]) {
@@ -329,11 +409,10 @@ mod any_sequence {
                 asked: payload.hold.then_some(muster_domain::guard::Asked::Hold),
                 ..Request::default()
             };
-            let synced = place.engine.sync("acme", request, &mut csv(&payload.people).as_bytes()).await;
-            if synced.is_ok_and(|r| r.state == muster_domain::fact::State::Held) && payload.people.len() % 2 == 0 {
-                let _ = place.engine.approve("acme", None, Approval::default()).await;
-            }
+            let _ = place.engine.sync("acme", request, &mut csv(&payload.people).as_bytes()).await;
+            act(&place.engine, &payload.then).await;
             place.expect_clean().await;
+            place.expect_one_row_a_person().await;
         }
         let replay = read_log(place.export().await.as_slice(), None).unwrap();
         let told: Vec<_> = replay.members().map(Result::unwrap).filter(|m| !m.spells.is_empty()).collect();

@@ -98,7 +98,10 @@ impl Documents {
 
     fn receive(&mut self, received: &Received, meta: &Meta) -> Result<(), ReplayError> {
         if received.arrival != self.arrivals + 1 {
-            return contradiction(meta.seq, format!("is arrival {} where {} should follow", received.arrival, self.arrivals + 1));
+            return contradiction(
+                meta.seq,
+                format!("is arrival {} where {} should follow", received.arrival, self.arrivals + 1),
+            );
         }
         self.arrivals = received.arrival;
         self.uploads.insert(received.upload, Upload::new(received.clone(), meta));

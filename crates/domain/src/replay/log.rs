@@ -90,7 +90,8 @@ fn write_body(body: &Body, out: &mut (impl Write + ?Sized)) -> std::io::Result<(
 /// Stored JSON has no line breaks and no tabs.
 fn compact(json: &[u8]) -> std::io::Result<&[u8]> {
     let fits = !json.is_empty() && !json.iter().any(|b| matches!(b, b'\t' | b'\n' | b'\r'));
-    fits.then_some(json).ok_or_else(|| std::io::Error::new(std::io::ErrorKind::InvalidData, "a stored line is no compact JSON"))
+    fits.then_some(json)
+        .ok_or_else(|| std::io::Error::new(std::io::ErrorKind::InvalidData, "a stored line is no compact JSON"))
 }
 
 /// Everything of an exported event but its lines.
@@ -144,7 +145,8 @@ fn read_body<'a>(
     let salts = STANDARD.decode(salts).map_err(|_| "its salts are no base64")?;
     let (salts, []) = salts.as_chunks::<16>() else { return Err("its salts are cut short".to_owned()) };
     let erased = erased.iter().map(|(i, leaf)| Some((*i, unhex(leaf)?))).collect::<Option<Vec<_>>>();
-    let mut body = Body { salts: salts.to_vec(), lines: Vec::with_capacity(size), erased: erased.ok_or("a leaf is no hash")? };
+    let mut body =
+        Body { salts: salts.to_vec(), lines: Vec::with_capacity(size), erased: erased.ok_or("a leaf is no hash")? };
     let mut gone = body.erased.iter().map(|(i, _)| *i as usize).peekable();
     let mut count = 0;
     for piece in pieces {

@@ -208,7 +208,8 @@ fn part<'c>(chunk: &'c Chunk, folding: &Folding) -> Result<Part<'c>, ReplayError
         let no = folding.first_no + rank as MemberNo;
         rank += usize::from(numbered);
         let Some(line) = line.filter(|_| folding.selection.contains(ordinal)) else { continue };
-        let mut change = Change::read(line).map_err(|source| ReplayError::Change { seq: folding.seq, ordinal, source })?;
+        let mut change =
+            Change::read(line).map_err(|source| ReplayError::Change { seq: folding.seq, ordinal, source })?;
         change.to.retain(|(field, _)| !folding.except_fields.iter().any(|f| f == field));
         if numbered {
             let member = folding.fold(None, no, &change);

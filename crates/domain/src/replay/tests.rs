@@ -220,7 +220,11 @@ fn given_a_change_set_that_waits_then_nobody_is_on_the_roster() {
 
 #[test]
 fn given_a_change_set_when_it_is_applied_then_the_roster_follows_and_the_feed_has_its_measure() {
-    let replay = three_people().proposes(2, &[update(0, "Law"), remove(1), add(3)]).applies(all_of(2, 3, 3, &[2], 2)).replay().unwrap();
+    let replay = three_people()
+        .proposes(2, &[update(0, "Law"), remove(1), add(3)])
+        .applies(all_of(2, 3, 3, &[2], 2))
+        .replay()
+        .unwrap();
     let report = replay.report();
     assert_eq!((report.members, report.former, report.roster_version, report.changes), (3, 1, 2, 6));
     assert_eq!((department(&replay, 0).as_deref(), department(&replay, 3).as_deref()), (Some("Law"), Some("Dept\t3")));
@@ -299,7 +303,8 @@ fn given_many_chunks_then_two_threads_give_what_one_gives() {
     let changes: Vec<Change> = (0..200).map(add).collect();
     let lines: Vec<Vec<u8>> = changes.iter().map(line).collect();
     let ordinals: Vec<u32> = (0..200).collect();
-    let many = lines.chunks(3).enumerate().fold(Log::new().receives(1), |log, (i, part)| log.chunk(1, i as u32 * 3, part));
+    let many =
+        lines.chunks(3).enumerate().fold(Log::new().receives(1), |log, (i, part)| log.chunk(1, i as u32 * 3, part));
     let many = many.seals(1, 200, State::Applied).applies(all_of(1, 200, 0, &ordinals, 1)).replay().unwrap();
     let one = Log::new().proposes(1, &changes).applies(all_of(1, 200, 0, &ordinals, 1)).replay().unwrap();
     assert_eq!(many.report().digest, one.report().digest);
@@ -322,8 +327,16 @@ fn given_a_log_that_does_not_hold_together_then_the_event_is_named() {
     assert!(says(Log::new().proposes(1, &[add(0)]).applies(all_of(1, 1, 5, &[0], 1))).contains("does not fit"));
     assert!(says(Log::new().proposes(1, &[add(0)]).applies(all_of(1, 1, 0, &[0], 7))).contains("roster version 7"));
     assert!(says(Log::new().proposes(1, &[update(4, "Law")]).applies(all_of(1, 1, 0, &[], 1))).contains("member 4"));
-    assert!(says(Log::new().receives(1).chunk(1, 0, &[b"{}".to_vec()]).seals(1, 1, State::Applied).applies(all_of(1, 1, 0, &[0], 1)))
-        .contains("change 0"));
+    assert!(
+        says(Log::new().receives(1).chunk(1, 0, &[b"{}".to_vec()]).seals(1, 1, State::Applied).applies(all_of(
+            1,
+            1,
+            0,
+            &[0],
+            1
+        )))
+        .contains("change 0")
+    );
     assert!(says(Log::new().receives(1).seals(1, 1, State::Applied)).contains("of which 0 are there"));
     assert!(says(Log::new().receives(1).chunk(1, 5, &[b"{}".to_vec()])).contains("no chunk"));
 }
@@ -368,10 +381,14 @@ fn given_a_cut_or_foreign_log_then_the_line_is_named_and_nothing_panics() {
 #[test]
 fn given_the_recorded_logs_then_they_fold_to_what_was_recorded_beside_them() {
     let dir = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/logs");
-    let logs = std::fs::read_dir(dir).unwrap().map(|e| e.unwrap().path()).filter(|p| p.extension().is_some_and(|e| e == "ndjson"));
+    let logs = std::fs::read_dir(dir)
+        .unwrap()
+        .map(|e| e.unwrap().path())
+        .filter(|p| p.extension().is_some_and(|e| e == "ndjson"));
     let mut count = 0;
     for path in logs {
-        let expected: serde_json::Value = serde_json::from_slice(&std::fs::read(path.with_extension("expected.json")).unwrap()).unwrap();
+        let expected: serde_json::Value =
+            serde_json::from_slice(&std::fs::read(path.with_extension("expected.json")).unwrap()).unwrap();
         let replay = read_log(std::fs::read(&path).unwrap().as_slice(), None).unwrap();
         let fields = &replay.documents().settings().fields;
         let members = replay.members().map(|m| {

@@ -33,14 +33,7 @@ fn case_spaces_and_punctuation_do_not_count() {
 #[test]
 fn the_usual_synonyms_are_known() {
     for name in [
-        "Worker ID",
-        "Emp No",
-        "emp_no",
-        "Emp #",
-        "Personnel Number",
-        "Staff ID",
-        "Payroll No.",
-        "uniqueId",
+        "Worker ID", "Emp No", "emp_no", "Emp #", "Personnel Number", "Staff ID", "Payroll No.", "uniqueId",
         "unique_id",
     ] {
         assert_eq!(found(&[name]), ["employee_id"], "{name}");
