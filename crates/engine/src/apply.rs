@@ -374,9 +374,12 @@ impl Engine {
 /// Reads a change set's chunks from the log, the next ones while the present ones are worked on.
 pub struct ChunkReader<'a> {
     place: Option<Place>,
-    ahead: Option<JoinHandle<(Place, Result<Option<Vec<(u32, Body)>>>)>>,
+    ahead: Option<JoinHandle<(Place, Result<Option<Group>>)>>,
     engine: PhantomData<&'a Engine>,
 }
+
+/// Chunks with the ordinals of their first changes.
+type Group = Vec<(u32, Body)>;
 
 /// How far a change set has been read.
 struct Place {

@@ -83,7 +83,7 @@ pub struct Reading<'a> {
 pub fn take<R: Read>(records: &mut Records<R>, how: &Reading, known: &mut Known) -> Result<Census, IntakeError> {
     let mut taking =
         Taking { how, census: Census::default(), cells: CellBuffer::default(), row: Row::default(), keeping: true };
-    if known.len() == 0 {
+    if known.is_empty() {
         while let Some(raw) = records.next()? {
             taking.census.rows += 1;
             taking.miss(raw.bytes, raw.line, raw.offset);

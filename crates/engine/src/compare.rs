@@ -239,7 +239,7 @@ impl<'a> Comparison<'a> {
         let mut cells = CellBuffer::default();
         let mut batch: Vec<Pending> = Vec::new();
         let (mut used, mut bytes) = (0, 0);
-        while let Some((index, raw)) = rows.next()? {
+        while let Some((index, raw)) = rows.advance()? {
             let miss = self.census.misses[index];
             if self.resolved.verdicts[index] != Verdict::Counts {
                 self.skip(index, &miss);

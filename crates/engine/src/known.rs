@@ -104,6 +104,11 @@ impl Known {
         self.fingerprints.iter().copied().zip(self.members.iter().copied())
     }
 
+    /// Whether no row is known.
+    pub fn is_empty(&self) -> bool {
+        self.members.is_empty()
+    }
+
     /// How many rows are known.
     pub fn len(&self) -> usize {
         self.members.len()

@@ -25,7 +25,7 @@ impl<'a> MissRows<'a> {
     ///
     /// # Errors
     /// If the payload cannot be read again.
-    pub fn next(&mut self) -> Result<Option<(usize, &[u8])>> {
+    pub fn advance(&mut self) -> Result<Option<(usize, &[u8])>> {
         let Some(miss) = self.census.misses.get(self.next) else { return Ok(None) };
         let index = self.next;
         self.next += 1;

@@ -31,7 +31,7 @@ use crate::{
     recorder::{Recorder, Spills},
     resolve,
     roster::in_parallel,
-    supersede::Naming,
+    supersede::{Naming, Standing},
 };
 
 /// Says how long each stage took, at debug level.
@@ -781,9 +781,12 @@ impl<'a> Run<'a> {
         // As the log has it: where the clock went back, that is later than now.
         let sealed_at = tx.head().await?.last_recorded_at;
         let whole = job.received.mode == Mode::Full && compared.figures.incomplete.is_empty();
-        engine
-            .give_way(&mut tx, org, job.feed.no, job.received.upload, &self.naming, whole, !selection.is_empty())
-            .await?;
+        let standing = match whole {
+            true => Standing::Whole,
+            false if !selection.is_empty() => Standing::Applied,
+            false => Standing::Waits,
+        };
+        engine.give_way(&mut tx, org, job.feed.no, job.received.upload, &self.naming, standing).await?;
         stages.done("append change set");
         crash::point("computed");
         let mut feeds = org.feeds.clone();
@@ -896,7 +899,7 @@ impl Job<'_> {
         let fresh: Vec<(u128, u32)> = fresh.filter_map(|(f, named, _)| Some((*f, number(*named, effects)?))).collect();
         let layout = layout.to_le_bytes();
         let newer = known.newer() + effects.touched.len() + fresh.len();
-        if known.len() == 0 || newer * 4 > known.len() || known.deltas() >= MOST_DELTAS {
+        if known.is_empty() || newer * 4 > known.len() || known.deltas() >= MOST_DELTAS {
             let mut dead = resolve::Bits::default();
             effects.touched.iter().chain(fresh.iter().map(|f| &f.1)).for_each(|no| dead.set(*no, true));
             let mut all = known.entries().filter(|(_, no)| !dead.contains(*no)).collect::<Vec<_>>();

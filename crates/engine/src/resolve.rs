@@ -71,6 +71,11 @@ impl Bits {
             .flat_map(|(i, w)| (0..64).filter(move |b| w >> b & 1 == 1).map(move |b| i as u32 * 64 + b))
     }
 
+    /// Whether nothing is in the set.
+    pub fn is_empty(&self) -> bool {
+        self.0.iter().all(|w| *w == 0)
+    }
+
     /// How many are in the set.
     pub fn len(&self) -> u64 {
         self.0.iter().map(|w| u64::from(w.count_ones())).sum()

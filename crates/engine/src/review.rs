@@ -361,7 +361,9 @@ impl Engine {
             let Some(change) = change.filter(|c| standing == Standing::Waiting && choice.takes(c)) else { return };
             waiting.chosen.insert(ordinal);
             waiting.removals += u64::from(change.kind == Kind::Remove);
-            if change.to.iter().any(|(f, _)| choice.leaves_out(f)) {
+            // Of somebody new the field cannot wait here: applied again, the change would bring a second person. The
+            // feed's next payload proposes it again.
+            if change.no.is_some() && change.to.iter().any(|(f, _)| choice.leaves_out(f)) {
                 waiting.unfinished.insert(ordinal);
             }
         })

@@ -25,6 +25,17 @@ pub struct Naming {
     pub keys: Vec<u64>,
 }
 
+/// What a newer upload is, to older ones that wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// A complete, readable full payload: it takes their place.
+    Whole,
+    /// Any other that is on the roster, in part at least: it takes whom it names.
+    Applied,
+    /// It waits itself.
+    Waits,
+}
+
 impl Naming {
     fn names(&self, change: &Change, org: &Organisation) -> bool {
         match change.no {
@@ -35,8 +46,7 @@ impl Naming {
 }
 
 impl Engine {
-    /// Lets older change sets of the feed give way to this upload. `whole`: it is a complete, readable full payload;
-    /// `applied`: (part of) it is on the roster now.
+    /// Lets older change sets of the feed give way to this upload.
     ///
     /// # Errors
     /// If the store refuses.
@@ -47,8 +57,7 @@ impl Engine {
         feed: FeedNo,
         by: UploadId,
         naming: &Naming,
-        whole: bool,
-        applied: bool,
+        standing: Standing,
     ) -> Result<()> {
         for state in [State::Held, State::PartlyApplied] {
             for row in self.store.change_sets_in_state(org.row.id, state.word()).await? {
@@ -56,9 +65,9 @@ impl Engine {
                 if set.feed != feed || set.upload == by {
                     continue;
                 }
-                if whole {
+                if standing == Standing::Whole {
                     self.supersede(tx, org, set, by).await?;
-                } else if applied {
+                } else if standing == Standing::Applied {
                     self.drop_named(tx, org, set, naming).await?;
                 }
             }

@@ -45,7 +45,7 @@ fn entry(bytes: &[u8; ENTRY]) -> Ident {
 }
 
 /// Adds what a page says of the hashes, which are sorted.
-fn search(page: &[u8], hashes: &[u64], into: &mut BTreeSet<Ident>) -> Result<()> {
+fn search(page: &[u8], hashes: &[u64], into: &mut Vec<Ident>) -> Result<()> {
     let entries = entries(page)?;
     let (Some(first), Some(last)) = (entries.first().map(entry), entries.last().map(entry)) else { return Ok(()) };
     let from = hashes.partition_point(|h| *h < first.0);
@@ -63,7 +63,7 @@ pub(crate) async fn idents(conn: &mut Conn<'_>, org: OrganisationId, hashes: &[u
     let mut hashes = hashes.to_vec();
     hashes.sort_unstable();
     hashes.dedup();
-    let mut found = BTreeSet::new();
+    let mut found = Vec::new();
     if hashes.len() <= FEW {
         for hash in &hashes {
             for page in pages_with(conn, org, *hash).await? {
@@ -78,14 +78,15 @@ pub(crate) async fn idents(conn: &mut Conn<'_>, org: OrganisationId, hashes: &[u
             }
         }
     }
-    for (hash, no, live) in deltas_of(conn, org, &hashes).await? {
-        if live {
-            found.insert((hash, no))
-        } else {
-            found.remove(&(hash, no))
-        };
+    let newer = deltas_of(conn, org, &hashes).await?;
+    if !newer.is_empty() {
+        let dead: BTreeSet<Ident> = newer.iter().filter(|n| !n.2).map(|n| (n.0, n.1)).collect();
+        found.retain(|ident| !dead.contains(ident));
+        found.extend(newer.iter().filter(|n| n.2).map(|n| (n.0, n.1)));
     }
-    Ok(found.into_iter().collect())
+    found.sort_unstable();
+    found.dedup();
+    Ok(found)
 }
 
 /// The pages in which one hash may stand: from the last that begins below it to the last that does not begin above it.
