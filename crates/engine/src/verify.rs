@@ -6,7 +6,7 @@ use muster_domain::{
     codec,
     documents::Feed,
     ids::{FeedNo, MemberNo},
-    member::{Member, NAMED},
+    member::{ABSENT, Member, NAMED},
     replay::{Checked, Replay, ReplayError},
 };
 use muster_store::{Filter, IDENTS_PER_PAGE, Ident, MEMBERS_PER_PAGE, RawEvent};
@@ -69,7 +69,8 @@ impl VerifyReport {
 struct Told {
     idents: Vec<Ident>,
     named: BTreeMap<FeedNo, Bits>,
-    /// Members whose rows a feed may know by fingerprint: it claims them, and they hold all that it said.
+    /// Members whose rows a feed may know by fingerprint: it claims them and last named them. It may have words of its
+    /// own on fields of which the known row says nothing.
     plain: BTreeMap<FeedNo, Bits>,
 }
 
@@ -234,7 +235,7 @@ impl Engine {
         Ok(())
     }
 
-    /// A known row says nothing new, so its member is claimed by the feed and holds all that the feed said.
+    /// A known row says nothing new, so its member is claimed by the feed, which did not last leave them out.
     async fn compare_fingerprints(
         &self,
         org: &Organisation,
@@ -273,7 +274,8 @@ fn sentence(error: &ReplayError) -> String {
 type Says = (MemberNo, Vec<u64>, Vec<(FeedNo, bool)>);
 
 fn says(org: &Organisation, member: Member) -> Says {
-    let plain = |feed| !member.words.iter().any(|w| w.feed == feed);
+    let whole = |field| field == ABSENT || field == NAMED;
+    let plain = |feed| !member.words.iter().any(|w| w.feed == feed && whole(w.field));
     let mut spoken: Vec<_> = member.claimants().map(|feed| (feed, plain(feed))).collect();
     let declined = member.words.iter().filter(|w| w.field == NAMED).map(|w| (w.feed, false));
     spoken.extend(declined);
