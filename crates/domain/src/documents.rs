@@ -54,6 +54,23 @@ impl Feed {
     }
 }
 
+impl Feed {
+    /// A decided payload is what the feed's next one is measured against.
+    pub fn accept(&mut self, received: &Received, baseline: &Baseline) {
+        if received.mode == Mode::Full {
+            self.baseline = Some(baseline.clone());
+        } else if let Some(before) = &mut self.baseline {
+            before.filled.clone_from(&baseline.filled);
+        }
+        self.decided = received.mapping.is_empty().then(|| Decided {
+            blake3: received.blake3.clone(),
+            mapping_version: baseline.mapping_version,
+            mode: received.mode,
+            upload: received.upload,
+        });
+    }
+}
+
 /// An upload and what became of it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Upload {

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, io::Read};
 
 use chrono::{DateTime, Utc};
 use muster_domain::{
-    documents::{ChangeSet, Decided, Feed, Upload},
+    documents::{ChangeSet, Feed, Upload},
     eligibility,
     event::{Body, NewEvent},
     fact::{Applied, Baseline, Computed, Counts, Fact, Received, State},
@@ -841,7 +841,7 @@ impl<'a> Run<'a> {
         for feed in feeds.iter_mut().filter(|f| f.no == job.feed.no) {
             feed.last_arrival = Some((job.received.arrival, sealed_at));
             if decided && (report.holds.is_empty() && computed.holds.is_empty()) {
-                accept_baseline(feed, job.received, &baseline);
+                feed.accept(job.received, &baseline);
             }
         }
         for feed in &feeds {
@@ -994,21 +994,6 @@ fn baseline(job: &Job, compared: &Compared, input: &Input) -> Baseline {
         blake3: job.received.blake3.clone(),
         mapping_version: job.feed.settings.mapping_version,
     }
-}
-
-/// A decided payload is what the feed's next one is measured against.
-pub fn accept_baseline(feed: &mut Feed, received: &Received, baseline: &Baseline) {
-    if received.mode == Mode::Full {
-        feed.baseline = Some(baseline.clone());
-    } else if let Some(before) = &mut feed.baseline {
-        before.filled.clone_from(&baseline.filled);
-    }
-    feed.decided = received.mapping.is_empty().then(|| Decided {
-        blake3: received.blake3.clone(),
-        mapping_version: baseline.mapping_version,
-        mode: received.mode,
-        upload: received.upload,
-    });
 }
 
 /// Chunk events with their bodies hashed and packed, on both cores.

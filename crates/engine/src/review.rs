@@ -24,7 +24,7 @@ use crate::{
     apply::{Application, Chunks, Deed},
     event,
     organisation::put_feed,
-    pipeline::{Report, accept_baseline, put_change_set},
+    pipeline::{Report, put_change_set},
 };
 
 /// Which changes are meant; everything that waits, unless it says otherwise.
@@ -513,7 +513,7 @@ impl Engine {
         let decided = !matches!(set.state, State::Held | State::PartlyApplied);
         for feed in feeds.iter_mut() {
             if feed.no == set.feed && decided && set.state == State::Applied {
-                accept_baseline(feed, &upload.received, &set.baseline);
+                feed.accept(&upload.received, &set.baseline);
             }
             put_feed(tx, feed).await?;
         }

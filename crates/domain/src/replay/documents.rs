@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::{
-    documents::{ChangeSet, Decided, Feed, Upload},
+    documents::{ChangeSet, Feed, Upload},
     event::Meta,
     fact::{Applied, Baseline, Computed, Fact, Received, Rejected, State},
     ids::{ChangeSetId, FeedNo, UploadId},
@@ -127,7 +127,7 @@ impl Documents {
         feed.last_arrival = Some((received.arrival, meta.recorded_at));
         // What a guard stopped in part is no measure for the next payload.
         if is_settled(computed.state) && computed.holds.is_empty() {
-            accept(feed, &received, &computed.baseline);
+            feed.accept(&received, &computed.baseline);
         }
         Ok(())
     }
@@ -171,7 +171,7 @@ impl Documents {
         let received = upload.received.clone();
         let taken = !set.applied.is_empty() && set.feed != FeedNo::HAND;
         if taken && is_settled(set.state) && !is_settled(before) {
-            accept(self.feed(set.feed, meta)?, &received, &set.baseline);
+            self.feed(set.feed, meta)?.accept(&received, &set.baseline);
         }
         Ok(())
     }
@@ -190,19 +190,4 @@ impl Documents {
         let missing = || contradiction(meta.seq, format!("is about change set {id}, of which the log does not tell"));
         self.change_sets.get_mut(&id).map_or_else(missing, Ok)
     }
-}
-
-/// A decided payload is what the feed's next one is measured against.
-fn accept(feed: &mut Feed, received: &Received, baseline: &Baseline) {
-    if received.mode == Mode::Full {
-        feed.baseline = Some(baseline.clone());
-    } else if let Some(before) = &mut feed.baseline {
-        before.filled.clone_from(&baseline.filled);
-    }
-    feed.decided = received.mapping.is_empty().then(|| Decided {
-        blake3: received.blake3.clone(),
-        mapping_version: baseline.mapping_version,
-        mode: received.mode,
-        upload: received.upload,
-    });
 }
