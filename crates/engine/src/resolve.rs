@@ -26,6 +26,8 @@ pub struct Resolved {
     pub present: Bits,
     /// Issues of rows that repeat or contradict.
     pub issues: Vec<RowIssue>,
+    /// Where the hashes with the same highest bits begin in `keys`.
+    starts: Vec<u32>,
     /// Misses that name a member whose known row stands in the payload too, with that row's line; sorted.
     pub doubled: Vec<(u32, u32)>,
 }
@@ -95,6 +97,7 @@ pub fn resolve(
         present: Bits::default(),
         issues: Vec::new(),
         doubled: Vec::new(),
+        starts: starts(&keys),
         keys,
     };
     for (no, _) in known.seen() {
@@ -112,6 +115,26 @@ pub fn resolve(
     resolved
 }
 
+/// Beginnings of the runs of keys with the same highest bits, and the end.
+fn starts(keys: &[(u64, MemberNo)]) -> Vec<u32> {
+    if keys.is_empty() {
+        return Vec::new();
+    }
+    let slots = keys.len().next_power_of_two();
+    let mut starts = vec![0; slots + 1];
+    keys.iter().for_each(|k| starts[slot(k.0, slots + 1) + 1] += 1);
+    for i in 0..slots {
+        starts[i + 1] += starts[i];
+    }
+    starts
+}
+
+/// The slot of a hash among so many beginnings, one more than a power of two.
+fn slot(hash: u64, starts: usize) -> usize {
+    let bits = starts.saturating_sub(1).checked_ilog2().unwrap_or(0);
+    hash.checked_shr(64 - bits).unwrap_or(0) as usize
+}
+
 impl Resolved {
     /// The members whom a match key may name: nearly always none or one.
     pub fn candidates(&self, key: u64) -> &[(u64, MemberNo)] {
@@ -119,8 +142,13 @@ impl Resolved {
     }
 
     fn range(&self, key: u64) -> std::ops::Range<usize> {
-        let from = self.keys.partition_point(|k| k.0 < key);
-        let many = self.keys[from..].iter().take_while(|k| k.0 == key).count();
+        // Hashes lie evenly, so this leaves one or two to look at.
+        let slot = slot(key, self.starts.len());
+        let Some([from, to]) = self.starts.get(slot..slot + 2) else { return 0..0 };
+        let here = &self.keys[*from as usize..*to as usize];
+        let first = here.iter().take_while(|k| k.0 < key).count();
+        let many = here[first..].iter().take_while(|k| k.0 == key).count();
+        let from = *from as usize + first;
         from..from + many
     }
 
@@ -205,6 +233,26 @@ impl Resolved {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_hash_is_found_and_no_other() {
+        for n in [0u32, 1, 2, 3, 5, 64, 1000] {
+            let mut keys: Vec<(u64, MemberNo)> = (0..n).map(|i| (u64::from(i / 2).wrapping_mul(0x9E37_79B9_7F4A_7C15), i)).collect();
+            keys.sort_unstable();
+            let resolved = Resolved {
+                verdicts: Vec::new(),
+                present: Bits::default(),
+                issues: Vec::new(),
+                doubled: Vec::new(),
+                starts: starts(&keys),
+                keys: keys.clone(),
+            };
+            for hash in keys.iter().flat_map(|k| [k.0, k.0.wrapping_add(1)]).chain([0, 7, u64::MAX]) {
+                let expected: Vec<_> = keys.iter().filter(|k| k.0 == hash).copied().collect();
+                assert_eq!(resolved.candidates(hash), expected, "{hash:#x} of {n}");
+            }
+        }
+    }
 
     #[test]
     fn bits_are_a_set() {
