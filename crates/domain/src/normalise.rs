@@ -137,6 +137,13 @@ pub fn key_into(raw: &str, out: &mut String) {
     out.push_str(trim(&folded));
 }
 
+/// Whether the cell names the day by which systems say "never": the last of the year 9999, in any form of a date, or
+/// 2958465, which is what spreadsheets count it as. For an end date that is the same as none.
+pub fn is_never(raw: &str) -> bool {
+    let trimmed = trim(raw);
+    trimmed.len() >= 7 && (trimmed == "2958465" || (trimmed.contains("9999") && dates::is_last_day(trimmed)))
+}
+
 /// Whether nothing can be seen in the cell.
 pub fn is_blank(raw: &str) -> bool {
     trim(raw).is_empty()
@@ -323,6 +330,20 @@ mod tests {
         assert_eq!(key("ΝΊΚΟΣ"), key("νίκος"));
         assert!(matches!(key("1001"), Cow::Borrowed("1001")));
         assert_ne!(key("01001"), key("1001"));
+    }
+
+    #[test]
+    fn the_last_day_of_the_year_9999_means_never() {
+        for raw in [
+            "9999-12-31", "31.12.9999", " 31/12/9999", "12/31/9999", "99991231", "9999-12-31T00:00:00Z", "31-Dec-9999",
+            "9999/12/31 00:00:00", "31.12.9999 23:59:59", "2958465",
+        ] {
+            assert!(is_never(raw), "{raw}");
+        }
+        for raw in ["9999-12-30", "2099-12-31", "29584650", "never", "9999", "", "13/31/9999", "9999-31-12", "12319999"]
+        {
+            assert!(!is_never(raw), "{raw}");
+        }
     }
 
     #[test]

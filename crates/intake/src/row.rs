@@ -32,7 +32,7 @@ pub struct Row {
     pub values: Values,
     /// Fields with a column whose cell is blank.
     pub empty: FieldSet,
-    /// Fields that the payload says are nothing; CSV cannot say that.
+    /// Fields of which the payload says that there is nothing: a null, or an end date of 31.12.9999.
     pub null: FieldSet,
     /// What the payload wrote, without outer space, where that is not the canonical value.
     pub raw: Values,
@@ -239,6 +239,11 @@ impl Reader {
     }
 
     fn read_cell(&self, planned: Planned, cell: &str, row: &mut Row) {
+        // Said in so many words that there is no end, which is more than leaving the cell blank.
+        if planned.field == FieldId::END_DATE && normalise::is_never(cell) {
+            row.null.insert(planned.field);
+            return;
+        }
         match normalise::value(planned.kind, cell, self.dates) {
             Ok(value) if value.is_empty() => row.empty.insert(planned.field),
             Ok(value) => keep(planned.field, &value, cell, row),

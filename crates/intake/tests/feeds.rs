@@ -110,6 +110,10 @@ fn describe_row(row: &Row, fields: &Fields, out: &mut String) {
     }
     let empty: Vec<&str> = row.empty.iter().map(|f| fields.name(f)).collect();
     writeln!(out, "    empty: {}", empty.join(", ")).unwrap();
+    let null: Vec<&str> = row.null.iter().map(|f| fields.name(f)).collect();
+    if !null.is_empty() {
+        writeln!(out, "    null: {}", null.join(", ")).unwrap();
+    }
     for issue in &row.issues {
         let decides = if issue.decides { " (decides)" } else { "" };
         writeln!(out, "    issue{decides} {:?} {:?}: {}", issue.column, issue.value, issue.reason).unwrap();

@@ -13,12 +13,23 @@ pub(super) fn date(text: &str, order: DateOrder) -> Result<Cow<'_, str>, Refusal
         check(year, month, dom)?;
         return Ok(Cow::Borrowed(day));
     }
-    let (year, month, dom) = match day.len() {
-        8 if day.bytes().all(|b| b.is_ascii_digit()) => (digits(&day[..4]), digits(&day[4..6]), digits(&day[6..])),
-        _ => in_parts(day, order)?,
-    };
+    let (year, month, dom) = as_written(day, order)?;
     check(year, month, dom)?;
     Ok(Cow::Owned(format!("{year:04}-{month:02}-{dom:02}")))
+}
+
+/// Year, month and day, whether or not the calendar has them.
+fn as_written(day: &str, order: DateOrder) -> Result<(u32, u32, u32), Refusal> {
+    match day.len() {
+        8 if day.bytes().all(|b| b.is_ascii_digit()) => Ok((digits(&day[..4]), digits(&day[4..6]), digits(&day[6..]))),
+        _ => in_parts(day, order),
+    }
+}
+
+/// Whether a trimmed cell is the last day of the year 9999: no setting is needed to tell its day from its month.
+pub(super) fn is_last_day(text: &str) -> bool {
+    let read = without_time(text).map(|day| iso(day).map_or_else(|| as_written(day, DateOrder::Iso), Ok));
+    matches!(read, Some(Ok((9999, 12, 31))))
 }
 
 /// `YYYY-MM-DD`, the common case, without looking for anything else.

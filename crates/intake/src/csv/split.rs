@@ -370,6 +370,34 @@ mod tests {
     }
 
     #[test]
+    fn skipping_leads_to_the_record_at_an_offset_or_the_next_one() {
+        let input = "id,x\n1,\"a\nb\"\n\n2,c\r\n3,d\n";
+        let all = rows(input);
+        for step in [1, 3, 1 << 20] {
+            for to in 0..=input.len() as u64 + 2 {
+                let mut records = Records::new(Drip(input.as_bytes(), step));
+                let there = records.skip_to(to).unwrap();
+                let next = records.next().unwrap().map(|r| (r.offset, r.line));
+                let expected = all.iter().find(|(_, _, offset)| *offset >= to).map(|r| (r.2, r.1));
+                assert_eq!(next, expected, "to {to} by {step}");
+                assert!(there || next.is_none());
+            }
+        }
+    }
+
+    #[test]
+    fn skipping_goes_on_from_where_reading_stopped() {
+        let mut records = Records::new(&b"a\nb\nc\nd\n"[..]);
+        records.next().unwrap();
+        assert!(records.skip_to(4).unwrap());
+        assert_eq!(records.next().unwrap().map(|r| (r.bytes, r.line)), Some((&b"c"[..], 3)));
+        // There is no way back: it stays where it is.
+        assert!(records.skip_to(0).unwrap());
+        assert_eq!(records.next().unwrap().map(|r| r.bytes), Some(&b"d"[..]));
+        assert!(!records.skip_to(9).unwrap());
+    }
+
+    #[test]
     fn a_record_without_end_is_refused_before_it_takes_the_memory() {
         let endless = std::io::Read::chain(&b"id\n\""[..], std::io::repeat(b'x'));
         let mut records = Records::new(endless);

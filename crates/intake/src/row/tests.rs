@@ -54,6 +54,18 @@ fn absent_and_empty_are_two_things() {
 }
 
 #[test]
+fn an_end_date_of_never_says_that_there_is_none() {
+    let reader = reader("Employee ID,Start Date,End Date", FieldId::EMPLOYEE_ID, "");
+    for never in ["9999-12-31", "31.12.9999", "2958465"] {
+        let row = read_by(&reader, &format!("1,2020-01-01,{never}")).unwrap();
+        assert!(row.issues.is_empty() && row.values.get(FieldId::END_DATE).is_none(), "{never}");
+        assert!(row.null.contains(FieldId::END_DATE) && !row.empty.contains(FieldId::END_DATE), "{never}");
+    }
+    // Nobody begins on that day.
+    assert_eq!(read_by(&reader, "1,9999-12-31,").unwrap().issues[0].column, "Start Date");
+}
+
+#[test]
 fn a_bad_value_drops_only_its_field() {
     let row = read("Díaz,1,03/04/2021,big,").unwrap();
     assert!(!row.mentions(FieldId::START_DATE) && !row.mentions(SHOE));
