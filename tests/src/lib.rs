@@ -9,4 +9,6 @@ mod docs;
 #[cfg(test)]
 mod durable;
 #[cfg(test)]
+mod feeds;
+#[cfg(test)]
 mod muster;

@@ -77,6 +77,15 @@ impl Muster {
         command
     }
 
+    /// The log of acme, as it is exported.
+    pub fn log(&self) -> Vec<u8> {
+        let mut command = Command::new(binary());
+        command.args(["--database", &self.database, "events", "export", "--org", "acme"]);
+        let output = command.output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        output.stdout
+    }
+
     /// Runs a command.
     pub fn run(&self, args: &[&str]) -> Ran {
         ran(self.command(args).output().unwrap())

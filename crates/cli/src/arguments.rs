@@ -70,7 +70,7 @@ pub enum Command {
     Demo(command::demo::Demo),
     /// Create, list, show and set organisations
     Org(command::org::Org),
-    /// List, create, set and show the feeds of an organisation
+    /// List, create, set, show and hand over the feeds of an organisation
     Feeds(command::feeds::Feeds),
     /// Bring the roster in step with a payload
     Sync(command::sync::Sync),

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     event::Meta,
-    fact::{Applied, Baseline, Computed, Counts, Fact, Received, Rejected, State},
+    fact::{Applied, Baseline, Computed, Counts, Fact, HandsOver, Received, Rejected, State},
     guard::{Figures, Hold},
     ids::{ChangeSetId, FeedNo, UploadId},
     selection::Selection,
@@ -150,6 +150,9 @@ pub struct ChangeSet {
     /// The change sets that this one undoes.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub undoes: Vec<ChangeSetId>,
+    /// The feeds between which it moves claims, where it is a handover.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hands_over: Option<HandsOver>,
     /// Who decided last, if somebody did.
     #[serde(default)]
     pub decided_by: Option<String>,
@@ -180,6 +183,7 @@ impl ChangeSet {
             dropped: Selection::default(),
             baseline: computed.baseline.clone(),
             undoes: upload.undoes.clone(),
+            hands_over: upload.hands_over,
             decided_by: None,
         }
     }

@@ -149,6 +149,18 @@ pub struct Received {
     /// Change sets that this one undoes, where it is an undo.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub undoes: Vec<ChangeSetId>,
+    /// The feeds between which claims pass, where it is a handover.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hands_over: Option<HandsOver>,
+}
+
+/// Between which feeds claims pass.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HandsOver {
+    /// The feed whose claims they were.
+    pub from: FeedNo,
+    /// The feed whose claims they are now.
+    pub to: FeedNo,
 }
 
 /// A complete change set, not yet applied.

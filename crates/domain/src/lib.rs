@@ -11,6 +11,7 @@ pub mod fact;
 pub mod field;
 pub mod fold;
 pub mod guard;
+pub mod handover;
 pub mod identity;
 pub mod ids;
 pub mod member;

@@ -22,6 +22,7 @@ pub mod crash;
 mod error;
 pub mod export;
 pub mod hand;
+pub mod handover;
 pub mod history;
 pub mod known;
 pub mod lease;
@@ -33,12 +34,14 @@ pub mod payload;
 pub mod pipeline;
 pub mod propose;
 pub mod recorder;
+pub mod renewal;
 pub mod resolve;
 pub mod review;
 pub mod roster;
 pub mod supersede;
 pub mod undo;
 pub mod verify;
+pub mod wholesale;
 
 pub use error::{Error, Result};
 

@@ -474,6 +474,13 @@ fn take<R: Read>(
     Ok(Taken { input, known, census })
 }
 
+/// The hashed match keys that a stored payload names.
+pub(crate) fn keys_named(org: &Organisation, feed: &Feed, received: &Received, payload: impl Read) -> Result<Vec<u64>> {
+    let settings = org.settings.for_feed(&feed.settings);
+    let taken = take(org, feed, &settings, received, None, payload)?;
+    Ok(taken.census.misses.iter().map(|m| m.key).collect())
+}
+
 /// Opens a payload and finds its columns.
 fn open_payload<R: Read>(
     org: &Organisation,
@@ -560,6 +567,7 @@ impl Engine {
             format: request.format.clone(),
             mapping: request.mapping.clone(),
             undoes: Vec::new(),
+            hands_over: None,
         };
         let settings = org.settings.for_feed(&feed.settings);
         let known = self.store.fingerprints(org.row.id, feed.no).await?;

@@ -22,7 +22,7 @@ use uuid::Uuid;
 use crate::{
     Engine, Organisation, Result,
     apply::{Application, Chunks, Deed},
-    crash, event,
+    crash, event, handover,
     organisation::put_feed,
     pipeline::{Report, prepare, put_change_set},
     recorder::Recorder,
@@ -112,6 +112,7 @@ impl Engine {
             format: None,
             mapping: Default::default(),
             undoes: proposal.undoes.clone(),
+            hands_over: None,
         };
         let computed = Computed {
             change_set,
@@ -210,6 +211,9 @@ impl Engine {
     pub(crate) async fn note_undone(&self, org: &Organisation, feeds: &mut [Feed], set: &ChangeSet) -> Result<()> {
         for undone in &set.undoes {
             let undone: ChangeSet = serde_json::from_slice(&self.store.change_set(org.row.id, *undone).await?.doc)?;
+            if let Some(handover) = undone.hands_over {
+                handover::claims_passed(feeds, handover);
+            }
             for feed in feeds.iter_mut().filter(|f| f.no == undone.feed) {
                 feed.decided = None;
                 if undone.mode == Mode::Full {

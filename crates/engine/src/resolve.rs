@@ -237,7 +237,8 @@ mod tests {
     #[test]
     fn every_hash_is_found_and_no_other() {
         for n in [0u32, 1, 2, 3, 5, 64, 1000] {
-            let mut keys: Vec<(u64, MemberNo)> = (0..n).map(|i| (u64::from(i / 2).wrapping_mul(0x9E37_79B9_7F4A_7C15), i)).collect();
+            let mut keys: Vec<(u64, MemberNo)> =
+                (0..n).map(|i| (u64::from(i / 2).wrapping_mul(0x9E37_79B9_7F4A_7C15), i)).collect();
             keys.sort_unstable();
             let resolved = Resolved {
                 verdicts: Vec::new(),

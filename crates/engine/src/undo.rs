@@ -9,7 +9,7 @@ use muster_domain::{
     fact::{Baseline, State},
     field::{FieldId, Fields},
     guard::Asked,
-    ids::{FeedNo, MemberNo},
+    ids::{Day, FeedNo, MemberNo},
     member::{ABSENT, Member, NAMED, Reason, Spell, Word},
 };
 use muster_store::Lease;
@@ -277,7 +277,12 @@ impl<'a> Step<'a> {
         let had = self.before.map(|b| b.words.as_slice()).unwrap_or_default();
         for word in had.iter().filter(|w| !self.after.words.contains(w)) {
             let reverted = change.to.iter().any(|(n, _)| n == self.name_of(word.field));
-            if word.feed != self.feed && (reverted || word.field == ABSENT || word.field == NAMED) {
+            // With its claim a feed loses all its words; whoever gives the claim back gives them back too.
+            let claim_back = |s: &(FeedNo, Day, Option<Day>)| s.0 == word.feed && s.2.is_none();
+            let claimed_again = change.spells.as_ref().is_some_and(|s| s.iter().any(claim_back))
+                && !self.after.is_claimed_by(word.feed);
+            let whole = word.field == ABSENT || word.field == NAMED;
+            if word.feed != self.feed && (reverted || whole || claimed_again) {
                 words.push(self.given_back(word));
             }
         }

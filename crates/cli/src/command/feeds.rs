@@ -1,20 +1,25 @@
 //! `muster feeds`: the named sources of an organisation's payloads.
 
+use chrono::{DateTime, Duration, NaiveDate, Utc};
 use clap::{Args, Subcommand};
 use muster_domain::{
     documents::Feed,
+    ids::date_of,
+    member::ABSENT,
     settings::{FeedSettings, Mode, Policy, Settings},
 };
+use muster_engine::{Engine, Organisation, handover::HandedOver};
 use serde_json::{Value, json};
 
 use crate::{
     arguments::{OfOrganisation, mode, pair, policy},
     fail::{Exit, Failure},
+    report::grouped,
     session::Session,
     table::Table,
 };
 
-/// List, create, set and show the feeds of an organisation
+/// List, create, set, show and hand over the feeds of an organisation
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  muster feeds create contractors --org acme --mode full --key-prefix C-")]
 pub struct Feeds {
@@ -51,13 +56,34 @@ enum Command {
         #[command(flatten)]
         wanted: Wanted,
     },
-    /// Show a feed: its settings and what it was last known to send
-    #[command(after_help = "Example:\n  muster feeds show main --org acme --json")]
+    /// Move all claims of one feed to another
+    ///
+    /// What the first feed last said becomes what the second one last said, unless that has spoken of the person itself.
+    /// Nobody comes or goes by it; from then on it is the second feed's payloads that end these claims. It is a change
+    /// set by hand, and can be undone like one.
+    #[command(after_help = "Example:\n  muster feeds handover old-hr new-hr --org acme")]
+    Handover {
+        /// The feed whose claims they are
+        from: String,
+        /// The feed whose claims they are to be
+        to: String,
+        #[command(flatten)]
+        org: OfOrganisation,
+    },
+    /// Show a feed: its settings, what it was last known to send, and claims not renewed for long
+    ///
+    /// A payload that was accepted and names somebody renews the feed's claim on them. Listed are the people whom the feed
+    /// has claimed for longer than so many days, and whom no accepted payload of it has named in that time.
+    #[command(after_help = "Example:\n  muster feeds show main --org acme --stale-after 90\n  \
+        muster feeds show main --org acme --json")]
     Show {
         /// The feed
         name: String,
         #[command(flatten)]
         org: OfOrganisation,
+        /// List claims that were not renewed for so many days
+        #[arg(long, value_name = "DAYS", default_value_t = 30, value_parser = clap::value_parser!(u32).range(..=36_500))]
+        stale_after: u32,
     },
 }
 
@@ -106,7 +132,12 @@ pub async fn run(feeds: Feeds, session: &mut Session<'_>) -> Result<Exit, Failur
     let engine = session.engine().await?;
     match feeds.command {
         Command::List { org } => list(&engine.organisation(&org.slug).await?.feeds, session),
-        Command::Show { name, org } => show(engine.organisation(&org.slug).await?.feed(&name)?, session),
+        Command::Show { name, org, stale_after } => {
+            let org = engine.organisation(&org.slug).await?;
+            let feed = org.feed(&name)?;
+            let stale = stale(&engine, &org, feed, stale_after, session.out.json).await?;
+            show(feed, &stale, session);
+        }
         Command::Create { name, org, wanted } => {
             let org = engine.organisation(&org.slug).await?;
             check_name(&name)?;
@@ -124,8 +155,37 @@ pub async fn run(feeds: Feeds, session: &mut Session<'_>) -> Result<Exit, Failur
             let feed = if same { feed.clone() } else { engine.set_feed(&org, feed, settings).await? };
             changed(if same { "Nothing was changed about" } else { "Changed" }, &feed, session);
         }
+        Command::Handover { from, to, org } => {
+            let moved = engine.hand_over(&org.slug, &from, &to).await?;
+            handed_over(&moved, &from, &to, &org.slug, session);
+        }
     }
     Ok(Exit::Done)
+}
+
+fn handed_over(moved: &HandedOver, from: &str, to: &str, slug: &str, session: &mut Session<'_>) {
+    if session.out.json {
+        session.out.document(moved);
+        return;
+    }
+    let Some(id) = moved.change_set_id else {
+        session.out.line(format_args!("The feed {from} claims and names nobody; there was nothing to hand over."));
+        return;
+    };
+    let n = moved.claims;
+    let claims = if n == 1 { "1 claim".to_owned() } else { format!("{} claims", grouped(n)) };
+    session.out.line(format_args!("{claims} passed from {from} to {to}."));
+    for (n, what) in [
+        (moved.claimed_by_both, "were claimed by both"),
+        (moved.named_only, "are not on the roster; what was said of them passed too"),
+        (moved.updated, "have other values now, because another feed is followed"),
+    ] {
+        if n > 0 {
+            session.out.line(format_args!("  {} {what}", grouped(n)));
+        }
+    }
+    let undo = session.suggestion(&format!("changes undo {id} --org {slug}"));
+    session.out.line(format_args!("\nTo take it back\n  {undo}"));
 }
 
 fn check_name(name: &str) -> Result<(), Failure> {
@@ -160,9 +220,68 @@ fn list(feeds: &[Feed], session: &mut Session<'_>) {
     table.print(session.out, true);
 }
 
-fn show(feed: &Feed, session: &mut Session<'_>) {
+/// Claims not renewed for long, as they are shown.
+struct Stale {
+    days: u32,
+    since: DateTime<Utc>,
+    count: u64,
+    unreadable: u64,
+    /// Match key, first day of the claim, and since when the payloads lack the person, where that is noted.
+    people: Vec<(String, NaiveDate, Option<NaiveDate>)>,
+}
+
+/// How many of them are shown to people; the JSON has all.
+const SHOWN_STALE: usize = 20;
+
+async fn stale(engine: &Engine, org: &Organisation, feed: &Feed, days: u32, all: bool) -> Result<Stale, Failure> {
+    let since = engine.now() - Duration::days(days.into());
+    let mut people = Vec::new();
+    let found = engine.not_renewed(org, feed, since, |member| {
+        let claim = member.spells.iter().find(|s| s.feed == feed.no && s.to.is_none());
+        if let Some(claim) = claim.filter(|_| all || people.len() < SHOWN_STALE) {
+            let absent = member.word(feed.no, ABSENT).map(|w| date_of(w.since));
+            people.push((member.key.clone(), date_of(claim.from), absent));
+        }
+    });
+    let found = found.await?;
+    Ok(Stale { days, since, count: found.count, unreadable: found.unreadable, people })
+}
+
+fn print_stale(stale: &Stale, session: &mut Session<'_>) {
+    if stale.count == 0 {
+        return;
+    }
+    let since = stale.since.format("%Y-%m-%d");
+    let n = grouped(stale.count);
+    session.out.line(format_args!("\nClaims not renewed for {} days: {n}", stale.days));
+    session.out.line(format_args!("  No payload of this feed that was accepted has named these people since {since}."));
+    if stale.unreadable > 0 {
+        let n = grouped(stale.unreadable);
+        session
+            .out
+            .line(format_args!("  {n} payloads since then are not kept any more and may have named some of them."));
+    }
+    let mut table = Table::new(&["key", "claimed since", "missing since"]).indent(2);
+    for (key, from, absent) in stale.people.iter().take(SHOWN_STALE) {
+        table.row([key.clone(), from.to_string(), absent.map_or("-".to_owned(), |d| d.to_string())]);
+    }
+    table.print(session.out, true);
+    if stale.count > SHOWN_STALE as u64 {
+        session.out.line(format_args!("  … and {} more; --json lists all.", grouped(stale.count - SHOWN_STALE as u64)));
+    }
+}
+
+fn show(feed: &Feed, stale: &Stale, session: &mut Session<'_>) {
     if session.out.json {
-        session.out.document(&document(feed));
+        let mut whole = document(feed);
+        let claims: Vec<Value> = (stale.people.iter())
+            .map(|(key, from, absent)| json!({ "key": key, "claimed_since": from, "missing_since": absent }))
+            .collect();
+        whole["not_renewed"] = json!({
+            "days": stale.days, "since": stale.since, "count": stale.count, "unreadable_payloads": stale.unreadable,
+            "claims": claims,
+        });
+        session.out.document(&whole);
         return;
     }
     let s = &feed.settings;
@@ -185,6 +304,7 @@ fn show(feed: &Feed, session: &mut Session<'_>) {
         table.row(["override", &format!("{key}={value}")]);
     }
     table.print(session.out, false);
+    print_stale(stale, session);
 }
 
 fn changed(verb: &str, feed: &Feed, session: &mut Session<'_>) {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::{
     documents::{ChangeSet, Feed, Upload},
     event::Meta,
-    fact::{Applied, Baseline, Computed, Fact, Received, Rejected, State},
+    fact::{Applied, Baseline, Computed, Fact, HandsOver, Received, Rejected, State},
     ids::{ChangeSetId, FeedNo, UploadId},
     settings::{Mode, Settings},
 };
@@ -137,16 +137,28 @@ impl Documents {
         let before = set.state;
         set.take_applied(applied, &meta.actor);
         let (undoes, baseline) = (set.undoes.clone(), set.baseline.clone());
+        let hands_over = set.hands_over;
         self.decided(applied.change_set, before, meta)?;
+        if let Some(feeds) = hands_over {
+            self.claims_passed(feeds, meta)?;
+        }
         undoes.iter().try_for_each(|id| self.undo(*id, &baseline, meta))
+    }
+
+    /// What either feed sent last is news again.
+    fn claims_passed(&mut self, feeds: HandsOver, meta: &Meta) -> Result<(), ReplayError> {
+        for no in [feeds.from, feeds.to] {
+            self.feed(no, meta)?.decided = None;
+        }
+        Ok(())
     }
 
     /// The feed of what is undone is measured by what it sent before, and its last payload is news again.
     fn undo(&mut self, undone: ChangeSetId, baseline: &Baseline, meta: &Meta) -> Result<(), ReplayError> {
         let set = self.change_set(undone, meta)?;
-        let (no, mode) = (set.feed, set.mode);
+        let (no, mode, hands_over) = (set.feed, set.mode, set.hands_over);
         if no == FeedNo::HAND {
-            return Ok(());
+            return hands_over.map_or(Ok(()), |feeds| self.claims_passed(feeds, meta));
         }
         let feed = self.feed(no, meta)?;
         feed.decided = None;

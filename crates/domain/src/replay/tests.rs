@@ -85,6 +85,7 @@ impl Log {
             format: None,
             mapping: Default::default(),
             undoes: Vec::new(),
+            hands_over: None,
         };
         self.event(&Fact::UploadReceived(Box::new(received)), &[])
     }
