@@ -86,6 +86,7 @@ impl From<Error> for Failure {
             Error::Refused(_) => ("refused", Exit::Refused),
             Error::Wrong(_) => ("wrong_use", Exit::WrongUse),
             Error::Unknown(_) => ("not_found", Exit::WrongUse),
+            Error::Guarded(_) => ("guarded", Exit::Waiting),
             Error::Stale(_) => ("stale", Exit::Stale),
             Error::Store(e) => return of_store(e),
             Error::Io(_) => ("io", Exit::Failed),

@@ -109,6 +109,30 @@ pub fn loses_eligibility(before: &Member, after: &Member, settings: &Settings, t
         || [today, tomorrow].into_iter().any(|on| whenever(before, on) && !whenever(after, on))
 }
 
+/// What another rule makes of a member.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Turn {
+    /// Eligible by both.
+    StaysIn,
+    /// Eligible by neither.
+    StaysOut,
+    /// Eligible until now.
+    Stops,
+    /// Eligible from now on.
+    Starts,
+}
+
+/// What going from one organisation's settings to others makes of a member today, each by its own time zone.
+pub fn turn(member: &Member, old: &Settings, new: &Settings, now: DateTime<Utc>) -> Turn {
+    let is = |settings| Days::of(member, settings).contains(today(settings, now));
+    match (is(old), is(new)) {
+        (true, true) => Turn::StaysIn,
+        (false, false) => Turn::StaysOut,
+        (true, false) => Turn::Stops,
+        (false, true) => Turn::Starts,
+    }
+}
+
 /// The eligible days of one member.
 #[derive(Clone, Copy)]
 struct Days<'a> {

@@ -37,6 +37,9 @@ pub enum Fact {
         settings: Box<Settings>,
         /// The keys that were set.
         changed: Vec<String>,
+        /// What that did to who is eligible, if it could do anything.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        eligibility: Option<EligibilityChange>,
     },
     /// A feed came into being. Stream `feed:<no>`.
     #[serde(rename = "feed.created")]
@@ -110,6 +113,20 @@ pub enum Fact {
         /// The roster version that it was compared with.
         roster_version: u64,
     },
+}
+
+/// What a change of settings does to who is eligible on the day.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EligibilityChange {
+    /// How many were eligible before.
+    pub eligible: u64,
+    /// How many stop being eligible.
+    pub stop: u64,
+    /// How many become eligible.
+    pub start: u64,
+    /// Whether a guard tripped, and somebody confirmed the number.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub confirmed: bool,
 }
 
 /// A payload as it arrived.

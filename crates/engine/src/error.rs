@@ -19,6 +19,9 @@ pub enum Error {
     /// The approval names a digest that is no longer the change set's.
     #[error("{0}")]
     Stale(String),
+    /// A guard tripped, and nobody confirmed what it measured.
+    #[error("{0}")]
+    Guarded(String),
     /// The store.
     #[error(transparent)]
     Store(#[from] StoreError),

@@ -81,27 +81,6 @@ impl Engine {
         Ok(Organisation { row, settings, feeds, keys })
     }
 
-    /// Changes settings by `KEY=VALUE`.
-    ///
-    /// # Errors
-    /// If a key or value is not one; nothing is changed then.
-    pub async fn set_settings(&self, org: &Organisation, pairs: &[(String, String)]) -> Result<Settings> {
-        let mut settings = org.settings.clone();
-        for (key, value) in pairs {
-            settings.set(key, value).map_err(|e| Error::Wrong(e.to_string()))?;
-        }
-        settings.version += 1;
-        let changed = pairs.iter().map(|(k, _)| k.clone()).collect();
-        let fact = Fact::SettingsChanged { settings: Box::new(settings.clone()), changed };
-        let lease = self.lease(org.row.id).await?;
-        let mut tx = self.store.begin(org.row.id, Some(&lease)).await?;
-        tx.append(vec![event(&fact, None)], &self.who(Uuid::now_v7())).await?;
-        tx.put_settings(&serde_json::to_vec(&settings)?).await?;
-        tx.commit().await?;
-        self.store.release_lease(&lease).await?;
-        Ok(settings)
-    }
-
     /// Creates a feed.
     ///
     /// # Errors

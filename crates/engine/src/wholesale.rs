@@ -39,7 +39,7 @@ pub struct Wholesale<'a> {
 }
 
 /// What is said of all its changes.
-pub struct Saying {
+pub struct Saying<'s> {
     /// Whose words they are.
     pub feed: FeedNo,
     /// Why words that they displace are no longer the roster's value.
@@ -47,7 +47,7 @@ pub struct Saying {
     /// The feeds between which claims pass, if it is a handover.
     pub hands_over: Option<HandsOver>,
     /// Settings that change in the same transaction, with the fact that says so.
-    pub settings: Option<(Fact, Settings)>,
+    pub settings: Option<(&'s Fact, &'s Settings)>,
 }
 
 /// A change set that was applied.
@@ -98,7 +98,7 @@ impl<'a> Wholesale<'a> {
     ///
     /// # Errors
     /// If the store refuses; nothing was changed then.
-    pub async fn apply(mut self, saying: Saying) -> Result<Done> {
+    pub async fn apply(mut self, saying: Saying<'_>) -> Result<Done> {
         let counts = self.counts();
         let rest = self.recorder.take_rest();
         let spilled = self.recorder.spilled;
@@ -145,7 +145,7 @@ impl<'a> Wholesale<'a> {
         set.take_applied(&applied, &engine.actor);
         put_change_set(&mut tx, &set).await?;
         put_upload(&mut tx, &received, &set, &who).await?;
-        if let Some((fact, settings)) = &saying.settings {
+        if let Some((fact, settings)) = saying.settings {
             tx.append(vec![event(fact, None)], &who).await?;
             tx.put_settings(&serde_json::to_vec(settings)?).await?;
         }
@@ -195,7 +195,7 @@ async fn fold_all(
     chunks: &Chunks,
     computed: &Computed,
     received: &Received,
-    saying: &Saying,
+    saying: &Saying<'_>,
 ) -> Result<Applied> {
     let selection = Selection::all(computed.changes);
     let application = Application {

@@ -2,14 +2,18 @@
 
 use clap::{Args, Subcommand};
 use muster_domain::settings::Settings;
-use muster_engine::{Engine, Organisation};
+use muster_engine::{
+    Engine, Organisation,
+    setting::{Preview, SettingsRequest, SettingsState},
+};
 use serde_json::{Value, json};
 
 use crate::{
     arguments::pair,
     fail::{Exit, Failure},
+    report::grouped,
     session::Session,
-    table::Table,
+    table::{Table, one_line},
 };
 
 /// Create, list, show and set organisations
@@ -47,10 +51,21 @@ enum Command {
         slug: String,
     },
     /// Change settings, all of those named or none
-    #[command(after_help = "Example:\n  muster org set acme guard.removals.max_percent=5 policy.upload=apply")]
+    ///
+    /// A change that decides who is eligible (eligibility.*, timezone) says how many people would stop or start being
+    /// eligible, and is refused (exit code 3) if the guards on removals would hold a change set like it, unless
+    /// --confirm-removals names the number. A new match_key gives everybody on the roster their new key at once.
+    #[command(after_help = "Examples:\n  muster org set acme guard.removals.max_percent=5 policy.upload=apply\n  \
+        muster org set acme eligibility.excluded_statuses=terminated,retired --dry-run")]
     Set {
         /// The organisation
         slug: String,
+        /// Show what it would do, and do nothing
+        #[arg(long)]
+        dry_run: bool,
+        /// How many people stop being eligible by it, where the guard on removals trips
+        #[arg(long, value_name = "N")]
+        confirm_removals: Option<u64>,
         /// Settings; `muster org show` lists them
         #[arg(required = true, value_name = "KEY=VALUE", value_parser = pair)]
         settings: Vec<(String, String)>,
@@ -74,7 +89,10 @@ pub async fn run(org: Org, session: &mut Session<'_>) -> Result<Exit, Failure> {
             let org = session.engine().await?.organisation(&slug).await?;
             show(&org, session);
         }
-        Command::Set { slug, settings } => set(&slug, &settings, session).await?,
+        Command::Set { slug, dry_run, confirm_removals, settings } => {
+            let request = SettingsRequest { pairs: settings, dry_run, confirm_removals };
+            return set(&slug, &request, session).await;
+        }
     }
     Ok(Exit::Done)
 }
@@ -142,30 +160,65 @@ fn show(org: &Organisation, session: &mut Session<'_>) {
     session.out.line(format_args!("feeds: {}", names.join(", ")));
 }
 
-async fn set(slug: &str, pairs: &[(String, String)], session: &mut Session<'_>) -> Result<(), Failure> {
+async fn set(slug: &str, request: &SettingsRequest, session: &mut Session<'_>) -> Result<Exit, Failure> {
     let engine = session.engine().await?;
-    let org = engine.organisation(slug).await?;
-    let wanted = org.settings.with(pairs.iter().map(|(k, v)| (k.as_str(), v.as_str())))?;
-    let changed: Vec<Value> = (org.settings.list().iter().zip(wanted.list()))
-        .filter(|(before, after)| before.value != after.value)
-        .map(|(before, after)| json!({ "key": after.key, "before": before.value, "after": after.value }))
-        .collect();
-    let version = match changed.is_empty() {
-        true => org.settings.version,
-        false => engine.set_settings(&org, pairs).await?.version,
-    };
+    let report = engine.change_settings(slug, request).await?;
+    let refused = report.state == SettingsState::Refused;
+    let exit = if refused { Exit::Waiting } else { Exit::Done };
+    let why = report.refusal(request.confirm_removals);
     if session.out.json {
-        session.out.document(&json!({ "slug": slug, "settings_version": version, "changed": changed }));
-        return Ok(());
+        let mut document = serde_json::to_value(&report)?;
+        document["slug"] = json!(slug);
+        if refused {
+            document["error"] = json!({ "kind": "guarded", "message": why });
+        }
+        session.out.document(&document);
+        return Ok(exit);
     }
-    if changed.is_empty() {
+    if report.changed.is_empty() {
         session.out.line("All of these settings have these values already; nothing was changed.");
     }
-    for change in &changed {
-        let text = |name: &str| change[name].as_str().unwrap_or_default().to_owned();
-        session.out.line(format_args!("{}: {} → {}", text("key"), text("before"), text("after")));
+    for change in &report.changed {
+        session.out.line(format_args!("{}: {} → {}", change.key, change.before, change.after));
     }
-    Ok(())
+    if let Some(preview) = &report.eligibility {
+        print_preview(preview, report.state, session);
+    }
+    if report.rekeyed > 0 {
+        session.out.line(format_args!("{} get a new match key.", people(report.rekeyed)));
+    }
+    if report.state == SettingsState::DryRun {
+        session.out.line("Nothing was set: this was a dry run.");
+    }
+    if refused {
+        return Err(Failure::new("guarded", Exit::Waiting, why));
+    }
+    Ok(exit)
+}
+
+/// How many keys are shown to people; the JSON has all.
+const SHOWN_KEYS: usize = 20;
+
+fn print_preview(preview: &Preview, state: SettingsState, session: &mut Session<'_>) {
+    let would = if state == SettingsState::Set { "" } else { "would " };
+    let (stop, start) = (people(preview.stop), people(preview.start));
+    let of = grouped(preview.eligible);
+    session.out.line(format_args!(
+        "Of {of} who are eligible today, {stop} {would}stop being so; {start} {would}become eligible."
+    ));
+    for (sign, keys) in [("-", &preview.stopping), ("+", &preview.starting)] {
+        for key in keys.iter().take(SHOWN_KEYS) {
+            session.out.line(format_args!("  {sign} {}", one_line(key)));
+        }
+        if keys.len() > SHOWN_KEYS {
+            let more = grouped((keys.len() - SHOWN_KEYS) as u64);
+            session.out.line(format_args!("  {sign} … and {more} more; --json lists all."));
+        }
+    }
+}
+
+fn people(n: u64) -> String {
+    if n == 1 { "1 person".to_owned() } else { format!("{} people", grouped(n)) }
 }
 
 fn document(org: &Organisation) -> Value {

@@ -345,7 +345,8 @@ fn given_a_log_that_does_not_hold_together_then_the_event_is_named() {
 #[test]
 fn given_changed_settings_then_the_last_ones_hold() {
     let settings = Settings { name: "Acme".into(), ..Settings::default() };
-    let fact = Fact::SettingsChanged { settings: Box::new(settings.clone()), changed: vec!["name".into()] };
+    let fact =
+        Fact::SettingsChanged { settings: Box::new(settings.clone()), changed: vec!["name".into()], eligibility: None };
     assert_eq!(*Log::new().event(&fact, &[]).replay().unwrap().documents().settings(), settings);
 }
 
