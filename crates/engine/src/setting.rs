@@ -201,7 +201,7 @@ impl Engine {
         let scan = |no, packed: &[u8]| {
             let member = codec::decode(no, packed)?;
             let turn = eligibility::turn(&member, &org.settings, settings, now);
-            Ok((turn != Turn::StaysOut).then(|| (turn, member.key)))
+            Ok((turn != Turn::StaysOut).then_some((turn, member.key)))
         };
         self.scan_members(org.row.id, scan, |(turn, key)| {
             preview.eligible += u64::from(turn != Turn::Starts);
