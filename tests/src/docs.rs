@@ -127,6 +127,20 @@ fn every_rule_names_a_test_that_exists() {
 }
 
 #[test]
+fn every_test_file_is_compiled() {
+    for krate in ["engine", "cli"] {
+        let tests = root().join("crates").join(krate).join("tests");
+        let main = read(&tests.join("main.rs"));
+        for entry in std::fs::read_dir(&tests).expect("a directory of tests") {
+            let path = entry.expect("an entry").path();
+            let name = path.file_stem().and_then(|n| n.to_str()).unwrap_or_default();
+            let is_test = name != "main" && path.extension().is_some_and(|e| e == "rs");
+            assert!(!is_test || main.contains(&format!("mod {name};")), "{}: not named in main.rs", path.display());
+        }
+    }
+}
+
+#[test]
 fn every_rule_has_a_test() {
     let text = read(&root().join("docs/rules.md"));
     let rows = text.lines().enumerate().filter(|(_, line)| line.trim_start().starts_with('|'));

@@ -1,8 +1,6 @@
 //! Where the configuration comes from: defaults, then the file, then the environment, then flags.
 
-mod support;
-
-use support::Place;
+use crate::support::Place;
 
 /// The directories in the place that hold a database.
 fn databases(place: &Place) -> Vec<String> {

@@ -1,11 +1,9 @@
 //! The command line as scripts rely on it: exit codes, one JSON document, one sentence for an error, help everywhere.
 
-mod support;
-
 use std::io::Read;
 use std::process::Stdio;
 
-use support::{Place, text};
+use crate::support::{Place, text};
 
 const PEOPLE: &str = "Employee ID,First Name,Last Name\n1,Ann,Archer\n2,Bo,Baker\n3,Cy,Carter\n";
 

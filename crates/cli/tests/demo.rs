@@ -1,8 +1,6 @@
 //! The demo: the first thing that a person runs, and may run again.
 
-mod support;
-
-use support::Place;
+use crate::support::Place;
 
 #[test]
 fn the_demo_shows_an_import_a_nightly_feed_and_a_held_one() {

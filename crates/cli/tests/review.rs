@@ -1,10 +1,8 @@
 //! Reviewing, undoing and looking back, as a person does it with the binary.
 
-mod support;
-
 use std::process::Stdio;
 
-use support::{Place, text};
+use crate::support::{Place, text};
 
 fn demo() -> Place {
     let place = Place::new();

@@ -1,9 +1,7 @@
 //! Folding newer rows, identifiers and fingerprints into their pages changes nothing of what is read.
 
-mod rules_given;
-
+use crate::rules_given::*;
 use muster_store::Ident;
-use rules_given::*;
 
 async fn idents(given: &Given) -> Vec<Ident> {
     let (store, acme) = (&given.engine.store, given.acme().await.row.id);

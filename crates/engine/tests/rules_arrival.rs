@@ -1,8 +1,6 @@
 //! Order of arrival, retries and identical payloads.
 
-mod rules_given;
-
-use rules_given::*;
+use crate::rules_given::*;
 
 async fn six() -> Given {
     let given = Given::organisation().await;

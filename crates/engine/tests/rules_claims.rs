@@ -1,8 +1,6 @@
 //! Claims: who is on the roster, and by whose word.
 
-mod rules_given;
-
-use rules_given::*;
+use crate::rules_given::*;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn whoever_a_full_payload_no_longer_names_leaves() {

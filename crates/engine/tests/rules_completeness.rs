@@ -1,8 +1,6 @@
 //! Completeness: absence counts only in a full payload that is whole.
 
-mod rules_given;
-
-use rules_given::*;
+use crate::rules_given::*;
 
 /// A roster of ten, so that one or two missing trip no percentage.
 async fn ten() -> Given {

@@ -1,8 +1,6 @@
 //! Duplicates inside one payload: what repeats is noticed, what contradicts is invalid.
 
-mod rules_given;
-
-use rules_given::*;
+use crate::rules_given::*;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn contradicting_rows_are_invalid_and_each_names_the_others_line() {

@@ -1,8 +1,6 @@
 //! Guards: what turns auto-apply into hold, and what does not lift it.
 
-mod rules_given;
-
-use rules_given::*;
+use crate::rules_given::*;
 
 const ALL: usize = 40;
 

@@ -1,8 +1,6 @@
 //! Identity: who an unknown key is, and whether a known one has become somebody else.
 
-mod rules_given;
-
-use rules_given::*;
+use crate::rules_given::*;
 
 async fn ten() -> Given {
     let given = Given::organisation().await;

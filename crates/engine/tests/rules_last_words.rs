@@ -1,9 +1,7 @@
 //! What a feed last said: pins, rejections, several feeds, and fingerprints, which are only a cache of it.
 
-mod rules_given;
-
+use crate::rules_given::*;
 use proptest::prelude::*;
-use rules_given::*;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_edit_by_hand_stays_until_the_feed_changes_its_mind() {

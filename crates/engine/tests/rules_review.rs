@@ -1,8 +1,6 @@
 //! Reviews: parts, rebase, what was seen, and undo.
 
-mod rules_given;
-
-use rules_given::*;
+use crate::rules_given::*;
 
 /// Six people; a payload that moves two, adds one and misses one, and waits.
 async fn waiting() -> (Given, Report) {

@@ -1,12 +1,10 @@
 //! An organisation in an embedded database of its own, for tests of the roster's rules that need the whole pipeline.
 
-#![allow(dead_code, unused_imports, reason = "each family of rules uses its part")]
-
 use std::collections::BTreeMap;
 
 pub use muster_domain::{
     documents::ChangeSet,
-    fact::{Counts, State},
+    fact::State,
     field::FieldId,
     guard::Asked,
     ids::FeedNo,

@@ -1,0 +1,14 @@
+//! The engine from outside: one program, because linking one for each file takes minutes.
+
+mod cut;
+mod folding;
+mod log;
+mod rules_arrival;
+mod rules_claims;
+mod rules_completeness;
+mod rules_duplicates;
+mod rules_given;
+mod rules_guards;
+mod rules_identity;
+mod rules_last_words;
+mod rules_review;
