@@ -6,8 +6,9 @@ use std::{
 };
 
 use serde::Serialize;
+use serde_json::{Map, Value};
 
-use crate::fail::Failure;
+use crate::fail::{Exit, Failure};
 
 /// Where a command says what it has to say.
 pub struct Output {
@@ -76,6 +77,57 @@ impl Output {
         if !self.closed && write(&mut self.out).is_err() {
             self.closed = true;
         }
+    }
+}
+
+/// One JSON object with a list in it that is written item by item, because it may be long.
+pub struct Listing<'a> {
+    out: &'a mut Output,
+    first: bool,
+}
+
+impl<'a> Listing<'a> {
+    /// Begins the object with these members, and the list of that name.
+    pub fn begin(out: &'a mut Output, head: &Map<String, Value>, name: &str) -> Listing<'a> {
+        out.text("{");
+        members(out, head, "", ",");
+        out.text(&format!("{}:[", Value::from(name)));
+        Listing { out, first: true }
+    }
+
+    /// Whether the reader is gone.
+    pub fn is_closed(&self) -> bool {
+        self.out.closed
+    }
+
+    /// Writes an item.
+    pub fn item(&mut self, item: &impl Serialize) {
+        let comma = !std::mem::replace(&mut self.first, false);
+        self.out.write(|out| {
+            out.write_all(if comma { b"," } else { b"" })?;
+            Ok(serde_json::to_writer(out, item)?)
+        });
+    }
+
+    /// Ends the list and the object, with these members behind the list.
+    pub fn end(self, tail: &Map<String, Value>) {
+        self.out.text("]");
+        members(self.out, tail, ",", "");
+        self.out.text("}\n");
+    }
+
+    /// Ends them because something went wrong in the middle: what was written so far stays one document.
+    pub fn fail(self, failure: &Failure) -> Exit {
+        let mut tail = Map::new();
+        tail.insert("error".to_owned(), serde_json::json!(failure));
+        self.end(&tail);
+        failure.exit
+    }
+}
+
+fn members(out: &mut Output, members: &Map<String, Value>, before: &str, after: &str) {
+    for (name, value) in members {
+        out.text(&format!("{before}{}:{value}{after}", Value::from(name.as_str())));
     }
 }
 

@@ -38,6 +38,11 @@ pub struct Answer {
     pub until: Option<Day>,
 }
 
+impl Answer {
+    /// The answer about somebody of whom nothing is known.
+    pub const UNKNOWN: Answer = Answer { eligible: false, reason: ReasonCode::NeverListed, since: None, until: None };
+}
+
 /// Why somebody is eligible, or is not. If there are several reasons for a no, the first of the order of the rule
 /// counts: listed, started, not ended, status.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]

@@ -7,10 +7,11 @@ use muster_domain::{
     event::StoredEvent,
     fact::Fact,
     field::FieldId,
-    ids::day_of,
+    ids::{Day, OrganisationId, day_of},
     member::Member,
     normalise,
     replay::{Checked, Replay},
+    settings::Settings,
 };
 use serde::Serialize;
 use uuid::Uuid;
@@ -32,13 +33,47 @@ pub enum At {
 /// Whether a member is eligible.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Eligible {
-    /// Who.
-    pub member: Uuid,
+    /// Who; nobody, if the key is unknown.
+    pub member: Option<Uuid>,
     /// Yes or no, why, since when and until when.
     #[serde(flatten)]
     pub answer: Answer,
     /// The roster version that the answer was read from.
     pub roster_version: u64,
+}
+
+impl Eligible {
+    fn of(member: Option<&Member>, settings: &Settings, on: Day, roster_version: u64) -> Eligible {
+        let answer = member.map_or(Answer::UNKNOWN, |m| eligibility::eligible(m, settings, on));
+        Eligible { member: member.map(|m| m.uuid), answer, roster_version }
+    }
+}
+
+/// The roster of some time.
+pub struct Roster<'a> {
+    engine: &'a Engine,
+    org: OrganisationId,
+    /// The log folded so far; none for the roster as it is stored.
+    past: Option<Box<Replay>>,
+}
+
+impl Roster<'_> {
+    /// Calls a function with everybody who is or was on it, in order of their coming.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    pub async fn each(&self, mut visit: impl FnMut(Member)) -> Result<()> {
+        let mut visit = |m: Member| {
+            if !m.spells.is_empty() {
+                visit(m);
+            }
+        };
+        let Some(past) = &self.past else { return self.engine.each_member(self.org, visit).await };
+        for member in past.members() {
+            visit(member?);
+        }
+        Ok(())
+    }
 }
 
 impl Engine {
@@ -48,21 +83,24 @@ impl Engine {
     /// If the log has no such roster version, or store or log cannot be read.
     pub async fn roster(&self, org: &Organisation, at: At) -> Result<Vec<Member>> {
         let mut members = Vec::new();
-        let known = |m: &Member| !m.spells.is_empty();
-        if at == At::Now {
-            self.each_member(org.row.id, |m| members.extend(Some(m).filter(known))).await?;
-            return Ok(members);
-        }
-        for member in self.fold_until(org, at).await?.members() {
-            members.extend(Some(member?).filter(known));
-        }
+        self.roster_at(org, at).await?.each(|m| members.push(m)).await?;
         Ok(members)
     }
 
-    /// Whether somebody is eligible on a day (today, if none is named), by what is known now or was known at another time.
+    /// The roster of some time, to be gone through as often as need be without all of it being held as members.
     ///
     /// # Errors
-    /// If nobody has that key, or had it then.
+    /// If the log has no such roster version, or cannot be read.
+    pub async fn roster_at(&self, org: &Organisation, at: At) -> Result<Roster<'_>> {
+        let past = if at == At::Now { None } else { Some(Box::new(self.fold_until(org, at).await?)) };
+        Ok(Roster { engine: self, org: org.row.id, past })
+    }
+
+    /// Whether somebody is eligible on a day (today, if none is named), by what is known now or was known at another time.
+    /// A key that nobody has is answered like somebody who was never listed.
+    ///
+    /// # Errors
+    /// If store or log cannot be read.
     pub async fn is_eligible(
         &self,
         org: &Organisation,
@@ -74,17 +112,21 @@ impl Engine {
         let Some(at) = at else {
             // The version is read first: what it counts is then certainly in the answer.
             let roster_version = self.store.head(org.row.id).await?.roster_version;
-            let member = self.member(org, key).await?;
-            let answer = eligibility::eligible(&member, &org.settings, day(&org.settings, self.now()));
-            return Ok(Eligible { member: member.uuid, answer, roster_version });
+            let member = match self.member(org, key).await {
+                Err(Error::Unknown(_)) => None,
+                member => Some(member?),
+            };
+            let on = day(&org.settings, self.now());
+            return Ok(Eligible::of(member.as_ref(), &org.settings, on, roster_version));
         };
         let then = self.fold_until(org, At::Time(at)).await?;
-        let everybody = then.members().collect::<std::result::Result<Vec<_>, _>>()?;
-        let member = meant(everybody.iter().collect(), key)
-            .ok_or_else(|| Error::Unknown(format!("Nobody was known as {key} in {} at {at}.", org.row.slug)))?;
+        let mut alike = Vec::new();
+        for member in then.members() {
+            alike.extend(Some(member?).filter(|m| may_be(m, key)));
+        }
+        let member = meant(alike.iter().collect(), key);
         let settings = then.documents().settings();
-        let answer = eligibility::eligible(member, settings, day(settings, at));
-        Ok(Eligible { member: member.uuid, answer, roster_version: then.roster_version() })
+        Ok(Eligible::of(member, settings, day(settings, at), then.roster_version()))
     }
 
     /// The log folded up to some point.
@@ -135,6 +177,14 @@ impl Engine {
             Error::Unknown(format!("Nobody on the roster of {} is known as {key}, now or formerly.", org.row.slug))
         })
     }
+}
+
+/// Whether any of what a member is known by is the key.
+fn may_be(member: &Member, key: &str) -> bool {
+    let key = normalise::key(key);
+    let others = [FieldId::EMAIL, FieldId::EMPLOYEE_ID].into_iter().filter_map(|f| member.values.get(f));
+    let mut all = member.aliases.iter().map(String::as_str).chain(others).chain([&*member.key]);
+    all.any(|text| normalise::key(text) == key)
 }
 
 /// The member of that match key; else of that old key; else the only one with that e-mail or employee id.

@@ -11,15 +11,13 @@ use muster_domain::{
 };
 use muster_engine::{Engine, Organisation, review::Standing};
 use serde::Serialize;
-use serde_json::{
-    json,
-    value::{RawValue, to_raw_value},
-};
+use serde_json::{Map, json};
 
 use super::{choice::Choice, list, page};
 use crate::{
     arguments::OfOrganisation,
     fail::{Exit, Failure},
+    output::Listing,
     report,
     session::Session,
     table::Table,
@@ -94,7 +92,7 @@ pub async fn run(show: Show, session: &mut Session<'_>) -> Result<Exit, Failure>
     let org = engine.organisation(&show.org.slug).await?;
     let set = engine.find_change_set(&org, show.id.as_deref()).await?;
     if session.out.json {
-        document(&show, &engine, &org, &set, session).await?;
+        return document(&show, &engine, &org, &set, session).await;
     } else if show.ndjson {
         stream(&show, &engine, &org, &set, session).await?;
     } else {
@@ -125,41 +123,32 @@ impl Window {
     }
 }
 
+/// One document, the changes written as they are read: a million of them would not fit in memory.
 async fn document(
     show: &Show,
     engine: &Engine,
     org: &Organisation,
     set: &ChangeSet,
     session: &mut Session<'_>,
-) -> Result<(), Failure> {
+) -> Result<Exit, Failure> {
     let (mut tally, mut window) = (Tally::default(), Window::new(show, 0));
-    let mut changes: Vec<Box<RawValue>> = Vec::new();
-    engine
-        .each_change(org, set, |ordinal, change, standing| {
-            if let Some(change) = change {
-                tally.add(change);
-            }
-            if change.is_none_or(|c| show.choice.shows(c)) && window.takes() {
-                changes.extend(to_raw_value(&page::document(ordinal, change, standing)));
-            }
-        })
-        .await?;
-    let mut whole = list::document(set, org);
-    whole["kinds"] = json!(tally.kinds);
-    whole["fields"] = json!(tally.fields);
-    whole["shown"] = json!(changes.len());
-    whole["matching"] = json!(window.seen);
-    // The changes are put in as they stand: a tree of a million of them would not fit in memory.
-    let mut text = whole.to_string();
-    text.pop();
-    text.push_str(",\"changes\":[");
-    session.out.text(&text);
-    for (i, change) in changes.iter().enumerate() {
-        session.out.text(if i == 0 { "" } else { "," });
-        session.out.text(change.get());
+    let (head, mut shown) = (list::document(set, org), 0);
+    let mut listing = Listing::begin(session.out, head.as_object().unwrap_or(&Map::new()), "changes");
+    let read = engine.each_change(org, set, |ordinal, change, standing| {
+        if let Some(change) = change {
+            tally.add(change);
+        }
+        if change.is_none_or(|c| show.choice.shows(c)) && window.takes() {
+            shown += 1;
+            listing.item(&page::document(ordinal, change, standing));
+        }
+    });
+    if let Err(e) = read.await {
+        return Ok(listing.fail(&e.into()));
     }
-    session.out.text("]}\n");
-    Ok(())
+    let tail = json!({ "kinds": tally.kinds, "fields": tally.fields, "shown": shown, "matching": window.seen });
+    listing.end(tail.as_object().unwrap_or(&Map::new()));
+    Ok(Exit::Done)
 }
 
 async fn stream(

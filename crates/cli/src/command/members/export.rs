@@ -1,110 +1,170 @@
 //! `muster members export`: the roster as a file.
 
+mod csv;
+mod workbook;
+
+use std::{
+    fs::{self, File},
+    io::{self, BufWriter, IsTerminal, Write},
+    path::{Path, PathBuf},
+};
+
 use clap::Args;
-use muster_domain::{field::FieldId, member::Member};
-use muster_engine::Organisation;
-use serde_json::{Value, json};
+use muster_domain::field::FieldId;
+use muster_engine::{Organisation, members::Roster};
+use serde_json::{Map, json};
 
 use super::{When, person};
 use crate::{
     arguments::OfOrganisation,
     fail::{Exit, Failure},
+    output::Listing,
+    report::grouped,
     session::Session,
 };
 
-/// Write the roster to standard output
+/// Write the roster to standard output, or to a file
 ///
 /// In CSV, a value that a spreadsheet would take for a formula (one that begins with =, +, -, @ or a tab and is not a
 /// plain number) gets an apostrophe in front, which spreadsheets take away. A program that reads the file should ask for
-/// --raw or for ndjson, where every value is as the roster has it.
+/// --raw or for ndjson, where every value is as the roster has it. In a workbook (xlsx) dates are dates and all else is
+/// text, whatever it begins with.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  muster members export --org acme > people.csv\n  \
+    muster members export --org acme --format xlsx --output people.xlsx\n  \
     muster members export --org acme --format ndjson --at 2026-03-20T08:00:00Z")]
 pub struct Export {
     #[command(flatten)]
     org: OfOrganisation,
     #[command(flatten)]
     when: When,
-    /// The format
-    #[arg(long, value_parser = ["csv", "xlsx", "ndjson"], default_value = "csv")]
-    format: String,
+    /// The format [default: as the file's name ends, else csv]
+    #[arg(long, value_parser = ["csv", "xlsx", "ndjson"])]
+    format: Option<String>,
     /// Put no apostrophe in front of what looks like a formula
     #[arg(long)]
     raw: bool,
+    /// The file, which is replaced if it is there [default: standard output]
+    #[arg(long, short, value_name = "FILE")]
+    output: Option<PathBuf>,
+}
+
+/// What is exported: everybody listed, with a column for each field that somebody has a value in.
+struct Listed<'a> {
+    roster: Roster<'a>,
+    org: &'a Organisation,
+    columns: Vec<FieldId>,
+    people: u64,
 }
 
 /// Runs the command.
 pub async fn run(export: Export, session: &mut Session<'_>) -> Result<Exit, Failure> {
-    if export.format == "xlsx" {
-        return Err(Failure::wrong(
-            "Workbooks cannot be written yet; use --format csv, which every spreadsheet opens, or ndjson.",
-        ));
+    let output = export.output.as_deref().filter(|o| o.as_os_str() != "-");
+    let format = export.format.as_deref().or_else(|| ending(output)).unwrap_or("csv");
+    if format == "xlsx" && output.is_none() && (session.out.json || io::stdout().is_terminal()) {
+        return Err(Failure::wrong("A workbook is not for reading on a terminal; say --output FILE.xlsx."));
     }
     let engine = session.engine().await?;
     let org = engine.organisation(&export.org.slug).await?;
-    let mut members = engine.roster(&org, export.when.at()).await?;
-    members.retain(Member::is_listed);
+    let roster = engine.roster_at(&org, export.when.at()).await?;
+    if let (None, true) = (output, session.out.json) {
+        return one_document(&roster, &org, session).await;
+    }
+    let listed = Listed::new(roster, &org).await?;
+    let Some(path) = output else {
+        let written = listed.write(format, export.raw, session.out).await;
+        // A reader who has seen enough is no failure.
+        return if session.out.is_closed() { Ok(Exit::Done) } else { written.map(|()| Exit::Done) };
+    };
+    let partial = partial(path);
+    let written = to_file(&listed, format, export.raw, &partial).await;
+    let written = written.and_then(|()| fs::rename(&partial, path).map_err(|e| cannot_write(path, &e)));
+    if let Err(why) = written {
+        let _ = fs::remove_file(&partial);
+        return Err(why);
+    }
     if session.out.json {
-        let members: Vec<Value> = members.iter().map(|m| person::document(m, &org)).collect();
-        session.out.document(&json!({ "members": members }));
-    } else if export.format == "ndjson" {
-        for member in &members {
-            session.out.document(&person::document(member, &org));
-        }
+        session.out.document(&json!({ "file": path, "format": format, "members": listed.people }));
     } else {
-        csv(&members, &org, export.raw, session);
+        session.out.line(format_args!("Wrote {} people to {}.", grouped(listed.people), path.display()));
     }
     Ok(Exit::Done)
 }
 
-/// A column for each field that somebody has a value in, the match key always.
-fn csv(members: &[Member], org: &Organisation, raw: bool, session: &mut Session<'_>) {
-    let fields = &org.settings.fields;
-    let key = org.settings.match_key.field();
-    let used = |f: &FieldId| *f == key || members.iter().any(|m| m.values.get(*f).is_some());
-    let columns: Vec<FieldId> = fields.all().filter(used).collect();
-    let names: Vec<&str> = columns.iter().map(|f| fields.name(*f)).collect();
-    session.out.text(&format!("{}\r\n", names.join(",")));
-    for member in members {
-        let cells: Vec<String> = columns.iter().map(|f| cell(member.values.get(*f).unwrap_or_default(), raw)).collect();
-        session.out.text(&format!("{}\r\n", cells.join(",")));
-    }
-}
-
-/// A value as a cell: harmless in a spreadsheet, and in quotation marks where it must be.
-fn cell(value: &str, raw: bool) -> String {
-    let harmless = match !raw && looks_like_formula(value) {
-        true => format!("'{value}"),
-        false => value.to_owned(),
-    };
-    let quote = harmless.contains(['"', ',', '\r', '\n']) || harmless != harmless.trim();
-    if quote { format!("\"{}\"", harmless.replace('"', "\"\"")) } else { harmless }
-}
-
-/// A number with a sign is no formula that could do anything, and stays as it is.
-fn looks_like_formula(value: &str) -> bool {
-    let number = |c: char| c.is_ascii_digit() || matches!(c, ' ' | '.' | ',' | '(' | ')');
-    let signed = value.strip_prefix(['+', '-']).is_some_and(|rest| !rest.is_empty() && rest.chars().all(number));
-    value.starts_with(['=', '+', '-', '@', '\t', '\r', '＝', '＋', '－', '＠']) && !signed
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_a_spreadsheet_would_run_is_made_text() {
-        assert_eq!(cell("=HYPERLINK(\"x\")", false), "\"'=HYPERLINK(\"\"x\"\")\"");
-        assert_eq!(cell("-2+3+cmd|' /C calc'!A0", false), "'-2+3+cmd|' /C calc'!A0");
-        assert_eq!(cell("@SUM(A1)", false), "'@SUM(A1)");
-        assert_eq!(cell("=1", true), "=1");
-    }
-
-    #[test]
-    fn numbers_and_names_stay_as_they_are() {
-        for value in ["-5", "+44 20 7946 0000", "Mary-Ann", "O'Neil", "1042"] {
-            assert_eq!(cell(value, false), value);
+async fn one_document(roster: &Roster<'_>, org: &Organisation, session: &mut Session<'_>) -> Result<Exit, Failure> {
+    let mut listing = Listing::begin(session.out, &Map::new(), "members");
+    let read = roster.each(|member| {
+        if member.is_listed() && !listing.is_closed() {
+            listing.item(&person::document(&member, org));
         }
-        assert_eq!(cell("Boston, MA", false), "\"Boston, MA\"");
+    });
+    if let Err(e) = read.await {
+        return Ok(listing.fail(&e.into()));
+    }
+    listing.end(&Map::new());
+    Ok(Exit::Done)
+}
+
+async fn to_file(listed: &Listed<'_>, format: &str, raw: bool, path: &Path) -> Result<(), Failure> {
+    let file = File::create(path).map_err(|e| cannot_write(path, &e))?;
+    let mut out = BufWriter::new(file);
+    listed.write(format, raw, &mut out).await?;
+    out.flush().and_then(|()| out.get_ref().sync_all()).map_err(|e| cannot_write(path, &e))
+}
+
+fn cannot_write(path: &Path, error: &io::Error) -> Failure {
+    Failure::new("io", Exit::Failed, format!("The file {} cannot be written: {error}", path.display()))
+}
+
+/// A file beside the one that is wanted, so that nobody finds half of it there.
+fn partial(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".partial");
+    name.into()
+}
+
+fn ending(path: Option<&Path>) -> Option<&str> {
+    let ending = path?.extension()?.to_str()?;
+    ["csv", "xlsx", "ndjson"].into_iter().find(|f| ending.eq_ignore_ascii_case(f))
+}
+
+impl<'a> Listed<'a> {
+    async fn new(roster: Roster<'a>, org: &'a Organisation) -> Result<Listed<'a>, Failure> {
+        let (mut used, mut people) = ([false; 256], 0);
+        used[usize::from(org.settings.match_key.field().0)] = true;
+        roster
+            .each(|member| {
+                if member.is_listed() {
+                    people += 1;
+                    member.values.iter().for_each(|(field, _)| used[usize::from(field.0)] = true);
+                }
+            })
+            .await?;
+        let columns = org.settings.fields.all().filter(|f| used[usize::from(f.0)]).collect();
+        Ok(Listed { roster, org, columns, people })
+    }
+
+    async fn write(&self, format: &str, raw: bool, out: &mut (dyn Write + Send)) -> Result<(), Failure> {
+        match format {
+            "xlsx" => workbook::write(self, out).await,
+            "ndjson" => self.lines(out).await,
+            _ => csv::write(self, raw, out).await,
+        }
+    }
+
+    async fn lines(&self, out: &mut (dyn Write + Send)) -> Result<(), Failure> {
+        let mut written = Ok(());
+        self.roster
+            .each(|member| {
+                if member.is_listed() && written.is_ok() {
+                    written = writeln!(out, "{}", person::document(&member, self.org));
+                }
+            })
+            .await?;
+        Ok(written?)
+    }
+
+    fn heads(&self) -> impl Iterator<Item = &str> {
+        self.columns.iter().map(|f| self.org.settings.fields.name(*f))
     }
 }

@@ -2,13 +2,14 @@
 
 use clap::Args;
 use muster_domain::{field::FieldId, member::Member};
-use muster_engine::members::At;
-use serde_json::{Value, json};
+use muster_engine::{Engine, Organisation, members::At};
+use serde_json::Map;
 
 use super::{When, person};
 use crate::{
     arguments::OfOrganisation,
     fail::{Exit, Failure},
+    output::Listing,
     report::grouped,
     session::Session,
     table::Table,
@@ -46,41 +47,80 @@ pub struct Show {
     when: When,
 }
 
+/// Rows of the table that are held back to line them up.
+const BLOCK: usize = 1_000;
+
+/// Which of the members on the roster are shown.
+struct Window {
+    former: bool,
+    offset: usize,
+    limit: usize,
+    /// How many there are in all.
+    all: usize,
+}
+
+impl Window {
+    fn takes(&mut self, member: &Member) -> bool {
+        if !self.former && !member.is_listed() {
+            return false;
+        }
+        self.all += 1;
+        self.all > self.offset && self.all - self.offset <= self.limit
+    }
+}
+
 /// Runs `list`.
 pub async fn list(list: List, session: &mut Session<'_>) -> Result<Exit, Failure> {
     let engine = session.engine().await?;
     let org = engine.organisation(&list.org.slug).await?;
-    let mut members = engine.roster(&org, list.when.at()).await?;
-    members.retain(|m| list.former || m.is_listed());
+    let roster = engine.roster_at(&org, list.when.at()).await?;
     let limit = match list.limit.unwrap_or(if session.out.json { 0 } else { 50 }) {
         0 => usize::MAX,
         n => n,
     };
-    let shown = members.iter().skip(list.offset).take(limit);
+    let mut window = Window { former: list.former, offset: list.offset, limit, all: 0 };
     if session.out.json {
-        let shown: Vec<Value> = shown.map(|m| person::document(m, &org)).collect();
-        session.out.document(&json!({ "members": shown, "total": members.len() }));
-        return Ok(Exit::Done);
-    }
-    if members.is_empty() {
-        session.out.line("Nobody is on the roster.");
+        let mut listing = Listing::begin(session.out, &Map::new(), "members");
+        let read = roster.each(|member| {
+            if window.takes(&member) && !listing.is_closed() {
+                listing.item(&person::document(&member, &org));
+            }
+        });
+        if let Err(e) = read.await {
+            return Ok(listing.fail(&e.into()));
+        }
+        listing.end(&Map::from_iter([("total".to_owned(), window.all.into())]));
         return Ok(Exit::Done);
     }
     let mut table = Table::new(&["key", "name", "email", "department", "status"]);
-    let mut last = list.offset;
-    for member in shown {
-        last += 1;
-        let value = |field| member.values.get(field).unwrap_or_default();
-        let (email, department) = (value(FieldId::EMAIL), value(FieldId::DEPARTMENT));
-        table.row([&member.key, &person::name(member), email, department, value(FieldId::EMPLOYMENT_STATUS)]);
+    let (mut rows, mut printed) = (0, false);
+    roster
+        .each(|member| {
+            if !window.takes(&member) || session.out.is_closed() {
+                return;
+            }
+            let value = |field| member.values.get(field).unwrap_or_default();
+            let (email, department) = (value(FieldId::EMAIL), value(FieldId::DEPARTMENT));
+            table.row([&member.key, &person::name(&member), email, department, value(FieldId::EMPLOYMENT_STATUS)]);
+            rows += 1;
+            if rows % BLOCK == 0 {
+                std::mem::replace(&mut table, Table::new(&[])).print(session.out, !printed);
+                printed = true;
+            }
+        })
+        .await?;
+    if window.all == 0 {
+        session.out.line("Nobody is on the roster.");
+        return Ok(Exit::Done);
     }
-    table.print(session.out, true);
-    let all = grouped(members.len() as u64);
-    match last < members.len() {
-        true => {
+    table.print(session.out, !printed);
+    let (last, all) = (list.offset + rows, grouped(window.all as u64));
+    match (rows, last < window.all) {
+        (0, _) => session.out.line(format_args!("\nThere are {all} people, and none past --offset {}.", list.offset)),
+        (_, true) => {
             session.out.line(format_args!("\n{} to {last} of {all}; --offset {last} shows the next.", list.offset + 1))
         }
-        false => session.out.line(format_args!("\n{all} people")),
+        _ => session.out.line(format_args!("\n{all} people")),
     }
     Ok(Exit::Done)
 }
@@ -92,7 +132,7 @@ pub async fn show(show: Show, session: &mut Session<'_>) -> Result<Exit, Failure
     let now = engine.member(&org, &show.key).await?;
     let member = match show.when.at() {
         At::Now => now,
-        at => then(engine.roster(&org, at).await?, &now, &show.key)?,
+        at => then(&engine, &org, at, &now, &show.key).await?,
     };
     if session.out.json {
         session.out.document(&person::document(&member, &org));
@@ -103,7 +143,9 @@ pub async fn show(show: Show, session: &mut Session<'_>) -> Result<Exit, Failure
 }
 
 /// The same person on a roster of another time.
-fn then(roster: Vec<Member>, now: &Member, key: &str) -> Result<Member, Failure> {
-    let found = roster.into_iter().find(|m| m.uuid == now.uuid);
+async fn then(engine: &Engine, org: &Organisation, at: At, now: &Member, key: &str) -> Result<Member, Failure> {
+    let mut found = None;
+    let roster = engine.roster_at(org, at).await?;
+    roster.each(|member| found = found.take().or(Some(member).filter(|m| m.uuid == now.uuid))).await?;
     found.ok_or_else(|| Failure::new("not_found", Exit::WrongUse, format!("{key} was not on the roster then.")))
 }
