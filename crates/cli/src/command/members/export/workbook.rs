@@ -35,13 +35,12 @@ pub async fn write(listed: &Listed<'_>, out: &mut (dyn Write + Send)) -> Result<
             }
             row += 1;
             let cells = listed.columns.iter().enumerate();
-            let cells = cells.filter_map(|(i, f)| Some((i as u16, *f, member.values.get(*f)?)));
-            written = cells
-                .map(|(column, field, value)| match day(listed.org.settings.fields.kind(field), value) {
+            let mut cells = cells.filter_map(|(i, f)| Some((i as u16, *f, member.values.get(*f)?)));
+            written =
+                cells.try_for_each(|(column, field, value)| match day(listed.org.settings.fields.kind(field), value) {
                     Some(day) => sheet.write_datetime_with_format(row, column, &day, &date).map(drop),
                     None => sheet.write_string_with_format(row, column, value, &text).map(drop),
-                })
-                .collect();
+                });
         })
         .await?;
     written.map_err(failed)?;
