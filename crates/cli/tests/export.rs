@@ -1,9 +1,7 @@
 //! The roster as a file: CSV, workbook, lines of JSON; and long answers in one document.
 
-mod support;
-
+use crate::support::{Place, text};
 use calamine::{Data, Reader, Xlsx, open_workbook};
-use support::{Place, text};
 
 const PEOPLE: &str = "Employee ID,First Name,Last Name,Start Date,Date of Birth\n\
     007,=1+1,@cmd,2024-01-08,1900-03-01\n\

@@ -1,8 +1,6 @@
 //! Feeds on the command line: handing over, and claims not renewed for long.
 
-mod support;
-
-use support::Place;
+use crate::support::Place;
 
 const PEOPLE: &str = "Employee ID,First Name\n1,Ann\n2,Bo\n3,Cy\n";
 

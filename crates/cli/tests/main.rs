@@ -3,5 +3,8 @@
 mod config;
 mod contract;
 mod demo;
+mod export;
+mod feeds;
 mod review;
+mod settings;
 mod support;

@@ -1,8 +1,6 @@
 //! Settings that change who is eligible: a preview, a guard, a number to confirm.
 
-mod support;
-
-use support::{Place, text};
+use crate::support::{Place, text};
 
 /// Ten people, of whom six are retired.
 fn acme() -> Place {

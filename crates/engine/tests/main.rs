@@ -3,12 +3,15 @@
 mod cut;
 mod folding;
 mod log;
+mod renewal;
 mod rules_arrival;
 mod rules_claims;
 mod rules_completeness;
 mod rules_duplicates;
 mod rules_given;
 mod rules_guards;
+mod rules_handover;
 mod rules_identity;
 mod rules_last_words;
 mod rules_review;
+mod rules_settings;

@@ -1,9 +1,7 @@
 //! Claims not renewed for long: whom a feed claims although no payload of it has named them since.
 
-mod rules_given;
-
+use crate::rules_given::*;
 use chrono::{DateTime, Utc};
-use rules_given::*;
 
 /// The keys of those whose claim `main` has not renewed since then.
 async fn stale(given: &Given, since: DateTime<Utc>) -> Vec<String> {

@@ -1,8 +1,6 @@
 //! Handing over: `feeds handover A B` moves A's claims and last words to B.
 
-mod rules_given;
-
-use rules_given::*;
+use crate::rules_given::*;
 
 const B: FeedNo = FeedNo(2);
 

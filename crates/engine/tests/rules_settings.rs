@@ -1,9 +1,7 @@
 //! Settings that change who is eligible are previewed and guarded like a change set.
 
-mod rules_given;
-
+use crate::rules_given::*;
 use muster_engine::setting::{SettingsReport, SettingsRequest, SettingsState};
-use rules_given::*;
 
 const WITH_STATUS: &str = "employee_id,email,employment_status";
 
