@@ -321,7 +321,11 @@ impl Spoken {
 
     /// The pages to be stored.
     pub fn pack(&self) -> Vec<Vec<u8>> {
-        let order = self.order.chunks(ORDER_PAGE).map(|c| c.iter().flat_map(|n| n.to_le_bytes()).collect());
+        let order = self.order.chunks(ORDER_PAGE).map(|numbers| {
+            let mut page = Vec::with_capacity(numbers.len() * 4);
+            numbers.iter().for_each(|n| page.extend_from_slice(&n.to_le_bytes()));
+            page
+        });
         std::iter::once(self.named.to_bytes()).chain(order).collect()
     }
 }

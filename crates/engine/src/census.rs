@@ -9,10 +9,11 @@ use muster_domain::{
     digest::{Identifier, Keys},
     field::FieldId,
     settings::MatchKey,
+    values::Values,
 };
 use muster_intake::{
     Columns, IntakeError, Reader, Row, RowIssue,
-    csv::{CellBuffer, Ending, Records},
+    csv::{CellBuffer, Ending, Place, Records},
 };
 
 use crate::known::Known;
@@ -54,10 +55,15 @@ pub struct Census {
     /// Bytes of the misses, as long as they are few.
     kept: Vec<u8>,
     kept_ends: Vec<u32>,
+    /// Hashes of name with birth date of the misses that are kept.
+    persons: Vec<u64>,
 }
 
 /// Bytes of unknown rows that are kept rather than read again.
 const KEEP: usize = 16 << 20;
+
+/// Up to so many unknown rows, all that may tell who they are is looked up at once.
+const FEW: usize = 65_536;
 
 /// Rows looked up together, so that memory answers for many at once.
 const BATCH: usize = 256;
@@ -90,19 +96,17 @@ pub fn take<R: Read>(records: &mut Records<R>, how: &Reading, known: &mut Known)
         }
     } else {
         let mut batch = Batch::default();
-        while let Some(raw) = records.next()? {
-            batch.fingerprints.push(how.keys.fingerprint(how.layout, raw.bytes));
-            batch.bytes.extend_from_slice(raw.bytes);
-            batch.places.push((batch.bytes.len(), raw.line, raw.offset));
-            if batch.places.len() == BATCH {
-                taking.batch(&mut batch, known);
+        loop {
+            let bytes = records.next_some(BATCH, &mut batch.places)?;
+            if batch.places.is_empty() {
+                break;
             }
+            taking.batch(bytes, &mut batch, known);
         }
-        taking.batch(&mut batch, known);
     }
     let mut census = taking.census;
     if !taking.keeping {
-        (census.kept, census.kept_ends) = (Vec::new(), Vec::new());
+        (census.kept, census.kept_ends, census.persons) = Default::default();
     }
     census.ending = Some(records.ending());
     Ok(census)
@@ -111,9 +115,7 @@ pub fn take<R: Read>(records: &mut Records<R>, how: &Reading, known: &mut Known)
 /// Some rows with their fingerprints.
 #[derive(Default)]
 struct Batch {
-    bytes: Vec<u8>,
-    /// End in `bytes`, line and offset.
-    places: Vec<(usize, u64, u64)>,
+    places: Vec<Place>,
     fingerprints: Vec<u128>,
     found: Vec<Option<usize>>,
 }
@@ -128,20 +130,20 @@ struct Taking<'a> {
 }
 
 impl Taking<'_> {
-    fn batch(&mut self, batch: &mut Batch, known: &mut Known) {
+    fn batch(&mut self, bytes: &[u8], batch: &mut Batch, known: &mut Known) {
+        let how = self.how;
+        batch.fingerprints.clear();
+        batch
+            .fingerprints
+            .extend(batch.places.iter().map(|p| how.keys.fingerprint(how.layout, &bytes[p.start..p.end])));
         known.find_all(&batch.fingerprints, &mut batch.found);
         self.census.rows += batch.places.len() as u64;
-        let mut start = 0;
-        for ((end, line, offset), found) in batch.places.iter().zip(&batch.found) {
+        for (place, found) in batch.places.iter().zip(&batch.found) {
             match found {
-                Some(at) => self.hit(*at, *line, known),
-                None => self.miss(&batch.bytes[start..*end], *line, *offset),
+                Some(at) => self.hit(*at, place.line, known),
+                None => self.miss(&bytes[place.start..place.end], place.line, place.offset),
             }
-            start = *end;
         }
-        batch.bytes.clear();
-        batch.places.clear();
-        batch.fingerprints.clear();
     }
 
     fn hit(&mut self, at: usize, line: u64, known: &mut Known) {
@@ -163,6 +165,7 @@ impl Taking<'_> {
         if self.keeping {
             census.kept.extend_from_slice(bytes);
             census.kept_ends.push(census.kept.len() as u32);
+            census.persons.extend(person(&row.values, how.keys));
         }
         let at = Miss { offset, line: short(line), kept: census.misses.len() as u32, ..Miss::default() };
         census.misses.push(miss_of(row, how.keys, how.match_key, at));
@@ -179,6 +182,18 @@ impl Census {
         let end = *self.kept_ends.get(miss.kept as usize)? as usize;
         let start = miss.kept.checked_sub(1).map_or(0, |before| self.kept_ends[before as usize] as usize);
         self.kept.get(start..end)
+    }
+
+    /// Every hash by which somebody in an unknown row may be found, sorted, if the rows are few.
+    pub fn identifiers(&self) -> Option<Vec<u64>> {
+        if !self.keeps_bytes() || self.misses.len() > FEW {
+            return None;
+        }
+        let own = self.misses.iter().flat_map(|m| [m.key, m.other]);
+        let mut hashes: Vec<u64> = own.filter(|h| *h != 0).chain(self.persons.iter().copied()).collect();
+        hashes.sort_unstable();
+        hashes.dedup();
+        Some(hashes)
     }
 
     /// Whether the bytes of every unknown row were kept.
@@ -207,6 +222,12 @@ fn miss_of(row: &Row, keys: &Keys, match_key: MatchKey, at: Miss) -> Miss {
     let (kind, field) = other_identifier(match_key);
     let other = row.values.get(field).map_or(0, |value| keys.identifier(kind, value));
     Miss { key: keys.identifier(Identifier::Key, &row.key_norm), other, content: content(row, keys), ..at }
+}
+
+/// The hash of name with birth date, where all of it is there.
+pub fn person(values: &Values, keys: &Keys) -> Option<u64> {
+    let [first, last, born] = [FieldId::FIRST_NAME, FieldId::LAST_NAME, FieldId::DATE_OF_BIRTH].map(|f| values.get(f));
+    Some(keys.person(first?, last?, born?))
 }
 
 /// The identifier that is not the match key.

@@ -350,8 +350,11 @@ impl<'a> Comparison<'a> {
         }
         hashes.sort_unstable();
         hashes.dedup();
-        let mut found = self.job.engine.store.idents(self.job.org, &hashes).await?;
-        found.sort_unstable();
+        let found = match self.resolved.knows_all {
+            true => Vec::new(),
+            false => self.job.engine.store.idents(self.job.org, &hashes).await?,
+        };
+        let found = if self.resolved.knows_all { &self.resolved.keys } else { &found };
         for pending in batch.iter_mut().filter(|p| !p.by_key) {
             for hash in self.evidence(pending) {
                 let from = found.partition_point(|f| f.0 < hash);
@@ -368,12 +371,7 @@ impl<'a> Comparison<'a> {
 
     /// Hashes of identifiers other than the match key.
     fn evidence(&self, pending: &Pending) -> impl Iterator<Item = u64> + use<> {
-        let values = &pending.row.values;
-        let get = |field| values.get(field);
-        let person = match (get(FieldId::FIRST_NAME), get(FieldId::LAST_NAME), get(FieldId::DATE_OF_BIRTH)) {
-            (Some(first), Some(last), Some(born)) => Some(self.job.keys.person(first, last, born)),
-            _ => None,
-        };
+        let person = census::person(&pending.row.values, self.job.keys);
         Some(pending.miss.other).filter(|o| *o != 0).into_iter().chain(person)
     }
 
@@ -718,10 +716,6 @@ fn hashes_of(key: &str, aliases: &[String], values: &Values, keys: &Keys) -> Vec
     hashes.extend(
         values.get(FieldId::EMPLOYEE_ID).filter(|v| *v != key).map(|v| keys.identifier(Identifier::EmployeeId, v)),
     );
-    if let (Some(first), Some(last), Some(born)) =
-        (values.get(FieldId::FIRST_NAME), values.get(FieldId::LAST_NAME), values.get(FieldId::DATE_OF_BIRTH))
-    {
-        hashes.push(keys.person(first, last, born));
-    }
+    hashes.extend(census::person(values, keys));
     hashes
 }

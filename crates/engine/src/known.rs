@@ -13,18 +13,38 @@ pub type Entry = (u128, MemberNo);
 const PAGE: usize = 4096;
 const ENTRY_BYTES: usize = 20;
 
-/// Fingerprints packed in an array, found through an index of positions.
+/// Known rows in order of their fingerprints, found by their highest bits.
 #[derive(Default)]
 pub struct Known {
-    fingerprints: Vec<u128>,
-    members: Vec<MemberNo>,
-    /// Row ordinal plus one in the payload now read; 0: not seen.
-    seen: Vec<u32>,
-    /// Positions plus one, by hash; 0 is free.
-    index: Vec<u32>,
+    rows: Vec<Row>,
+    /// Where the rows with the same highest bits begin, and the end.
+    starts: Vec<u32>,
     deltas: usize,
     newer: usize,
 }
+
+/// One known row. Everything that a hit looks at lies together.
+#[derive(Clone, Copy)]
+struct Row {
+    high: u64,
+    low: u64,
+    no: MemberNo,
+    /// Line plus one in the payload now read; 0: not seen.
+    seen: u32,
+}
+
+impl Row {
+    fn new((fingerprint, no): Entry) -> Self {
+        Row { high: (fingerprint >> 64) as u64, low: fingerprint as u64, no, seen: 0 }
+    }
+
+    fn fingerprint(&self) -> u128 {
+        u128::from(self.high) << 64 | u128::from(self.low)
+    }
+}
+
+/// How many rows share their highest bits, on average, at most.
+const SHARE: usize = 4;
 
 impl Known {
     /// Unpacks what the store keeps: pages, then deltas in the order in which they were written.
@@ -35,83 +55,89 @@ impl Known {
             touched.extend(dead.map(|no| (no, None)));
             touched.extend(entries.map(|(fingerprint, no)| (no, Some(fingerprint))));
         }
-        let mut known = Known { deltas: deltas.len(), newer: touched.len(), ..Known::default() };
-        let count = pages.iter().map(|p| p.len() / ENTRY_BYTES).sum::<usize>() + touched.len();
-        known.fingerprints.reserve_exact(count);
-        known.members.reserve_exact(count);
-        for page in pages {
-            for (fingerprint, no) in entries(page) {
-                if touched.is_empty() || !touched.contains_key(&no) {
-                    known.push(fingerprint, no);
-                }
+        let newer = touched.len();
+        let count = pages.iter().map(|p| p.len() / ENTRY_BYTES).sum::<usize>() + newer;
+        let mut rows = Vec::with_capacity(count);
+        let mut fresh: Vec<Row> =
+            touched.iter().filter_map(|(no, f)| Some(Row::new((f.as_ref().copied()?, *no)))).collect();
+        fresh.sort_unstable_by_key(Row::fingerprint);
+        let mut fresh = fresh.into_iter().peekable();
+        for entry in pages.iter().flat_map(|page| entries(page)) {
+            while let Some(row) = fresh.next_if(|f| f.fingerprint() < entry.0) {
+                rows.push(row);
+            }
+            if touched.is_empty() || !touched.contains_key(&entry.1) {
+                rows.push(Row::new(entry));
             }
         }
-        for (no, fingerprint) in touched {
-            if let Some(fingerprint) = fingerprint {
-                known.push(fingerprint, no);
-            }
+        rows.extend(fresh);
+        if !rows.is_sorted_by_key(Row::fingerprint) {
+            rows.sort_by_key(Row::fingerprint);
         }
-        known.build_index();
-        known
+        let starts = starts(&rows);
+        Known { rows, starts, deltas: deltas.len(), newer }
     }
 
     /// The position of a known row.
     pub fn find(&self, fingerprint: u128) -> Option<usize> {
-        let mask = self.index.len().checked_sub(1)?;
-        let mut slot = fingerprint as usize & mask;
-        loop {
-            match self.index[slot] {
-                0 => return None,
-                at if self.fingerprints[at as usize - 1] == fingerprint => return Some(at as usize - 1),
-                _ => slot = (slot + 1) & mask,
-            }
-        }
+        self.starts.len().checked_sub(1)?;
+        let high = (fingerprint >> 64) as u64;
+        self.look(self.starts[slot(high, self.starts.len())] as usize, high, fingerprint as u64)
+    }
+
+    /// From the first row with these highest bits on.
+    fn look(&self, from: usize, high: u64, low: u64) -> Option<usize> {
+        let here = self.rows[from..].iter().take_while(|row| row.high <= high);
+        here.zip(from..).find(|(row, _)| row.high == high && row.low == low).map(|(_, at)| at)
     }
 
     /// The positions of many rows, in the order of the fingerprints. Step by step for all of them, so that the memory's
     /// answers need not be waited for one by one.
     pub fn find_all(&self, fingerprints: &[u128], found: &mut Vec<Option<usize>>) {
         found.clear();
-        let Some(mask) = self.index.len().checked_sub(1) else {
+        if self.rows.is_empty() {
             found.resize(fingerprints.len(), None);
             return;
-        };
-        found.extend(fingerprints.iter().map(|f| (self.index[*f as usize & mask] as usize).checked_sub(1)));
+        }
+        let high = |f: &u128| (f >> 64) as u64;
+        found.extend(fingerprints.iter().map(|f| Some(self.starts[slot(high(f), self.starts.len())] as usize)));
+        // Nothing but looking at them: a branch on a row that is still on its way would hold up those behind it.
+        let last = self.rows.len() - 1;
+        let touch = |at: usize| self.rows[at.min(last)].low ^ self.rows[(at + SHARE / 2).min(last)].low;
+        std::hint::black_box(found.iter().flatten().fold(0, |sum, at| sum ^ touch(*at)));
         for (fingerprint, at) in fingerprints.iter().zip(found) {
-            if at.is_some_and(|at| self.fingerprints[at] != *fingerprint) {
-                *at = self.find(*fingerprint);
-            }
+            *at = at.and_then(|from| self.look(from, high(fingerprint), *fingerprint as u64));
         }
     }
 
     /// Notes that the row stands in the payload; gives the ordinal of its first appearance if it stood there before.
     pub fn see(&mut self, position: usize, ordinal: u32) -> Option<u32> {
-        let before = self.seen[position];
-        if before == 0 {
-            self.seen[position] = ordinal + 1;
+        let seen = &mut self.rows[position].seen;
+        if *seen == 0 {
+            *seen = ordinal.saturating_add(1);
             return None;
         }
-        Some(before - 1)
+        Some(*seen - 1)
     }
 
     /// The members whose rows were seen, with the ordinals of the rows.
     pub fn seen(&self) -> impl Iterator<Item = (MemberNo, u32)> + '_ {
-        self.members.iter().zip(&self.seen).filter(|(_, s)| **s > 0).map(|(no, s)| (*no, s - 1))
+        self.rows.iter().filter(|r| r.seen > 0).map(|r| (r.no, r.seen - 1))
     }
 
-    /// Every known row.
+    /// Every known row, in order of the fingerprints.
     pub fn entries(&self) -> impl Iterator<Item = Entry> + '_ {
-        self.fingerprints.iter().copied().zip(self.members.iter().copied())
+        self.rows.iter().map(|r| (r.fingerprint(), r.no))
     }
 
     /// Whether no row is known.
     pub fn is_empty(&self) -> bool {
-        self.members.is_empty()
+        self.rows.is_empty()
     }
 
     /// How many rows are known.
     pub fn len(&self) -> usize {
-        self.members.len()
+        self.rows.len()
     }
 
     /// How many deltas they were read from.
@@ -123,33 +149,35 @@ impl Known {
     pub fn newer(&self) -> usize {
         self.newer
     }
-
-    fn push(&mut self, fingerprint: u128, no: MemberNo) {
-        self.fingerprints.push(fingerprint);
-        self.members.push(no);
-    }
-
-    fn build_index(&mut self) {
-        let count = self.fingerprints.len();
-        self.seen = vec![0; count];
-        if count == 0 {
-            return;
-        }
-        // At most three quarters full.
-        self.index = vec![0; (count * 4 / 3 + 1).next_power_of_two()];
-        let mask = self.index.len() - 1;
-        for (at, fingerprint) in self.fingerprints.iter().enumerate() {
-            let mut slot = *fingerprint as usize & mask;
-            while self.index[slot] != 0 {
-                slot = (slot + 1) & mask;
-            }
-            self.index[slot] = at as u32 + 1;
-        }
-    }
 }
 
-/// Packs entries into pages.
-pub fn pack_pages(entries: &[Entry]) -> Vec<Vec<u8>> {
+/// Beginnings of the runs of rows with the same highest bits, and the end.
+fn starts(rows: &[Row]) -> Vec<u32> {
+    if rows.is_empty() {
+        return Vec::new();
+    }
+    let slots = (rows.len() / SHARE).next_power_of_two();
+    let mut starts = Vec::with_capacity(slots + 1);
+    for (at, row) in rows.iter().enumerate() {
+        let slot = slot(row.high, slots + 1);
+        while starts.len() <= slot {
+            starts.push(at as u32);
+        }
+    }
+    starts.resize(slots + 1, rows.len() as u32);
+    starts
+}
+
+/// The slot of a fingerprint's upper half among so many beginnings, one more than a power of two.
+fn slot(high: u64, starts: usize) -> usize {
+    let bits = (starts - 1).ilog2();
+    high.checked_shr(64 - bits).unwrap_or(0) as usize
+}
+
+/// Packs entries into pages, in order of their fingerprints.
+pub fn pack_pages(mut entries: Vec<Entry>) -> Vec<Vec<u8>> {
+    // Mostly there are few new ones behind many that are in order.
+    entries.sort();
     entries.chunks(PAGE).map(|chunk| pack(chunk, Vec::with_capacity(chunk.len() * ENTRY_BYTES))).collect()
 }
 
@@ -195,13 +223,32 @@ mod tests {
 
     #[test]
     fn the_newest_delta_counts() {
-        let pages = pack_pages(&[(1, 10), (2, 20), (3, 30)]);
+        let pages = pack_pages(vec![(1, 10), (2, 20), (3, 30)]);
         let deltas = [pack_delta(&[10, 20], &[(4, 20)]), pack_delta(&[30], &[])];
         let mut known = Known::unpack(&pages, &deltas);
         assert_eq!([1, 2, 3].map(|f| known.find(f)), [None; 3]);
         let at = known.find(4).unwrap();
         assert_eq!((known.see(at, 7), known.see(at, 9)), (None, Some(7)));
         assert_eq!(known.seen().collect::<Vec<_>>(), [(20, 7)]);
+    }
+
+    #[test]
+    fn each_is_found_among_many_and_nothing_else() {
+        for n in [1u32, 2, 3, 4, 5, 63, 5000] {
+            let print = |i: u32| u128::from(i + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15_F39C_C060_5CED_C834);
+            let pages = pack_pages((0..n).map(|i| (print(i), i)).collect());
+            let delta = pack_delta(&[0, n + 7], &[(print(n + 7), n + 7), (3, 0)]);
+            let known = Known::unpack(&pages, &[delta]);
+            let asked: Vec<u128> = (0..n + 9).map(print).chain([0, 3, u128::MAX]).collect();
+            let mut found = Vec::new();
+            known.find_all(&asked, &mut found);
+            let members: Vec<_> = found.iter().map(|at| at.map(|at| known.rows[at].no)).collect();
+            let mut expected: Vec<Option<u32>> = (0..n + 9).map(|i| (i < n || i == n + 7).then_some(i)).collect();
+            expected[0] = None;
+            expected.extend([None, Some(0), None]);
+            assert_eq!(members, expected, "of {n}");
+            assert_eq!(asked.iter().map(|f| known.find(*f)).collect::<Vec<_>>(), found);
+        }
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::{
     fs::{self, File},
     io::{self, Read, Write},
     path::{Path, PathBuf},
-    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, mpsc},
+    sync::mpsc,
     thread,
 };
 
@@ -54,12 +54,7 @@ impl Payloads {
         source: &mut dyn Read,
         sha256: bool,
     ) -> io::Result<Stored> {
-        let path = self.path(organisation, upload);
-        let stored = self.create(&path).and_then(|file| self.write(&path, file, source, sha256, &Growth::default()));
-        if stored.is_err() {
-            let _ = fs::remove_file(&path);
-        }
-        stored
+        self.store_while(organisation, upload, source, sha256, |_| ()).map(|(stored, ())| stored)
     }
 
     /// [`store`](Self::store), while another thread reads the payload as it grows. What that makes of it is given back
@@ -76,14 +71,11 @@ impl Payloads {
         follow: impl FnOnce(Follower) -> T + Send,
     ) -> io::Result<(Stored, T)> {
         let path = self.path(organisation, upload);
-        let growth = Arc::new(Growth::default());
         let outcome = thread::scope(|s| {
-            let ends = Ends(&growth);
             let file = self.create(&path)?;
-            let follower = Follower { file: File::open(&path)?, growth: growth.clone(), at: 0 };
+            let (feeding, follower) = feeding();
             let following = s.spawn(move || follow(follower));
-            let stored = self.write(&path, file, source, sha256, &growth)?;
-            drop(ends);
+            let stored = self.write(&path, file, source, sha256, feeding)?;
             let followed = following.join().map_err(|_| io::Error::other("reading the payload was broken off"))?;
             Ok((stored, followed))
         });
@@ -117,11 +109,10 @@ impl Payloads {
         mut file: File,
         source: &mut dyn Read,
         sha256: bool,
-        growth: &Growth,
+        mut feeding: Feeding,
     ) -> io::Result<Stored> {
         let (mut blake3, mut sha) = (blake3::Hasher::new(), sha256.then(Sha256::new));
         let (mut size, mut synced) = (0, 0);
-        let mut buffer = vec![0; BUFFER];
         let syncing = file.try_clone()?;
         thread::scope(|s| {
             let (tick, ticks) = mpsc::sync_channel::<()>(1);
@@ -129,6 +120,7 @@ impl Payloads {
             // An error shows but once, so it must not be lost here.
             let early = s.spawn(move || ticks.iter().try_for_each(|()| syncing.sync_data()));
             loop {
+                let mut buffer = feeding.buffer();
                 let n = match source.read(&mut buffer) {
                     Ok(0) => break,
                     Ok(n) => n,
@@ -138,7 +130,6 @@ impl Payloads {
                 let bytes = &buffer[..n];
                 size += n as u64;
                 file.write_all(bytes)?;
-                growth.reach(size);
                 blake3.update(bytes);
                 if let Some(sha) = &mut sha {
                     sha.update(bytes);
@@ -146,77 +137,81 @@ impl Payloads {
                 if size - synced >= SYNC_EVERY && tick.try_send(()).is_ok() {
                     synced = size;
                 }
+                feeding.pass_on(Piece { buffer, used: n });
             }
             drop(tick);
             early.join().unwrap_or_else(|_| Err(io::Error::other("syncing was broken off")))
         })?;
-        growth.end(true);
+        feeding.end();
         file.sync_all()?;
         sync_dir(path.parent().unwrap_or(&self.dir))?;
         Ok(Stored { size, blake3: blake3.finalize().to_hex().to_string(), sha256: sha.map(|s| hex(&s.finalize())) })
     }
 }
 
-/// How much of a payload lies in its file.
-#[derive(Default)]
-struct Growth {
-    now: Mutex<Grown>,
-    more: Condvar,
+/// Pieces of a payload on their way to whoever reads it while it is stored.
+const PIECES: usize = 8;
+
+/// Some bytes of a payload; none are its end.
+struct Piece {
+    buffer: Vec<u8>,
+    used: usize,
 }
 
-#[derive(Clone, Copy, Default)]
-struct Grown {
-    bytes: u64,
-    /// Whether that is all, and whether it is whole.
-    ended: Option<bool>,
+/// The writer's end: pieces go to the follower, and come back to be filled again.
+struct Feeding {
+    pieces: mpsc::SyncSender<Piece>,
+    used_up: mpsc::Receiver<Vec<u8>>,
+    spare: Option<Vec<u8>>,
 }
 
-impl Growth {
-    fn reach(&self, bytes: u64) {
-        self.lock().bytes = bytes;
-        self.more.notify_one();
-    }
-
-    fn end(&self, whole: bool) {
-        self.lock().ended.get_or_insert(whole);
-        self.more.notify_one();
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Grown> {
-        self.now.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// Whatever happens to the writer, nobody waits for more.
-struct Ends<'a>(&'a Growth);
-
-impl Drop for Ends<'_> {
-    fn drop(&mut self) {
-        self.0.end(false);
-    }
-}
-
-/// Reads a payload while it is written.
+/// Reads a payload while it is stored.
 pub struct Follower {
-    file: File,
-    growth: Arc<Growth>,
-    at: u64,
+    pieces: mpsc::Receiver<Piece>,
+    used_up: mpsc::Sender<Vec<u8>>,
+    now: Piece,
+    at: usize,
+    ended: bool,
+}
+
+fn feeding() -> (Feeding, Follower) {
+    let (send, pieces) = mpsc::sync_channel(PIECES);
+    let (give_back, used_up) = mpsc::channel();
+    let now = Piece { buffer: Vec::new(), used: 0 };
+    (Feeding { pieces: send, used_up, spare: None }, Follower { pieces, used_up: give_back, now, at: 0, ended: false })
+}
+
+impl Feeding {
+    fn buffer(&mut self) -> Vec<u8> {
+        self.spare.take().or_else(|| self.used_up.try_recv().ok()).unwrap_or_else(|| vec![0; BUFFER])
+    }
+
+    /// Waits for the follower if it lags far behind. One that stopped reading is let go.
+    fn pass_on(&mut self, piece: Piece) {
+        if let Err(mpsc::SendError(piece)) = self.pieces.send(piece) {
+            self.spare = Some(piece.buffer);
+        }
+    }
+
+    /// Says that this was all, and that it is whole. Without it the follower takes the payload as broken off.
+    fn end(self) {
+        let _ = self.pieces.send(Piece { buffer: Vec::new(), used: 0 });
+    }
 }
 
 impl Read for Follower {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let mut grown = self.growth.lock();
-        while grown.bytes == self.at && grown.ended.is_none() {
-            grown = self.growth.more.wait(grown).unwrap_or_else(PoisonError::into_inner);
+        if self.at == self.now.used && !self.ended {
+            let next = self.pieces.recv().map_err(|_| io::Error::from(io::ErrorKind::UnexpectedEof))?;
+            let old = std::mem::replace(&mut self.now, next);
+            (self.at, self.ended) = (0, self.now.used == 0);
+            if !old.buffer.is_empty() {
+                let _ = self.used_up.send(old.buffer);
+            }
         }
-        let Grown { bytes, ended } = *grown;
-        drop(grown);
-        if bytes == self.at {
-            return if ended == Some(true) { Ok(0) } else { Err(io::ErrorKind::UnexpectedEof.into()) };
-        }
-        let most = usize::try_from(bytes - self.at).unwrap_or(usize::MAX).min(buffer.len());
-        let n = self.file.read(&mut buffer[..most])?;
-        self.at += n as u64;
+        let n = (self.now.used - self.at).min(buffer.len());
+        buffer[..n].copy_from_slice(&self.now.buffer[self.at..self.at + n]);
+        self.at += n;
         Ok(n)
     }
 }
@@ -260,5 +255,41 @@ mod tests {
         assert_eq!(stored.blake3, blake3::hash(&bytes).to_hex().to_string());
         assert_eq!(stored.sha256, Some(hex(&Sha256::digest(&bytes))));
         assert_eq!(fs::read(payloads.path(org, upload)).unwrap(), bytes);
+    }
+
+    #[test]
+    fn whoever_follows_reads_the_same_bytes() {
+        let dir = tempfile::tempdir().unwrap();
+        let payloads = Payloads::new(dir.path());
+        let (org, upload) = (OrganisationId(uuid::Uuid::from_u128(1)), UploadId(uuid::Uuid::from_u128(2)));
+        let bytes: Vec<u8> = (0..5_000_000u32).map(|i| (i % 251) as u8).collect();
+        let read = |mut follower: Follower| {
+            let mut read = Vec::new();
+            follower.read_to_end(&mut read).map(|_| read)
+        };
+        let (stored, followed) = payloads.store_while(org, upload, &mut bytes.as_slice(), false, read).unwrap();
+        assert_eq!((stored.size, followed.unwrap()), (5_000_000, bytes.clone()));
+        let (stored, ()) = payloads.store_while(org, upload, &mut bytes.as_slice(), false, |_| ()).unwrap();
+        assert_eq!(stored.size, 5_000_000, "whoever stops reading holds nothing up");
+    }
+
+    #[test]
+    fn a_source_that_breaks_off_is_no_whole_payload() {
+        struct Breaks(usize);
+        impl Read for Breaks {
+            fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+                self.0 += 1;
+                if self.0 > 3 { Err(io::Error::other("gone")) } else { Ok(buffer.len()) }
+            }
+        }
+        let dir = tempfile::tempdir().unwrap();
+        let payloads = Payloads::new(dir.path());
+        let (org, upload) = (OrganisationId(uuid::Uuid::from_u128(1)), UploadId(uuid::Uuid::from_u128(2)));
+        let mut ended = None;
+        let outcome = payloads.store_while(org, upload, &mut Breaks(0), false, |mut follower| {
+            ended = Some(follower.read_to_end(&mut Vec::new()));
+        });
+        assert!(outcome.is_err() && ended.unwrap().is_err());
+        assert!(!payloads.path(org, upload).exists());
     }
 }

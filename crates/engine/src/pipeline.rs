@@ -312,16 +312,22 @@ impl Engine {
         }))
     }
 
-    async fn resolve_keys(&self, org: &Organisation, census: &Census) -> Result<Vec<(u64, u32)>> {
-        let mut hashes: Vec<u64> = census.misses.iter().map(|m| m.key).collect();
-        hashes.sort_unstable();
-        hashes.dedup();
+    /// The members whom unknown rows may name, by hash, and whether that goes for all that they may be known by.
+    async fn resolve_keys(&self, org: &Organisation, census: &Census) -> Result<(Vec<(u64, u32)>, bool)> {
+        let all = census.identifiers();
+        let knows_all = all.is_some();
+        let hashes = all.unwrap_or_else(|| {
+            let mut hashes: Vec<u64> = census.misses.iter().map(|m| m.key).collect();
+            hashes.sort_unstable();
+            hashes.dedup();
+            hashes
+        });
         if hashes.is_empty() || self.store.head(org.row.id).await?.next_member == 0 {
-            return Ok(Vec::new());
+            return Ok((Vec::new(), knows_all));
         }
         let mut keys = self.store.idents(org.row.id, &hashes).await?;
         keys.sort_unstable();
-        Ok(keys)
+        Ok((keys, knows_all))
     }
 
     /// Figures that rows do not tell.
@@ -507,6 +513,10 @@ fn open_payload<R: Read>(
     }
     layout.extend_from_slice(&[opened.dialect.delimiter, settings.dates as u8]);
     layout.extend_from_slice(&normalise::NORMALISER_VERSION.to_le_bytes());
+    for part in mapping.iter().flat_map(|(field, column)| [field, column]) {
+        layout.extend_from_slice(part.as_bytes());
+        layout.push(0);
+    }
     for (name, field) in columns.header.iter().zip(&columns.by_index) {
         layout.extend_from_slice(name.as_bytes());
         layout.extend_from_slice(&[0, field.map_or(255, |f| f.0)]);
@@ -885,11 +895,14 @@ impl<'a> Run<'a> {
 impl Job<'_> {
     /// Member numbers in the order of the payload.
     fn order(&self, compared: &mut Compared, known: &Known, effects: &crate::apply::Effects) -> Vec<u32> {
-        let mut order: Vec<(u32, u32)> = known.seen().map(|(no, line)| (line, no)).collect();
-        let named = compared.order.drain(..).filter_map(|(line, named)| Some((line, number(named, effects)?)));
-        order.extend(named);
-        order.sort_unstable();
-        order.into_iter().map(|(_, no)| no).collect()
+        let mut by_line = ByLine::default();
+        known.seen().for_each(|(no, line)| by_line.put(line, no));
+        for (line, named) in compared.order.drain(..) {
+            if let Some(no) = number(named, effects) {
+                by_line.put(line, no);
+            }
+        }
+        by_line.in_order()
     }
 
     /// Remembers the fingerprints of rows that say what the roster now holds.
@@ -912,11 +925,50 @@ impl Job<'_> {
             effects.touched.iter().chain(fresh.iter().map(|f| &f.1)).for_each(|no| dead.set(*no, true));
             let mut all = known.entries().filter(|(_, no)| !dead.contains(*no)).collect::<Vec<_>>();
             all.extend(fresh);
-            tx.put_fingerprints(self.feed.no, &layout, pack_pages(&all)).await?;
+            tx.put_fingerprints(self.feed.no, &layout, pack_pages(all)).await?;
         } else if !fresh.is_empty() || !effects.touched.is_empty() {
             tx.add_fingerprint_delta(self.feed.no, pack_delta(&effects.touched, &fresh)).await?;
         }
         Ok(())
+    }
+}
+
+/// Members by the line of the payload that names them. Lines are dense, so that a table does without sorting; should
+/// they not be, they are sorted.
+#[derive(Default)]
+struct ByLine {
+    table: Vec<Option<std::num::NonZeroU32>>,
+    beside: Vec<(u32, u32)>,
+}
+
+impl ByLine {
+    /// Up to this line there is a table.
+    const DENSE: u32 = 16 << 20;
+
+    fn put(&mut self, line: u32, no: u32) {
+        let word = no.checked_add(1).and_then(std::num::NonZeroU32::new);
+        if line >= Self::DENSE || word.is_none() {
+            return self.beside.push((line, no));
+        }
+        let at = line as usize;
+        if at >= self.table.len() {
+            self.table.resize((at + 1).next_power_of_two(), None);
+        }
+        match self.table[at] {
+            None => self.table[at] = word,
+            // Two members on one line: an ambiguous key. Both were named.
+            Some(_) => self.beside.push((line, no)),
+        }
+    }
+
+    fn in_order(mut self) -> Vec<u32> {
+        if self.beside.is_empty() {
+            return self.table.iter().flatten().map(|no| no.get() - 1).collect();
+        }
+        let table = self.table.iter().enumerate();
+        self.beside.extend(table.filter_map(|(line, no)| Some((line as u32, no.as_ref()?.get() - 1))));
+        self.beside.sort_unstable();
+        self.beside.iter().map(|(_, no)| *no).collect()
     }
 }
 

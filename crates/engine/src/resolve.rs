@@ -20,8 +20,10 @@ pub enum Verdict {
 pub struct Resolved {
     /// A verdict for each miss.
     pub verdicts: Vec<Verdict>,
-    /// Members by hash of match key or alias, sorted by hash.
+    /// Members by hash of match key or alias, sorted by hash; with `knows_all` also by those of other identifiers.
     pub keys: Vec<(u64, MemberNo)>,
+    /// Whether `keys` has the other identifiers of the unknown rows too.
+    pub knows_all: bool,
     /// Members whom the payload names.
     pub present: Bits,
     /// Issues of rows that repeat or contradict.
@@ -88,7 +90,7 @@ impl Bits {
 pub fn resolve(
     census: &Census,
     known: &Known,
-    keys: Vec<(u64, MemberNo)>,
+    (keys, knows_all): (Vec<(u64, MemberNo)>, bool),
     duplicates: Duplicates,
     columns: &Columns,
 ) -> Resolved {
@@ -99,6 +101,7 @@ pub fn resolve(
         doubled: Vec::new(),
         starts: starts(&keys),
         keys,
+        knows_all,
     };
     for (no, _) in known.seen() {
         resolved.present.set(no, true);
@@ -247,6 +250,7 @@ mod tests {
                 doubled: Vec::new(),
                 starts: starts(&keys),
                 keys: keys.clone(),
+                knows_all: false,
             };
             for hash in keys.iter().flat_map(|k| [k.0, k.0.wrapping_add(1)]).chain([0, 7, u64::MAX]) {
                 let expected: Vec<_> = keys.iter().filter(|k| k.0 == hash).copied().collect();

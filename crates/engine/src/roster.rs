@@ -2,7 +2,7 @@
 
 use std::{
     cell::RefCell,
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, hash_map::Entry},
 };
 
 use muster_domain::{
@@ -10,7 +10,7 @@ use muster_domain::{
     ids::{MemberNo, OrganisationId},
     member::Member,
 };
-use muster_store::{Lease, MEMBERS_PER_PAGE, Store};
+use muster_store::{Lease, MEMBERS_PER_PAGE, Store, Stored};
 
 use crate::{Engine, Error, Result};
 
@@ -57,16 +57,21 @@ impl Engine {
     /// # Errors
     /// If the store cannot be read.
     pub async fn members(&self, org: OrganisationId, numbers: &[MemberNo]) -> Result<HashMap<MemberNo, Member>> {
-        let raw = self.store.members(org, numbers).await?;
-        let mut members = HashMap::with_capacity(numbers.len());
-        for (no, packed) in &raw.deltas {
-            members.insert(*no, codec::decode(*no, packed)?);
-        }
-        let mut wanted = numbers.iter().copied().filter(|no| !members.contains_key(no)).collect::<Vec<_>>();
+        let mut wanted = numbers.to_vec();
         wanted.sort_unstable();
-        let found = in_parallel(&raw.pages, |(page, bytes)| members_of_page(*page, bytes, &wanted))?;
-        members.extend(found.into_iter().flatten().map(|m| (m.no, m)));
-        Ok(members)
+        let mut members: HashMap<MemberNo, Member> = HashMap::with_capacity(numbers.len());
+        let mut damaged = None;
+        let visit = |stored: Stored<'_>| {
+            let read = match stored {
+                Stored::Newer(no, packed) => codec::decode(no, packed).map_err(Error::from).map(|member| {
+                    members.insert(no, member);
+                }),
+                Stored::Page(page, bytes) => members_of_page(page, bytes, &wanted, &mut members),
+            };
+            damaged = damaged.take().or(read.err());
+        };
+        self.store.visit_members(org, numbers, visit).await?;
+        damaged.map_or(Ok(members), Err)
     }
 
     /// Calls a function with every member in order of numbers.
@@ -200,19 +205,21 @@ pub async fn slice(store: &Store, org: OrganisationId, first_page: u32) -> Resul
     Ok(members)
 }
 
-fn members_of_page(page: u32, bytes: &[u8], wanted: &[MemberNo]) -> Result<Vec<Member>> {
+fn members_of_page(page: u32, bytes: &[u8], wanted: &[MemberNo], into: &mut HashMap<MemberNo, Member>) -> Result<()> {
     let first = page * MEMBERS_PER_PAGE;
     let from = wanted.partition_point(|no| *no < first);
     let mut wanted = wanted[from..].iter().copied().peekable();
     let bytes = decompress(bytes)?;
-    let mut members = Vec::new();
     for (no, packed) in codec::page(first, &bytes) {
         while wanted.next_if(|w| *w < no).is_some() {}
-        if wanted.next_if_eq(&no).is_some() {
-            members.push(codec::decode(no, packed)?);
+        // A newer row was read before, and wins.
+        if wanted.next_if_eq(&no).is_some()
+            && let Entry::Vacant(place) = into.entry(no)
+        {
+            place.insert(codec::decode(no, packed)?);
         }
     }
-    Ok(members)
+    Ok(())
 }
 
 /// Waits for something and works at the same time, on another thread.

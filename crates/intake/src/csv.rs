@@ -10,7 +10,7 @@ mod split;
 
 pub use cells::{CellBuffer, Cells};
 pub use dialect::{Dialect, Encoding, Format};
-pub use split::{Ending, MAX_RECORD, Raw, Records};
+pub use split::{Ending, MAX_RECORD, Place, Raw, Records};
 
 /// A payload whose header row has been read: what is left in `records` are its data rows.
 pub struct Opened<R> {

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use chrono::Utc;
 use muster_domain::event::{Body, NewEvent};
 use muster_domain::ids::{FeedNo, OrganisationId};
-use muster_store::{EncodedBody, Ident, MEMBERS_PER_PAGE, Prepared, Secret, Store, Who, encode};
+use muster_store::{EncodedBody, Ident, MEMBERS_PER_PAGE, Prepared, Secret, Store, Stored, Who, encode};
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
@@ -88,9 +88,13 @@ async fn nightly(store: &Store, org: OrganisationId, who: &Who, night: u32) -> O
     let prints = store.fingerprints(org, FeedNo::MAIN).await?.map_or(0, |p| p.pages.len());
     say(&format!("read {prints} pages of fingerprints"), started.elapsed());
     let started = Instant::now();
-    let found = store.members(org, &numbers).await?;
-    say(&format!("read 10,000 members: {} pages, {} newer", found.pages.len(), found.deltas.len()), started.elapsed());
-    drop(found);
+    let (mut pages, mut newer) = (0, 0);
+    let count = |stored: Stored<'_>| match stored {
+        Stored::Newer(..) => newer += 1,
+        Stored::Page(..) => pages += 1,
+    };
+    store.visit_members(org, &numbers, count).await?;
+    say(&format!("read 10,000 members: {pages} pages, {newer} newer"), started.elapsed());
     let started = Instant::now();
     let found = store.idents(org, &hashes).await?;
     say(&format!("read 10,000 idents: {} found", found.len()), started.elapsed());
@@ -121,7 +125,7 @@ async fn single(store: &Store, org: OrganisationId) -> Outcome<()> {
     say("1,000 times one ident", started.elapsed());
     let started = Instant::now();
     for i in 0..1000u32 {
-        store.members(org, &[i * 997]).await?;
+        store.visit_members(org, &[i * 997], |_| ()).await?;
     }
     say("1,000 times one member", started.elapsed());
     Ok(())

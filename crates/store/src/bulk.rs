@@ -3,8 +3,9 @@
 use std::fmt::Write;
 use std::vec::IntoIter;
 
+use futures_util::TryStreamExt;
 use muster_domain::ids::OrganisationId;
-use sqlx::{AssertSqlSafe, PgConnection, SqliteConnection};
+use sqlx::{AssertSqlSafe, PgConnection, Row, SqliteConnection};
 use uuid::Uuid;
 
 use crate::connect::{Conn, on};
@@ -117,10 +118,7 @@ impl Insert {
             if rows != rows_of_sql {
                 (sql, rows_of_sql) = (self.values_sql(rows), rows);
             }
-            let mut query = sqlx::query(AssertSqlSafe(sql.clone())).bind(self.org.0);
-            if let Some(feed) = self.feed {
-                query = query.bind(feed);
-            }
+            let mut query = sqlx::query(AssertSqlSafe(sql.clone()));
             for _ in 0..rows {
                 for (_, column) in &mut self.columns {
                     query = match column {
@@ -132,22 +130,29 @@ impl Insert {
                     };
                 }
             }
+            query = query.bind(self.org.0);
+            if let Some(feed) = self.feed {
+                query = query.bind(feed);
+            }
             query.execute(&mut *conn).await?;
         }
         Ok(())
     }
 
+    /// The values have no names: finding a parameter's name takes SQLite a look through all that have one. What every
+    /// row repeats has a number, and is bound after the values.
     fn values_sql(&self, rows: usize) -> String {
+        let values = rows * self.columns.len();
+        let mut fixed = format!("(${}", values + 1);
+        if self.feed.is_some() {
+            let _ = write!(fixed, ", ${}", values + 2);
+        }
         let mut sql = self.insert_sql();
         sql.push_str("VALUES ");
         for row in 0..rows {
-            sql.push_str(if row == 0 { "($1" } else { ", ($1" });
-            if self.feed.is_some() {
-                sql.push_str(", $2");
-            }
-            for column in 0..self.columns.len() {
-                let _ = write!(sql, ", ${}", self.fixed() + row * self.columns.len() + column + 1);
-            }
+            sql.push_str(if row == 0 { "" } else { ", " });
+            sql.push_str(&fixed);
+            (0..self.columns.len()).for_each(|_| sql.push_str(", ?"));
             sql.push(')');
         }
         let _ = write!(sql, " {}", self.conflict);
@@ -204,28 +209,37 @@ pub(crate) struct Keyed {
 }
 
 impl Keyed {
-    /// The rows of these numbers, in order.
-    pub async fn some(self, conn: &mut Conn<'_>, org: OrganisationId, keys: &[u32]) -> Result<Vec<(u32, Vec<u8>)>> {
+    /// Calls a function with the rows of these numbers, in any order, while the engine is still looking for the rest.
+    pub async fn each(
+        self,
+        conn: &mut Conn<'_>,
+        org: OrganisationId,
+        keys: &[u32],
+        mut visit: impl FnMut(u32, &[u8]),
+    ) -> Result<()> {
         let Keyed { table, key } = self;
-        let mut found = Vec::with_capacity(keys.len().min(4096));
         for keys in keys.chunks(16_384) {
-            let rows: Vec<(i64, Vec<u8>)> = match conn {
+            match conn {
                 Conn::Sqlite(c) => {
                     let sql = format!(
-                        "SELECT {key}, body FROM {table} WHERE org = $1 AND {key} IN (SELECT value FROM json_each($2)) ORDER BY {key}"
+                        "SELECT {key}, body FROM {table} WHERE org = $1 AND {key} IN (SELECT value FROM json_each($2))"
                     );
-                    sqlx::query_as(AssertSqlSafe(sql)).bind(org.0).bind(json_list(keys)).fetch_all(&mut **c).await?
+                    let mut rows = sqlx::query(AssertSqlSafe(sql)).bind(org.0).bind(json_list(keys)).fetch(&mut **c);
+                    while let Some(row) = rows.try_next().await? {
+                        visit(number(row.try_get(0)?)?, row.try_get(1)?);
+                    }
                 }
                 Conn::Postgres(c) => {
-                    let sql =
-                        format!("SELECT {key}, body FROM {table} WHERE org = $1 AND {key} = ANY($2) ORDER BY {key}");
+                    let sql = format!("SELECT {key}, body FROM {table} WHERE org = $1 AND {key} = ANY($2)");
                     let keys: Vec<i64> = keys.iter().map(|k| i64::from(*k)).collect();
-                    sqlx::query_as(AssertSqlSafe(sql)).bind(org.0).bind(keys).fetch_all(&mut **c).await?
+                    let mut rows = sqlx::query(AssertSqlSafe(sql)).bind(org.0).bind(keys).fetch(&mut **c);
+                    while let Some(row) = rows.try_next().await? {
+                        visit(number(row.try_get(0)?)?, row.try_get(1)?);
+                    }
                 }
-            };
-            numbered(rows, &mut found)?;
+            }
         }
-        Ok(found)
+        Ok(())
     }
 
     /// The rows from one number up to and without another, in order.
@@ -280,12 +294,17 @@ pub(crate) fn last_of_each<T, K: Ord>(mut rows: Vec<T>, key: impl Fn(&T) -> K) -
 
 fn numbered(rows: Vec<(i64, Vec<u8>)>, into: &mut Vec<(u32, Vec<u8>)>) -> Result<()> {
     for (key, body) in rows {
-        into.push((u32::try_from(key).map_err(|_| StoreError::Corrupt("a number is out of range"))?, body));
+        into.push((number(key)?, body));
     }
     Ok(())
 }
 
-fn json_list(keys: &[u32]) -> String {
+fn number(key: i64) -> Result<u32> {
+    u32::try_from(key).map_err(|_| StoreError::Corrupt("a number is out of range"))
+}
+
+/// A JSON array, which is how SQLite takes a list.
+pub(crate) fn json_list<T: std::fmt::Display>(keys: &[T]) -> String {
     let mut json = String::with_capacity(keys.len() * 8 + 2);
     for key in keys {
         let _ = write!(json, "{}{key}", if json.is_empty() { '[' } else { ',' });

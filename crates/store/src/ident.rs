@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use muster_domain::ids::{MemberNo, OrganisationId};
-use sqlx::AssertSqlSafe;
 
 use crate::bulk::{self, Column, Insert, Keyed, Weight, last_of_each, signed, unsigned};
 use crate::connect::{Conn, on};
@@ -72,11 +71,14 @@ pub(crate) async fn idents(conn: &mut Conn<'_>, org: OrganisationId, hashes: &[u
         }
     } else {
         let needed = needed_pages(conn, org, &hashes).await?;
-        for needed in needed.chunks(64) {
-            for (_, page) in PAGES.some(conn, org, needed).await? {
-                search(&page, &hashes, &mut found)?;
+        let mut searched = Ok(());
+        let search_page = |_, page: &[u8]| {
+            if searched.is_ok() {
+                searched = search(page, &hashes, &mut found);
             }
-        }
+        };
+        PAGES.each(conn, org, &needed, search_page).await?;
+        searched?;
     }
     let newer = deltas_of(conn, org, &hashes).await?;
     if !newer.is_empty() {
@@ -124,27 +126,21 @@ async fn deltas_of(conn: &mut Conn<'_>, org: OrganisationId, hashes: &[u64]) -> 
         return Ok(all);
     }
     let mut rows: Vec<(i64, i64, bool)> = Vec::new();
-    for hashes in hashes.chunks(256) {
+    let hashes: Vec<i64> = hashes.iter().map(|h| signed(*h)).collect();
+    for hashes in hashes.chunks(4096) {
         rows.extend(delta_rows(conn, org, hashes).await?);
     }
     rows.into_iter().map(delta).collect()
 }
 
-/// The newer words on some hashes. A list of markers serves both engines; it is filled up to a power of two with the last.
-async fn delta_rows(conn: &mut Conn<'_>, org: OrganisationId, hashes: &[u64]) -> Result<Vec<(i64, i64, bool)>> {
-    let Some(last) = hashes.last() else { return Ok(Vec::new()) };
-    let n = hashes.len().next_power_of_two();
-    let mut sql = String::from("SELECT hash, no, live FROM ident_delta WHERE org = $1 AND hash IN ($2");
-    for i in 1..n {
-        sql.push_str(&format!(", ${}", i + 2));
-    }
-    sql.push(')');
-    on!(conn, c => {
-        let mut query = sqlx::query_as(AssertSqlSafe(sql)).bind(org.0);
-        for hash in hashes.iter().chain(std::iter::repeat(last)).take(n) {
-            query = query.bind(signed(*hash));
-        }
-        Ok(query.fetch_all(&mut **c).await?)
+/// The newer words on some hashes.
+async fn delta_rows(conn: &mut Conn<'_>, org: OrganisationId, hashes: &[i64]) -> Result<Vec<(i64, i64, bool)>> {
+    const SQLITE: &str =
+        "SELECT hash, no, live FROM ident_delta WHERE org = $1 AND hash IN (SELECT value FROM json_each($2))";
+    const POSTGRES: &str = "SELECT hash, no, live FROM ident_delta WHERE org = $1 AND hash = ANY($2)";
+    Ok(match conn {
+        Conn::Sqlite(c) => sqlx::query_as(SQLITE).bind(org.0).bind(bulk::json_list(hashes)).fetch_all(&mut **c).await?,
+        Conn::Postgres(c) => sqlx::query_as(POSTGRES).bind(org.0).bind(hashes).fetch_all(&mut **c).await?,
     })
 }
 

@@ -28,6 +28,6 @@ pub use lease::Lease;
 pub use log::{Appended, KeyedAppend, Prepared, RawEvent, Who};
 pub use organisation::{Head, OrganisationRow, Secret};
 pub use read::EventSlices;
-pub use roster::{MEMBERS_PER_PAGE, MembersRaw};
+pub use roster::{MEMBERS_PER_PAGE, Stored};
 pub use schema::SCHEMA_VERSION;
 pub use tx::Tx;

@@ -10,7 +10,7 @@ use crate::fingerprint::Fingerprints;
 use crate::ident::Ident;
 use crate::log::RawEvent;
 use crate::organisation::{Head, OrganisationRow};
-use crate::roster::MembersRaw;
+use crate::roster::Stored;
 use crate::tx::Tx;
 use crate::{document, fingerprint, ident, log, organisation, roster};
 
@@ -74,8 +74,6 @@ reads! {
     roster_pages(from_page: u32, count: u32) -> Vec<(u32, Vec<u8>)> = roster::roster_pages;
     /// Newer rows of members from a number up to and without another.
     member_deltas(from_no: MemberNo, to_no: MemberNo) -> Vec<(MemberNo, Vec<u8>)> = roster::member_deltas;
-    /// What is stored of these members, in any order: newer rows, and the pages of those who have none.
-    members(numbers: &[MemberNo]) -> MembersRaw = roster::members;
     /// How many members have a newer row than their page.
     delta_count() -> u64 = roster::delta_count;
     /// The members that have these identifiers, sorted; a hash may belong to several.
@@ -91,6 +89,17 @@ reads! {
 }
 
 impl Store {
+    /// Calls a function with what is stored of these members, in any order, while the rest is still being read:
+    /// newer rows first, then the pages of those who have none.
+    pub async fn visit_members(
+        &self,
+        org: OrganisationId,
+        numbers: &[MemberNo],
+        visit: impl FnMut(Stored<'_>),
+    ) -> Result<()> {
+        roster::visit_members(&mut self.reading().await?.conn(), org, numbers, visit).await
+    }
+
     /// The organisation of that name.
     pub async fn organisation(&self, slug: &str) -> Result<OrganisationRow> {
         organisation::organisation(&mut self.reading().await?.conn(), slug).await

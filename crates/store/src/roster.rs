@@ -13,13 +13,13 @@ pub const MEMBERS_PER_PAGE: u32 = 32;
 const PAGES: Keyed = Keyed { table: "roster_page", key: "page" };
 const DELTA: Keyed = Keyed { table: "member_delta", key: "no" };
 
-/// What the store knows of some members; a row in `deltas` wins over the same member in `pages`.
-#[derive(Clone, Default)]
-pub struct MembersRaw {
-    /// Pages by number, in order; only those needed for members without a newer row.
-    pub pages: Vec<(u32, Vec<u8>)>,
-    /// Newer rows by member, in order.
-    pub deltas: Vec<(MemberNo, Vec<u8>)>,
+/// What is stored of some members.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stored<'a> {
+    /// A member's newer row. All of these come before the pages, and win over them.
+    Newer(MemberNo, &'a [u8]),
+    /// A page that is needed for a member without a newer row.
+    Page(u32, &'a [u8]),
 }
 
 pub(crate) async fn roster_pages(
@@ -40,20 +40,31 @@ pub(crate) async fn member_deltas(
     DELTA.range(conn, org, from, to).await
 }
 
-pub(crate) async fn members(conn: &mut Conn<'_>, org: OrganisationId, numbers: &[MemberNo]) -> Result<MembersRaw> {
+/// Calls a function with what is stored of these members, while the rest is still being read.
+pub(crate) async fn visit_members(
+    conn: &mut Conn<'_>,
+    org: OrganisationId,
+    numbers: &[MemberNo],
+    mut visit: impl FnMut(Stored<'_>),
+) -> Result<()> {
     let mut sorted = numbers.to_vec();
     sorted.sort_unstable();
     sorted.dedup();
-    let deltas = DELTA.some(conn, org, &sorted).await?;
-    let mut newer = deltas.iter().map(|(no, _)| *no).peekable();
+    let mut newer = Vec::new();
+    let newer_row = |no, body: &[u8]| {
+        newer.push(no);
+        visit(Stored::Newer(no, body));
+    };
+    DELTA.each(conn, org, &sorted, newer_row).await?;
+    newer.sort_unstable();
+    let mut newer = newer.into_iter().peekable();
     let mut needed: Vec<u32> = Vec::new();
     for no in sorted {
         if newer.next_if_eq(&no).is_none() && needed.last() != Some(&(no / MEMBERS_PER_PAGE)) {
             needed.push(no / MEMBERS_PER_PAGE);
         }
     }
-    let pages = PAGES.some(conn, org, &needed).await?;
-    Ok(MembersRaw { pages, deltas })
+    PAGES.each(conn, org, &needed, |page, body| visit(Stored::Page(page, body))).await
 }
 
 pub(crate) async fn delta_count(conn: &mut Conn<'_>, org: OrganisationId) -> Result<u64> {

@@ -24,6 +24,19 @@ pub struct Raw<'a> {
     pub offset: u64,
 }
 
+/// Where a record stands among bytes read together.
+#[derive(Clone, Copy, Debug)]
+pub struct Place {
+    /// Its first byte.
+    pub start: usize,
+    /// Its end, without the line end.
+    pub end: usize,
+    /// As in [`Raw`].
+    pub line: u64,
+    /// As in [`Raw`].
+    pub offset: u64,
+}
+
 /// How the payload ended: whether it proves to have been read to its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ending {
@@ -135,6 +148,22 @@ impl<R: Read> Records<R> {
             // Sliced a second time, because the borrow checker does not yet see that `continue` gives it back.
             return Ok(Some(Raw { bytes: &self.buffer[start..found.end], line, offset: self.base + start as u64 }));
         }
+    }
+
+    /// The next records, up to so many: their places in the bytes that are given back. No places: the end.
+    pub fn next_some(&mut self, most: usize, places: &mut Vec<Place>) -> Result<&[u8], IntakeError> {
+        places.clear();
+        while places.len() < most {
+            // Only the first may move what is in the buffer.
+            let found = if places.is_empty() { self.find()? } else { self.scan() };
+            let Some(found) = found else { break };
+            let (start, line) = (self.start, self.line);
+            self.pass(&found);
+            if !found.terminated || !is_blank(&self.buffer[start..found.end], self.delimiter) {
+                places.push(Place { start, end: found.end, line, offset: self.base + start as u64 });
+            }
+        }
+        Ok(&self.buffer)
     }
 
     /// Steps over records until the next one begins at this offset or behind it; `false` at the end.

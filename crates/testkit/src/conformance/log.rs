@@ -187,8 +187,7 @@ pub async fn organisations_do_not_see_each_other(store: &Store) {
     assert!(store.events(two, 0, 10).await.unwrap().is_empty());
     assert!(matches!(store.event(two, 1).await, Err(StoreError::NotFound)));
     assert!(store.stream_events(two, "a").await.unwrap().is_empty());
-    let members = store.members(two, &[1, 2]).await.unwrap();
-    assert!(members.pages.is_empty() && members.deltas.is_empty());
+    store.visit_members(two, &[1, 2], |found| panic!("of another organisation: {found:?}")).await.unwrap();
     assert!(store.idents(two, &[5, 6]).await.unwrap().is_empty());
     assert!(store.settings(two).await.unwrap().is_none());
     let mut tx = store.begin(two, None).await.unwrap();

@@ -1,7 +1,7 @@
 //! Members, identifiers and fingerprints: newer rows win over pages.
 
-use muster_domain::ids::FeedNo;
-use muster_store::{IDENTS_PER_PAGE, Ident, MEMBERS_PER_PAGE, Store};
+use muster_domain::ids::{FeedNo, OrganisationId};
+use muster_store::{IDENTS_PER_PAGE, Ident, MEMBERS_PER_PAGE, Store, Stored};
 
 use super::organisation;
 
@@ -15,10 +15,9 @@ pub async fn newer_rows_win_over_pages(store: &Store) {
     tx.put_members(vec![(P, b"old".to_vec()), (3, b"three".to_vec()), (P, b"new".to_vec())]).await.unwrap();
     tx.put_members((20 * P..30 * P).map(|no| (no, no.to_le_bytes().to_vec())).collect()).await.unwrap();
     tx.commit().await.unwrap();
-    let found = store.members(org, &[P, 3, 5 * P, 5 * P + 1, 25 * P, 99 * P, 3]).await.unwrap();
-    assert_eq!(found.pages, [(5, vec![5; 5000])]);
-    let deltas: Vec<_> = found.deltas.iter().map(|(no, body)| (*no, body.as_slice())).collect();
-    assert_eq!(deltas, [(3, &b"three"[..]), (P, b"new"), (25 * P, &(25 * P).to_le_bytes())]);
+    let (newer, pages) = stored(store, org, &[P, 3, 5 * P, 5 * P + 1, 25 * P, 99 * P, 3]).await;
+    assert_eq!(pages, [(5, vec![5; 5000])]);
+    assert_eq!(newer, [(3, b"three".to_vec()), (P, b"new".to_vec()), (25 * P, (25 * P).to_le_bytes().to_vec())]);
     assert_eq!(store.delta_count(org).await.unwrap(), u64::from(2 + 10 * P));
     assert_eq!(store.member_deltas(org, 3, P).await.unwrap().len(), 1);
     let pages = store.roster_pages(org, 38, 10).await.unwrap();
@@ -27,9 +26,25 @@ pub async fn newer_rows_win_over_pages(store: &Store) {
     tx.put_roster_pages(vec![(1, b"folded".to_vec())]).await.unwrap();
     tx.clear_member_delta().await.unwrap();
     tx.commit().await.unwrap();
-    let found = store.members(org, &[P]).await.unwrap();
-    assert!(found.deltas.is_empty());
-    assert_eq!(found.pages, [(1, b"folded".to_vec())]);
+    assert_eq!(stored(store, org, &[P]).await, (Vec::new(), vec![(1, b"folded".to_vec())]));
+}
+
+type Rows = Vec<(u32, Vec<u8>)>;
+
+/// Newer rows and pages, each in order; the newer rows must come first.
+async fn stored(store: &Store, org: OrganisationId, numbers: &[u32]) -> (Rows, Rows) {
+    let (mut newer, mut pages) = (Rows::new(), Rows::new());
+    let visit = |found: Stored<'_>| match found {
+        Stored::Newer(no, body) => {
+            assert!(pages.is_empty(), "a newer row came behind a page");
+            newer.push((no, body.to_vec()));
+        }
+        Stored::Page(page, body) => pages.push((page, body.to_vec())),
+    };
+    store.visit_members(org, numbers, visit).await.unwrap();
+    newer.sort();
+    pages.sort();
+    (newer, pages)
 }
 
 /// An identifier may belong to several members, also across the edge of a page; newer words win.
