@@ -68,7 +68,7 @@ impl Failure {
 
     /// What clap says, on one line.
     pub fn of_clap(error: &clap::Error) -> Failure {
-        let text = error.render().to_string();
+        let text = plain(&error.render().to_string());
         let said: Vec<&str> = text
             .lines()
             .map(str::trim)
@@ -78,6 +78,13 @@ impl Failure {
         let said = said.join(" ");
         Failure::wrong(said.strip_prefix("error: ").unwrap_or(&said))
     }
+}
+
+/// What clap says, in words for people who do not write programs.
+pub fn plain(text: &str) -> String {
+    text.replace("invalid digit found in string", "write a whole number")
+        .replace("number too large to fit in target type", "the number is too large")
+        .replace("cannot parse integer from empty string", "write a whole number")
 }
 
 impl From<Error> for Failure {
@@ -132,8 +139,15 @@ fn of_store(error: &StoreError) -> Failure {
         StoreError::Corrupt(_) => ("damaged", Exit::Failed),
         _ => ("failed", Exit::Failed),
     };
-    let cause = error.source().map(|c| format!(": {c}")).unwrap_or_default();
+    let cause = error.source().map(|c| format!(": {}", of_database(&c.to_string()))).unwrap_or_default();
     Failure::new(kind, exit, format!("{error}{cause}"))
+}
+
+/// What a database said, without what its driver put in front.
+fn of_database(cause: &str) -> String {
+    let cause = cause.strip_prefix("error returned from database: ").unwrap_or(cause);
+    let rest = cause.strip_prefix("(code: ").and_then(|c| c.split_once(") ")).map(|(_, rest)| rest);
+    rest.unwrap_or(cause).to_owned()
 }
 
 /// The text as one sentence: on one line, with a capital and a full stop.
@@ -153,6 +167,13 @@ fn sentence(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_database_said_stands_without_the_drivers_words() {
+        let said = "error returned from database: (code: 1544) attempt to write a readonly database";
+        assert_eq!(of_database(said), "attempt to write a readonly database");
+        assert_eq!(of_database("Connection refused (os error 111)"), "Connection refused (os error 111)");
+    }
 
     #[test]
     fn a_failure_is_one_sentence_on_one_line() {

@@ -47,7 +47,7 @@ fn run(out: &mut Output) -> Result<Exit, Failure> {
         }
         Err(e) if out.json => return Err(Failure::of_clap(&e)),
         Err(e) => {
-            let _ = write!(std::io::stderr(), "{}", e.render());
+            let _ = write!(std::io::stderr(), "{}", fail::plain(&e.render().to_string()));
             return Ok(Exit::WrongUse);
         }
     };

@@ -18,7 +18,14 @@ impl Session<'_> {
     /// # Errors
     /// If the database cannot be opened.
     pub async fn engine(&self) -> Result<Engine, Failure> {
-        Ok(Engine::open(&self.config.database, &self.config.data_dir, &self.config.actor).await?)
+        let Config { database, data_dir, actor, .. } = &self.config;
+        Engine::open(database, data_dir, actor).await.map_err(|e| match Failure::from(e) {
+            failure if failure.kind == "unavailable" => {
+                let message = failure.message.replacen("The database", &format!("The database {}", shown(database)), 1);
+                Failure { message, ..failure }
+            }
+            failure => failure,
+        })
     }
 
     /// A command line to try next, with this run's program and database in it.
@@ -28,6 +35,14 @@ impl Session<'_> {
         let mut line: Vec<String> = words.map(|w| quoted(&w)).collect();
         line.push(rest.to_owned());
         line.join(" ")
+    }
+}
+
+/// An address without the password in it.
+fn shown(database: &str) -> String {
+    match (database.split_once("://"), database.rsplit_once('@')) {
+        (Some((scheme, _)), Some((_, place))) => format!("{scheme}://{place}"),
+        _ => database.split('?').next().unwrap_or_default().to_owned(),
     }
 }
 
@@ -43,6 +58,13 @@ pub fn quoted(word: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_address_is_shown_without_its_password() {
+        assert_eq!(shown("postgres://me:se@cret@host/db"), "postgres://host/db");
+        assert_eq!(shown("postgres://host/db?password=secret"), "postgres://host/db");
+        assert_eq!(shown("sqlite:./data@home/muster.db"), "sqlite:./data@home/muster.db");
+    }
 
     #[test]
     fn a_word_is_quoted_where_a_shell_would_take_it_apart() {

@@ -179,3 +179,46 @@ fn every_command_has_help_with_an_example() {
     }
     assert!(seen > 12, "only {seen} commands were found");
 }
+
+#[test]
+fn a_damaged_log_is_one_sentence_with_the_line() {
+    let place = acme();
+    place.expect(3, "sync people.csv --org acme --mode full");
+    let log = place.expect(0, "events export --org acme");
+    let lines: Vec<&str> = log.lines().collect();
+    let says = |name: &str, text: String| {
+        place.file(name, &text);
+        let error = place.json(1, &format!("replay {name}"));
+        error["error"]["message"].as_str().expect("a sentence").to_owned()
+    };
+    let missing = says("missing.ndjson", [&lines[..2], &lines[3..]].concat().join("\n"));
+    assert_eq!(missing, "The log missing.ndjson, line 3: event 3 should follow here, and event 4 does.");
+    let changed = says("changed.ndjson", log.replacen("Ann", "Eve", 1));
+    assert!(changed.starts_with("The log changed.ndjson, line 5: event 5 has other lines than"), "{changed}");
+    let meta = says("meta.ndjson", log.replacen("organisation.settings_changed", "organisation.settings_chanted", 1));
+    assert!(meta.contains("line 3:") && meta.ends_with('.'), "{meta}");
+    assert_eq!(says("empty.ndjson", String::new()), "The log empty.ndjson has no events in it; export it again.");
+    let cut = says("cut.ndjson", log[..log.len() - 9].to_owned());
+    assert!(cut.starts_with(&format!("Line {} of the log is not an exported event", lines.len())), "{cut}");
+}
+
+#[test]
+fn a_match_key_cannot_be_blank_and_a_prefix_not_endless() {
+    let place = acme();
+    place.expect(3, "sync people.csv --org acme --mode full");
+    place.expect(0, "changes approve --org acme");
+    let mut command = place.command("members rekey 1");
+    let output = command.args(["", "--org", "acme", "--json"]).output().expect("muster runs");
+    assert_eq!(output.status.code(), Some(2), "{}", text(&output.stdout));
+    for line in [
+        "members set 1 employee_id= --org acme",
+        "members history 1 --field shoe --org acme",
+        &format!("members rekey 1 {} --org acme", "x".repeat(300)),
+        &format!("feeds set main --org acme --key-prefix {}", "x".repeat(40)),
+        "events show many --org acme",
+    ] {
+        let error = place.json(2, line);
+        assert!(error["error"]["message"].as_str().is_some_and(|m| m.ends_with('.')), "{line}: {error}");
+    }
+    assert_eq!(place.json(0, "members show 1 --org acme")["key"], "1");
+}

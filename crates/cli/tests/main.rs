@@ -5,6 +5,7 @@ mod contract;
 mod demo;
 mod export;
 mod feeds;
+mod privacy;
 mod review;
 mod settings;
 mod support;

@@ -88,6 +88,22 @@ pub enum ReplayError {
     Io(#[from] std::io::Error),
 }
 
+impl ReplayError {
+    /// The line of an exported log at which folding ends, where it is known: event 1 stands on line 1.
+    pub fn line(&self) -> Option<u64> {
+        Some(match self {
+            ReplayError::Sequence { expected, .. } => *expected,
+            ReplayError::Chain { seq }
+            | ReplayError::Lines { seq }
+            | ReplayError::Change { seq, .. }
+            | ReplayError::Contradiction { seq, .. }
+            | ReplayError::Unreadable(Unreadable::Form { seq, .. }) => *seq,
+            ReplayError::Line { line, .. } => *line,
+            ReplayError::Damaged(_) | ReplayError::Io(_) => return None,
+        })
+    }
+}
+
 /// An event whose lines are those that were hashed. Checking takes most of the time and needs no order: do it on
 /// whichever thread is free.
 #[derive(Debug)]

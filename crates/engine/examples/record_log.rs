@@ -1,10 +1,11 @@
-//! Records a log for `fixtures/logs`: `record_log DIR NAME` plays a small story through the real engine and writes
-//! `NAME.ndjson` and `NAME.expected.json`. A recorded log is never recorded again: later versions must still read it.
+//! Records a log for `fixtures/logs`: `record_log DIR NAME` plays a story through the real engine (the small
+//! one for `story`, every type of event for any other name) and writes `NAME.ndjson` and `NAME.expected.json`. A recorded log is never recorded again: later versions must still read it.
 use std::{collections::BTreeMap, fs, path::Path};
 
 use muster_domain::{
+    event::{self, Body},
     guard::Asked,
-    replay::{ReplayError, read_log},
+    replay::{ReplayError, log, read_log},
     settings::{Channel, FeedSettings, Mode, Settings},
 };
 use muster_engine::{
@@ -28,20 +29,35 @@ const LATER: &str = "Employee ID,Email,First Name,Last Name,Department,Start Dat
     1001,ann@example.org,Ann,Lee,Board,2024-01-08\n2002,bob@example.org,Bob,Ray,Tools,2023-05-01\n\
     1004,di@example.org,Di,Fry,Tools,\n1005,éva@example.org,Éva,Nagy,Law,2021-02-01\n1008,hal@example.org,Hal,Wood,Tools,\n";
 
+type Outcome = Result<(), Box<dyn std::error::Error>>;
+
 #[tokio::main(flavor = "multi_thread", worker_threads = 2)]
-async fn main() -> Result<(), Box<dyn std::error::Error>> {
+async fn main() -> Outcome {
     let args: Vec<String> = std::env::args().collect();
     let [_, target, name] = &args[..] else { return Err("usage: record_log DIR NAME".into()) };
     let dir = tempfile::tempdir()?;
     let engine =
         Engine::open(&format!("sqlite:{}", dir.path().join("m.db").display()), dir.path(), "os:fixture@muster").await?;
-    play(&engine).await?;
+    match name.as_str() {
+        "story" => play(&engine).await?,
+        _ => play_everything(&engine).await?,
+    }
     let org = engine.organisation("fernhill").await?;
     let mut log = Vec::new();
     engine.export(&org, &mut log).await?;
     let verified = engine.verify(&org).await?;
     assert!(verified.is_clean(), "{verified:?}");
-    let replay = read_log(log.as_slice(), None)?;
+    let target = Path::new(target);
+    record(target, name, &log)?;
+    if name != "story" {
+        record(target, &format!("{name}-forgotten"), &without(&log, engine.member(&org, "1005").await?.uuid)?)?;
+    }
+    Ok(())
+}
+
+/// Writes a log and what it folds to.
+fn record(target: &Path, name: &str, log: &[u8]) -> Outcome {
+    let replay = read_log(log, None)?;
     let fields = &replay.documents().settings().fields;
     let members = replay.members().map(|m| {
         let m = m?;
@@ -50,16 +66,81 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     });
     let members = members.collect::<Result<Vec<_>, ReplayError>>()?;
     let expected = serde_json::json!({ "report": replay.report(), "members": members });
-    fs::write(Path::new(target).join(format!("{name}.ndjson")), &log)?;
-    fs::write(
-        Path::new(target).join(format!("{name}.expected.json")),
-        serde_json::to_string_pretty(&expected)? + "\n",
-    )?;
-    println!("{expected:#}");
+    fs::write(target.join(format!("{name}.ndjson")), log)?;
+    fs::write(target.join(format!("{name}.expected.json")), serde_json::to_string_pretty(&expected)? + "\n")?;
+    println!("{:#}", expected["report"]);
     Ok(())
 }
 
-async fn play(engine: &Engine) -> Result<(), Box<dyn std::error::Error>> {
+/// The log as it is once a person was forgotten: every change of theirs is erased, its leaf stays.
+fn without(log: &[u8], member: uuid::Uuid) -> Result<Vec<u8>, Box<dyn std::error::Error>> {
+    let needle = format!("\"member\":\"{member}\"");
+    let mut out = Vec::new();
+    for line in log.split(|b| *b == b'\n').filter(|l| !l.is_empty()) {
+        let mut stored = log::read_event(line)?;
+        if let Some(body) = &stored.body {
+            let mut rest = Body::default();
+            for (i, line) in body.iter().enumerate() {
+                match line {
+                    Some(line) if String::from_utf8_lossy(line).contains(&needle) => {
+                        rest.push([0; 16], b"");
+                        rest.erased.push((i as u32, event::leaf(&body.salts[i], line)));
+                    }
+                    line => rest.push(body.salts[i], line.unwrap_or_default()),
+                }
+            }
+            stored.body = Some(rest);
+        }
+        log::write_event(&stored, &mut out)?;
+    }
+    Ok(out)
+}
+
+/// Every type of event, and every way in which a change set can end.
+async fn play_everything(engine: &Engine) -> Outcome {
+    play(engine).await?;
+    let held = Some(Asked::Hold);
+    let slug = "fernhill";
+    let feed = |settings| async move { engine.create_feed(&engine.organisation(slug).await?, settings).await };
+    feed(FeedSettings { name: "agency".into(), key_prefix: Some("C-".into()), ..FeedSettings::default() }).await?;
+    let org = engine.organisation(slug).await?;
+    let mut bikes = org.feed("bikes")?.settings.clone();
+    bikes.map("department", "Abteilung", &org.settings)?;
+    engine.set_feed(&org, org.feed("bikes")?, bikes).await?;
+    let status =
+        [("eligibility.excluded_statuses".into(), "terminated,retired".into()), ("dates".into(), "iso".into())];
+    engine.set_settings(&engine.organisation(slug).await?, &status).await?;
+    // Held, superseded by a newer one, and that one rejected as wrong.
+    sync(engine, "main", Mode::Full, held, &LATER.replace("Ray,Tools", "Ray,Roof")).await?;
+    sync(engine, "main", Mode::Full, held, &LATER.replace("Ray,Tools", "Ray,Cellar")).await?;
+    engine.reject(slug, None, Choice::default(), Some("another company's".into())).await?;
+    // Held, the roster moves on, and what is approved is rebased; the rest is rejected with it.
+    sync(engine, "main", Mode::Partial, held, "Employee ID,Department\n1005,Roof\n2002,Roof\n1004,Roof\n").await?;
+    let edit = Edit::Set { key: "2002".into(), fields: vec![("department".into(), "Yard".into())] };
+    engine.by_hand(slug, edit, Some(Asked::Apply)).await?;
+    let one = Choice { only: vec!["1005".into()], ..Choice::default() };
+    engine.approve(slug, None, Approval { choice: one, reject_rest: true, ..Approval::default() }).await?;
+    // A payload that is refused, people by hand, claims that are handed over, all of a change set undone.
+    sync(engine, "main", Mode::Full, None, "").await?;
+    sync(engine, "agency", Mode::Full, None, "Employee ID,Email,Last Name\n77,ida@example.org,Holm\n78,,Jara\n")
+        .await?;
+    let by_hand = [
+        Edit::Add { fields: vec![("employee_id".into(), "4001".into()), ("last_name".into(), "Kerr".into())] },
+        Edit::Rekey { key: "4001".into(), new_key: "4002".into() },
+        Edit::Link { key: "4002".into(), other: "C-78".into() },
+        Edit::Remove { key: "3002".into() },
+    ];
+    for edit in by_hand {
+        engine.by_hand(slug, edit, Some(Asked::Apply)).await?;
+    }
+    engine.hand_over(slug, "bikes", "agency").await?;
+    let sets = engine.change_sets(&engine.organisation(slug).await?, None).await?;
+    let undone = sets.iter().find(|s| s.feed.0 == 3).ok_or("nothing of the agency")?.id.to_string();
+    engine.undo(slug, UndoRequest { ids: vec![undone], asked: Some(Asked::Apply), ..UndoRequest::default() }).await?;
+    Ok(())
+}
+
+async fn play(engine: &Engine) -> Outcome {
     let off = [
         "guard.removals.max_percent", "guard.min_rows_percent", "guard.blanked_field_percent",
         "guard.key_changes.max_percent",
@@ -94,13 +175,7 @@ async fn play(engine: &Engine) -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
-async fn sync(
-    engine: &Engine,
-    feed: &str,
-    mode: Mode,
-    asked: Option<Asked>,
-    csv: &str,
-) -> Result<(), Box<dyn std::error::Error>> {
+async fn sync(engine: &Engine, feed: &str, mode: Mode, asked: Option<Asked>, csv: &str) -> Outcome {
     let request = Request {
         feed: Some(feed.into()),
         mode: Some(mode),

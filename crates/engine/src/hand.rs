@@ -13,6 +13,7 @@ use muster_domain::{
     normalise,
     values::Values,
 };
+use muster_intake::row::MAX_KEY_CHARS;
 use muster_store::Lease;
 use uuid::Uuid;
 
@@ -244,7 +245,10 @@ fn typed(org: &Organisation, fields: &[(String, String)]) -> Result<Typed> {
     for (name, text) in fields {
         let field = field_of(org, name)?;
         let value = normalise::value(org.settings.fields.kind(field), text, org.settings.dates)
-            .map_err(|why| Error::Wrong(format!("{name}: {why}")))?;
+            .map_err(|why| Error::Wrong(format!("The value for {name} cannot be taken: {why}")))?;
+        if field == org.settings.match_key.field() {
+            check_key(name, &value)?;
+        }
         if value.is_empty() {
             typed.null.insert(field);
         } else if value != normalise::trim(text) {
@@ -253,6 +257,17 @@ fn typed(org: &Organisation, fields: &[(String, String)]) -> Result<Typed> {
         typed.values.set(field, Some(&value));
     }
     Ok(typed)
+}
+
+/// Without a key, or with one that no payload could hold, nobody would find the person again.
+fn check_key(name: &str, key: &str) -> Result<()> {
+    match key.chars().count() {
+        0 => Err(Error::Wrong(format!("The match key cannot be blank; give {name} a value."))),
+        n if n > MAX_KEY_CHARS => {
+            Err(Error::Wrong(format!("A match key has at most {MAX_KEY_CHARS} characters, and this one {n}.")))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn field_of(org: &Organisation, name: &str) -> Result<FieldId> {

@@ -23,13 +23,10 @@ use crate::{
 
 /// Members read at a time.
 const BATCH: usize = 4096;
-/// How many keys a refusal names.
-const NAMED_IN_REFUSAL: usize = 3;
 
-/// A member and the key that they would have; no key if the field is blank.
+/// A member and the hash of the key that they would have; none if the field is blank.
 struct NewKey {
     no: MemberNo,
-    key: String,
     hash: Option<u64>,
     listed: bool,
     /// Whether it is another key than they have.
@@ -56,19 +53,20 @@ impl Engine {
         }
         let all = self.new_keys(org, settings).await?;
         let taken = taken(&all);
-        let lacking: Vec<&str> = all.iter().filter(|n| n.listed && n.hash.is_none()).map(|n| &*n.key).collect();
+        let lacking = all.iter().filter(|n| n.listed && n.hash.is_none()).count();
         let shares = |n: &&NewKey| n.listed && n.hash.is_some_and(|h| taken[&h].0 > 1);
-        let sharing: Vec<&str> = all.iter().filter(shares).map(|n| &*n.key).collect();
-        let field = settings.match_key;
+        let sharing = all.iter().filter(shares).count();
         let who = |n: usize| if n == 1 { "1 person".to_owned() } else { format!("{n} people") };
-        let blank = format!("it is blank for {} on the roster", who(lacking.len()));
-        let shared = format!("{} on the roster share it with somebody else", who(sharing.len()));
-        for (keys, why) in [(lacking, blank), (sharing, shared)] {
-            if let Some(first) = first_of(&keys) {
-                return Err(Error::Wrong(format!(
-                    "{field} cannot be the match key, because {why}: {first}. Correct that first."
-                )));
-            }
+        let why = match (lacking, sharing) {
+            (0, 0) => String::new(),
+            (0, n) => format!("{} on the roster share it with somebody else", who(n)),
+            (n, _) => format!("it is blank for {} on the roster", who(n)),
+        };
+        if !why.is_empty() {
+            let field = settings.match_key;
+            return Err(Error::Wrong(format!(
+                "{field} cannot be the match key, because {why}; `muster members export` shows the column. Correct that first."
+            )));
         }
         Ok(all.iter().filter(|n| n.gets_it(&taken)).count() as u64)
     }
@@ -112,7 +110,7 @@ impl Engine {
             let hash = new.as_deref().map(|key| org.keys.identifier(Identifier::Key, key));
             let listed = member.is_listed();
             let differs = new.is_some_and(|new| new != member.key);
-            Ok((listed || hash.is_some()).then_some(NewKey { no, key: member.key, hash, differs, listed }))
+            Ok((listed || hash.is_some()).then_some(NewKey { no, hash, differs, listed }))
         };
         self.scan_members(org.row.id, scan, |one| all.push(one)).await?;
         Ok(all)
@@ -149,9 +147,4 @@ fn new_key(org: &Organisation, settings: &Settings, member: &Member) -> Option<S
     });
     let prefix = prefixes.filter(|p| old.starts_with(&*normalise::key(p))).max_by_key(|p| p.len());
     Some(format!("{}{value}", prefix.unwrap_or_default()))
-}
-
-fn first_of(keys: &[&str]) -> Option<String> {
-    let more = if keys.len() > NAMED_IN_REFUSAL { ", …" } else { "" };
-    (!keys.is_empty()).then(|| format!("{}{more}", keys[..keys.len().min(NAMED_IN_REFUSAL)].join(", ")))
 }

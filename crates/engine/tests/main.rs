@@ -3,6 +3,7 @@
 mod cut;
 mod folding;
 mod log;
+mod privacy;
 mod renewal;
 mod rules_arrival;
 mod rules_claims;

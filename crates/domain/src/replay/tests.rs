@@ -379,6 +379,26 @@ fn given_a_cut_or_foreign_log_then_the_line_is_named_and_nothing_panics() {
     assert!(read_log(&b""[..], None).is_ok());
 }
 
+/// The types of events; whoever adds one records a log with it.
+const TYPES: [&str; 12] = [
+    "change_set.applied", "change_set.chunk", "change_set.computed", "change_set.rebased", "change_set.rejected",
+    "change_set.superseded", "feed.changed", "feed.created", "organisation.created", "organisation.settings_changed",
+    "upload.decided", "upload.received",
+];
+
+#[test]
+fn given_the_recorded_logs_then_every_type_of_event_is_in_them() {
+    let dir = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    let log = std::fs::read_to_string(dir.join("../../fixtures/logs/v1.ndjson")).unwrap();
+    let missing = TYPES.iter().filter(|t| !log.contains(&format!("\"type\":\"{t}\"")));
+    assert_eq!(missing.collect::<Vec<_>>(), Vec::<&&str>::new());
+    let fact = std::fs::read_to_string(dir.join("src/fact.rs")).unwrap();
+    let named = fact.lines().filter_map(|l| l.trim().strip_prefix("#[serde(rename = \"")?.strip_suffix("\")]"));
+    let mut named: Vec<&str> = named.filter(|n| n.contains('.')).collect();
+    named.sort_unstable();
+    assert_eq!(named, TYPES);
+}
+
 /// What is beside every recorded log: later versions of this program must still fold it to the same.
 #[test]
 fn given_the_recorded_logs_then_they_fold_to_what_was_recorded_beside_them() {

@@ -113,7 +113,9 @@ pub async fn list(list: List, session: &mut Session<'_>) -> Result<Exit, Failure
         session.out.line("Nobody is on the roster.");
         return Ok(Exit::Done);
     }
-    table.print(session.out, !printed);
+    if rows > 0 {
+        table.print(session.out, !printed);
+    }
     let (last, all) = (list.offset + rows, grouped(window.all as u64));
     match (rows, last < window.all) {
         (0, _) => session.out.line(format_args!("\nThere are {all} people, and none past --offset {}.", list.offset)),
