@@ -11,6 +11,7 @@ use uuid::Uuid;
 use crate::ids::{Day, FeedNo, MemberNo};
 use crate::member::Reason;
 
+mod owned;
 mod plain;
 
 /// What a change does, as a reviewer counts it.
@@ -107,12 +108,19 @@ pub struct Change<'a> {
     /// The claim spells after the change, by value (undo, handover, link).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub spells: Option<Vec<(FeedNo, Day, Option<Day>)>>,
+    /// The claim spells before the change, where they are set by value: a change that waited overwrites no newer ones.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub old_spells: Option<Vec<(FeedNo, Day, Option<Day>)>>,
     /// Old match keys after the change, by value (undo, link).
     #[serde(default, borrow, skip_serializing_if = "Option::is_none")]
     pub aliases: Option<Vec<Cow<'a, str>>>,
     /// Last words to keep, by value (undo): feed, field name, value, reason.
     #[serde(default, borrow, skip_serializing_if = "Vec::is_empty")]
     pub words: Vec<SaidWord<'a>>,
+    /// All that the row says, where it gives a known person another key: if that is rejected, the row is somebody
+    /// else's, and this is what the feed said of them.
+    #[serde(default, borrow, with = "named", skip_serializing_if = "Vec::is_empty")]
+    pub row: Named<'a>,
 }
 
 /// A last word by value in a change's line.
@@ -149,8 +157,10 @@ impl<'a> Change<'a> {
             evidence: None,
             effective_on: None,
             spells: None,
+            old_spells: None,
             aliases: None,
             words: Vec::new(),
+            row: Vec::new(),
         }
     }
 

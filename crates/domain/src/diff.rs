@@ -38,6 +38,8 @@ pub struct Context<'a> {
     pub feed: FeedNo,
     /// Priorities of the feeds: the highest counts; a feed that is not named has 0.
     pub priorities: &'a [(FeedNo, i32)],
+    /// The fields of which each feed speaks, as far as that is known: those for which it has a column.
+    pub speaks: &'a [(FeedNo, FieldSet)],
     /// Whether an empty cell clears (a full payload) or says nothing.
     pub empty_clears: bool,
     /// The field that is the match key.
@@ -48,6 +50,14 @@ pub struct Context<'a> {
     pub today: Day,
     /// After how many days an absence that was not accepted is proposed again.
     pub ask_again_days: u32,
+}
+
+impl Context<'_> {
+    /// Whether a feed's words on the field count once it is followed. The key stays as it is, and so does the field that
+    /// shows it.
+    pub fn speaks_of(&self, feed: FeedNo, field: FieldId) -> bool {
+        field != self.match_field && !self.speaks.iter().any(|(f, fields)| *f == feed && !fields.contains(field))
+    }
 }
 
 /// What a row comes to.
@@ -100,6 +110,25 @@ pub fn absent<'a>(member: &'a Member, ctx: &Context<'a>) -> Absence<'a> {
         follow(member, next, &mut change, ctx);
     }
     Absence::Change { change: Box::new(change), again: again.is_some() }
+}
+
+/// A list of leavers, or an administrator, says that the member has gone: at once, whatever end date was known, and
+/// also where an earlier absence left them on the roster until that date.
+pub fn left<'a>(member: &'a Member, ctx: &Context<'a>) -> Absence<'a> {
+    let own = |feed| ctx.feed == FeedNo::HAND || feed == ctx.feed;
+    let kept = || member.spells.iter().any(|s| own(s.feed) && s.to.is_some_and(|to| to > ctx.today));
+    if !member.is_listed() && kept() {
+        let mut change = Change::new(Kind::Remove, Some(member.no), member.uuid, member.key.as_str());
+        change.ends = true;
+        return Absence::Change { change: Box::new(change), again: false };
+    }
+    match absent(member, ctx) {
+        Absence::Change { mut change, again } => {
+            change.effective_on = None;
+            Absence::Change { change, again }
+        }
+        other => other,
+    }
 }
 
 /// What an absence comes to.
@@ -172,6 +201,9 @@ fn listed<'a>(member: &'a Member, row: Row<'a>, evidence: Option<&'static str>, 
         return Outcome::Change { change: Box::new(change), differs };
     }
     change.evidence = (!known_key).then(|| evidence.unwrap_or("by_hand").into());
+    if !known_key && ctx.feed != FeedNo::HAND {
+        change.row = row.values.iter().map(|(f, v)| named_value(ctx, f, Some(v))).collect();
+    }
     change.effective_on =
         change.to.iter().find(|(n, _)| n == "end_date").and_then(|(_, v)| later(v.as_deref(), ctx.today));
     Outcome::Change { change: Box::new(change), differs }
@@ -214,6 +246,7 @@ fn keep_saying<'a>(member: &'a Member, row: Row<'a>, news: Named<'a>, ctx: &Cont
     change.line = (row.line > 0).then_some(row.line);
     // By value, so that applying it does not begin a claim.
     change.spells = Some(member.spells.iter().map(|s| (s.feed, s.from, s.to)).collect());
+    change.old_spells = change.spells.clone();
     change.words = news
         .into_iter()
         .map(|(field, value)| crate::change::SaidWord { feed: ctx.feed, field, value, reason: Some(Reason::Pinned) })
@@ -232,11 +265,11 @@ fn forget_naming<'a>(member: &'a Member, ctx: &Context<'a>) -> Absence<'a> {
     Absence::Change { change: Box::new(change), again: false }
 }
 
-/// With this claim gone the roster follows the next feed's last words.
+/// With this claim gone the roster follows the next feed's last words: those that it has a column for. Of any other
+/// field it is only noted what the roster held when something else took its place.
 fn follow<'a>(member: &'a Member, next: FeedNo, change: &mut Change<'a>, ctx: &Context<'a>) {
     for word in member.words.iter().filter(|w| w.feed == next && w.reason == Reason::AnotherFeed) {
-        // The key stays as it is, and so does the field that shows it.
-        if word.field == ABSENT || word.field == NAMED || word.field == ctx.match_field {
+        if word.field == ABSENT || word.field == NAMED || !ctx.speaks_of(next, word.field) {
             continue;
         }
         change.from.push(named_value(ctx, word.field, member.values.get(word.field)));

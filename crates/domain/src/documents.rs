@@ -217,12 +217,32 @@ impl ChangeSet {
         self.decided_by = Some(actor.to_owned());
     }
 
-    /// Folds what dropped out.
-    pub fn take_rebased(&mut self, fact: &Fact) {
-        if let Fact::Rebased { already_so, conflicts, digest, roster_version, .. } = fact {
-            self.dropped = self.dropped.union(already_so).union(conflicts);
-            self.digest.clone_from(digest);
-            self.roster_version = *roster_version;
+    /// What it has come to if nothing of it is left to decide.
+    pub fn ended(&self) -> Option<State> {
+        if !self.waiting().is_empty() {
+            return None;
         }
+        Some(match (self.applied.is_empty(), self.rejected.is_empty()) {
+            (false, _) => State::Applied,
+            (true, false) => State::Rejected,
+            (true, true) => State::NoChanges,
+        })
+    }
+
+    /// Folds what dropped out and what was put in its place.
+    pub fn take_rebased(&mut self, fact: &Fact) {
+        let Fact::Rebased { already_so, conflicts, revised, added, digest, roster_version, state, .. } = fact else {
+            return;
+        };
+        for (new, old) in (self.changes..).zip(revised.iter()) {
+            if self.unproven.contains(old) {
+                self.unproven.insert(new);
+            }
+        }
+        self.changes = self.changes.saturating_add(*added);
+        self.dropped = self.dropped.union(already_so).union(conflicts).union(revised);
+        self.digest.clone_from(digest);
+        self.roster_version = *roster_version;
+        self.state = state.unwrap_or(self.state);
     }
 }

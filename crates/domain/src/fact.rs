@@ -108,11 +108,25 @@ pub enum Fact {
         already_so: Selection,
         /// Changes that contradict what happened since.
         conflicts: Selection,
+        /// Changes in whose place another stands, because what they would do is no longer what they say; in the order
+        /// of the first of the added ones.
+        #[serde(default, skip_serializing_if = "Selection::is_empty")]
+        revised: Selection,
+        /// How many changes were added at the end of the change set; the chunks just before this hold them.
+        #[serde(default, skip_serializing_if = "is_zero")]
+        added: u32,
         /// The digest of what is left.
         digest: String,
         /// The roster version that it was compared with.
         roster_version: u64,
+        /// What the change set has come to, if nothing of it is left to decide.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        state: Option<State>,
     },
+}
+
+fn is_zero(n: &u32) -> bool {
+    *n == 0
 }
 
 /// What a change of settings does to who is eligible on the day.
@@ -283,6 +297,9 @@ pub struct Rejected {
     pub selection: Selection,
     /// Whether they are remembered, so as not to be proposed again; a change set rejected as wrong is not.
     pub remembered: bool,
+    /// Whether the end of one claim among several, and the absence of whoever's key was to change, are remembered too.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub absences: bool,
     /// Whose words they are.
     pub feed: FeedNo,
     /// The day in the organisation's time zone.

@@ -51,8 +51,9 @@ pub fn apply(before: Option<Member>, no: MemberNo, change: &Change, ctx: &Contex
     member
 }
 
-/// The member after a reviewer rejected the change: what the feed said is remembered, the roster stays.
-pub fn reject(before: Option<Member>, no: MemberNo, change: &Change, ctx: &Context) -> Member {
+/// The member after a reviewer rejected the change: what the feed said is remembered, the roster stays. `absences`:
+/// also that a claim was not to end where other claims go on.
+pub fn reject(before: Option<Member>, no: MemberNo, change: &Change, absences: bool, ctx: &Context) -> Member {
     if change.kind == Kind::Say {
         // It proposes nothing that could be refused: what the feed said is noted either way.
         return apply(before, no, change, ctx);
@@ -62,17 +63,28 @@ pub fn reject(before: Option<Member>, no: MemberNo, change: &Change, ctx: &Conte
         Some(member) if !unknown => member,
         _ => blank(no, declined_uuid(ctx, change), &change.key),
     };
-    if change.ends && !change.kind.is_silent() {
+    if change.ends && (!change.kind.is_silent() || absences && member.is_claimed_by(ctx.feed)) {
         member.keep_word(whole(ABSENT, Reason::Rejected, ctx));
     } else if member.is_listed() {
         claim(&mut member, ctx);
     } else {
         member.keep_word(whole(NAMED, Reason::Rejected, ctx));
     }
-    if !change.ends {
+    if !change.row.is_empty() {
+        keep_said(&mut member, &change.row, Reason::Rejected, ctx);
+    } else if !change.ends {
         keep_said(&mut member, &change.to, Reason::Rejected, ctx);
         keep_said(&mut member, &change.said, said_reason(ctx), ctx);
     }
+    tidy(&mut member);
+    member
+}
+
+/// The member who keeps their key after a reviewer rejected the change of it: the feed names somebody else in their
+/// place, and their absence is not proposed at once.
+pub fn keep_key(before: Option<Member>, no: MemberNo, change: &Change, ctx: &Context) -> Member {
+    let mut member = before.unwrap_or_else(|| blank(no, change.member, &change.key));
+    member.keep_word(whole(ABSENT, Reason::Rejected, ctx));
     tidy(&mut member);
     member
 }
@@ -162,8 +174,14 @@ fn set_claims(member: &mut Member, change: &Change, ctx: &Context) {
     }
 }
 
-/// A feed ends its own claim; the administrator's hand ends all of them, and the feeds go on naming the person.
+/// A feed ends its own claim; the administrator's hand ends all of them, and the feeds go on naming the person. Where
+/// no claim runs any more, what counts until a later day ends now.
 fn end_claims(member: &mut Member, change: &Change, ctx: &Context) {
+    if change.kind == Kind::Remove && !member.is_listed() {
+        for spell in member.spells.iter_mut().filter(|s| ctx.feed == FeedNo::HAND || s.feed == ctx.feed) {
+            spell.to = spell.to.map(|to| to.min(ctx.day.max(spell.from)));
+        }
+    }
     let end = claim_end(member, change, ctx);
     let mut naming = Vec::new();
     for spell in member.spells.iter_mut().filter(|s| s.to.is_none()) {

@@ -61,7 +61,7 @@ fn spells(member: &Member, from: FeedNo, ctx: &Context) -> Vec<(FeedNo, Day, Opt
 /// Another feed than before is followed now: its last words count.
 fn follow<'a>(member: &'a Member, feed: FeedNo, change: &mut Change<'a>, ctx: &Context<'a>) {
     for word in member.words.iter().filter(|w| w.feed == feed && w.reason == Reason::AnotherFeed) {
-        if word.field == ABSENT || word.field == NAMED || word.field == ctx.match_field {
+        if word.field == ABSENT || word.field == NAMED || !ctx.speaks_of(feed, word.field) {
             continue;
         }
         let name = ctx.fields.name(word.field);

@@ -237,7 +237,8 @@ impl Replay {
             }
         };
         let lines = body.as_ref().map_or(0, Body::len);
-        if pending.sealed || first != pending.changes || lines != count as usize {
+        // A change set that is complete grows by what is put in the place of changes that no longer hold.
+        if first != pending.changes || lines != count as usize {
             return contradiction(
                 meta.seq,
                 format!("is no chunk of {count} changes from change {} on", pending.changes),
@@ -287,7 +288,8 @@ impl Replay {
             let displaced = if rejected.feed == FeedNo::HAND { Reason::Pinned } else { Reason::AnotherFeed };
             let ctx = Common { feed: rejected.feed, day: rejected.day, displaced, except_fields: &[] };
             let numbers = (rejected.first_no, rejected.new_members, &rejected.numbered);
-            self.fold(Deed::Reject, rejected.change_set, &rejected.selection, numbers, ctx, meta)?;
+            let deed = Deed::Reject { absences: rejected.absences };
+            self.fold(deed, rejected.change_set, &rejected.selection, numbers, ctx, meta)?;
         }
         self.forget_decided(rejected.change_set);
         Ok(())

@@ -49,6 +49,8 @@ pub struct Effects {
     pub claims: BTreeMap<FeedNo, i64>,
     /// Members whom a feed claims or names, from now on or no longer.
     pub named: Vec<(FeedNo, MemberNo, bool)>,
+    /// Where fields were left out, the members as they are now.
+    pub members: HashMap<MemberNo, Member>,
     idents: Vec<(u64, MemberNo)>,
 }
 
@@ -162,6 +164,7 @@ impl Application<'_> {
                 into.touched.append(&mut part.effects.touched);
                 into.named.append(&mut part.effects.named);
                 into.idents.append(&mut part.effects.idents);
+                into.members.extend(part.effects.members);
                 for (feed, n) in part.effects.claims {
                     *into.claims.entry(feed).or_default() += n;
                 }
@@ -210,15 +213,21 @@ impl Application<'_> {
             let before = if fresh { None } else { member(&no) };
             let after = match self.deed {
                 Deed::Apply => fold::apply(before.cloned(), no, change, &self.ctx),
-                Deed::Reject => fold::reject(before.cloned(), no, change, &self.ctx),
+                Deed::Reject => fold::reject(before.cloned(), no, change, true, &self.ctx),
             };
             if fresh {
                 part.effects.numbers.push((*ordinal, no));
             }
             part.note(before, &after, self.keys);
-            let mut packed = Vec::with_capacity(192);
-            codec::encode(&after, &mut packed);
-            part.rows.push((no, packed));
+            part.pack(&after);
+            if let Some(keeps) = change.no.filter(|_| fresh).and_then(|no| member(&no)) {
+                let after = fold::keep_key(Some(keeps.clone()), keeps.no, change, &self.ctx);
+                part.note(Some(keeps), &after, self.keys);
+                part.pack(&after);
+            }
+            if !self.except_fields.is_empty() {
+                part.effects.members.insert(no, after);
+            }
         }
         part
     }
@@ -239,6 +248,12 @@ impl Application<'_> {
 }
 
 impl Part {
+    fn pack(&mut self, member: &Member) {
+        let mut packed = Vec::with_capacity(192);
+        codec::encode(member, &mut packed);
+        self.rows.push((member.no, packed));
+    }
+
     fn note(&mut self, before: Option<&Member>, after: &Member, keys: &Keys) {
         let effects = &mut self.effects;
         effects.touched.push(after.no);
@@ -429,22 +444,20 @@ impl Place {
             return Ok(None);
         }
         let raw = self.store.raw_stream_events(self.org, &self.stream, self.version, limit as u32).await?;
-        if raw.is_empty() {
-            return Ok(None);
-        }
         self.version += raw.len() as u64;
+        // Chunks may stand behind the seal too: changes that were put in the place of others.
+        self.done = raw.len() < limit;
         let mut chunks = Vec::with_capacity(raw.len());
         for event in raw {
             let event = tokio::task::block_in_place(|| event.open())?;
             if event.meta.kind != "change_set.chunk" {
-                self.done = true;
-                break;
+                continue;
             }
             let muster_domain::fact::Fact::Chunk { first, .. } = muster_domain::fact::Fact::read(&event.meta)? else {
                 continue;
             };
             chunks.extend(event.body.map(|body| (first, body)));
         }
-        Ok(if chunks.is_empty() { None } else { Some(chunks) })
+        Ok(if chunks.is_empty() && self.done { None } else { Some(chunks) })
     }
 }

@@ -47,6 +47,8 @@ pub struct Job<'a> {
     pub feed: &'a Feed,
     /// Priorities of all feeds.
     pub priorities: &'a [(FeedNo, i32)],
+    /// The fields of which each feed speaks.
+    pub speaks: &'a [(FeedNo, FieldSet)],
     /// The upload.
     pub received: &'a Received,
     /// Today in the organisation's time zone.
@@ -73,6 +75,7 @@ impl<'a> Job<'a> {
         diff::Context {
             feed: self.feed.no,
             priorities: self.priorities,
+            speaks: self.speaks,
             empty_clears: self.received.mode == Mode::Full,
             match_field: self.settings.match_key.field(),
             fields: &self.settings.fields,
@@ -534,12 +537,11 @@ impl<'a> Comparison<'a> {
     /// In a list of leavers a row says that the person has gone.
     fn leaver(&mut self, pending: &Pending, member: &Member) {
         let ctx = self.job.context();
-        match diff::absent(member, &ctx) {
+        match diff::left(member, &ctx) {
             Absence::Nothing => self.found.counts.unchanged += 1,
             Absence::Suppressed => self.found.counts.suppressed += 1,
             Absence::Change { mut change, again } => {
                 change.line = Some(pending.row.line);
-                change.effective_on = None; // The person has gone, whatever end date was known.
                 self.found.figures.ask_again += u64::from(again);
                 self.record(&change, Some(member));
                 match change.kind {

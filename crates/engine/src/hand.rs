@@ -3,13 +3,14 @@
 use std::collections::HashMap;
 
 use muster_domain::{
-    change::{Change, Kind, Named},
-    diff::{self, Outcome, Row},
+    change::{Change, Kind},
+    diff::{self, Absence, Outcome, Row},
     eligibility,
     field::{FieldId, FieldSet},
     guard::Asked,
     ids::{FeedNo, MemberNo},
-    member::{Member, Spell},
+    link,
+    member::Member,
     normalise,
     values::Values,
 };
@@ -93,7 +94,12 @@ impl Engine {
             Edit::Add { fields } => self.add_by_hand(lease, &org, fields, asked).await,
             Edit::Remove { key } => {
                 let member = self.member(&org, key).await?;
-                if !member.is_listed() {
+                let (priorities, speaks) = (org.priorities(), org.speaks());
+                let lasts = matches!(
+                    diff::left(&member, &self.hand_context(&org, &priorities, &speaks)),
+                    Absence::Change { change, .. } if change.kind == Kind::Remove
+                );
+                if !member.is_listed() && !lasts {
                     return Err(Error::Wrong(format!("{key} is not on the roster.")));
                 }
                 let mut change = Change::new(Kind::Remove, Some(member.no), member.uuid, member.key.clone());
@@ -134,8 +140,8 @@ impl Engine {
             }
             Ok(member) => self.named_by_hand(lease, org, member, &typed, &key, asked).await,
             Err(Error::Unknown(_)) => {
-                let priorities = org.priorities();
-                let ctx = self.hand_context(org, &priorities);
+                let (priorities, speaks) = (org.priorities(), org.speaks());
+                let ctx = self.hand_context(org, &priorities, &speaks);
                 let change = diff::unknown(row(&typed, &key), Uuid::now_v7(), &ctx);
                 self.propose_for(lease, org, Vec::new(), vec![change], asked).await
             }
@@ -152,10 +158,10 @@ impl Engine {
         key: &str,
         asked: Option<Asked>,
     ) -> Result<Report> {
-        let priorities = org.priorities();
-        let ctx = self.hand_context(org, &priorities);
+        let (priorities, speaks) = (org.priorities(), org.speaks());
+        let ctx = self.hand_context(org, &priorities, &speaks);
         let changes = match diff::named(&member, row(typed, key), None, &ctx) {
-            Outcome::Change { change, .. } => vec![owned(*change)],
+            Outcome::Change { change, .. } => vec![change.into_owned()],
             Outcome::Unchanged | Outcome::Suppressed => Vec::new(),
         };
         self.propose_for(lease, org, vec![member], changes, asked).await
@@ -174,27 +180,10 @@ impl Engine {
         if stays.no == joins.no {
             return Err(Error::Wrong(format!("{key} and {other} name the same member already.")));
         }
-        let today = eligibility::today(&org.settings, self.now());
-        let mut first = Change::new(Kind::Rekey, Some(stays.no), stays.uuid, stays.key.clone());
-        first.evidence = Some("by_hand".into());
-        let mut spells: Vec<Spell> = stays.spells.clone();
-        spells.extend(joins.spells.iter().filter(|s| s.to.is_some() || !stays.is_claimed_by(s.feed)));
-        spells.sort_by_key(|s| s.from);
-        first.spells = Some(spells.iter().map(|s| (s.feed, s.from, s.to)).collect());
-        let aliases = stays.aliases.iter().chain([&joins.key]).chain(&joins.aliases);
-        first.aliases = Some(aliases.map(|a| a.clone().into()).collect());
-        let retired = format!("{} (linked to {})", joins.key, stays.uuid);
-        let mut second = Change::new(
-            if joins.is_listed() { Kind::Remove } else { Kind::Release },
-            Some(joins.no),
-            joins.uuid,
-            retired,
-        );
-        second.old_key = Some(joins.key.clone().into());
-        second.ends = true;
-        second.spells = Some(joins.spells.iter().map(|s| (s.feed, s.from, s.to.or(Some(today)))).collect());
-        second.aliases = Some(Vec::new());
-        self.propose_for(lease, org, vec![stays, joins], vec![first, second], asked).await
+        let (priorities, speaks) = (org.priorities(), org.speaks());
+        let ctx = self.hand_context(org, &priorities, &speaks);
+        let changes = link::link(&stays, &joins, &ctx).into_iter().map(Change::into_owned).collect();
+        self.propose_for(lease, org, vec![stays, joins], changes, asked).await
     }
 
     async fn propose_for(
@@ -206,16 +195,22 @@ impl Engine {
         asked: Option<Asked>,
     ) -> Result<Report> {
         let members: HashMap<MemberNo, Member> = members.into_iter().map(|m| (m.no, m)).collect();
-        let changes = changes.into_iter().map(owned).collect();
+        let changes = changes.into_iter().map(Change::into_owned).collect();
         let proposal =
             Proposal { changes, members: &members, undoes: Vec::new(), baseline: None, asked, dry_run: false };
         self.propose(lease, org, proposal).await
     }
 
-    fn hand_context<'a>(&self, org: &'a Organisation, priorities: &'a [(FeedNo, i32)]) -> diff::Context<'a> {
+    fn hand_context<'a>(
+        &self,
+        org: &'a Organisation,
+        priorities: &'a [(FeedNo, i32)],
+        speaks: &'a [(FeedNo, FieldSet)],
+    ) -> diff::Context<'a> {
         diff::Context {
             feed: FeedNo::HAND,
             priorities,
+            speaks,
             empty_clears: true,
             match_field: org.settings.match_key.field(),
             fields: &org.settings.fields,
@@ -278,40 +273,4 @@ fn field_of(org: &Organisation, name: &str) -> Result<FieldId> {
         let names: Vec<&str> = org.settings.fields.all().map(|f| org.settings.fields.name(f)).collect();
         Error::Wrong(format!("There is no field {name}; there are: {}.", names.join(", ")))
     })
-}
-
-/// A change that borrows from nothing.
-pub(crate) fn owned(change: Change<'_>) -> Change<'static> {
-    let list = |named: Named<'_>| -> Named<'static> {
-        named.into_iter().map(|(n, v)| (n.into_owned().into(), v.map(|v| v.into_owned().into()))).collect()
-    };
-    let text = |t: Option<std::borrow::Cow<'_, str>>| t.map(|t| t.into_owned().into());
-    Change {
-        kind: change.kind,
-        no: change.no,
-        member: change.member,
-        key: change.key.into_owned().into(),
-        old_key: text(change.old_key),
-        line: change.line,
-        from: list(change.from),
-        to: list(change.to),
-        said: list(change.said),
-        raw: list(change.raw),
-        unproven: change.unproven,
-        ends: change.ends,
-        evidence: text(change.evidence),
-        effective_on: text(change.effective_on),
-        spells: change.spells,
-        aliases: change.aliases.map(|a| a.into_iter().map(|a| a.into_owned().into()).collect()),
-        words: change
-            .words
-            .into_iter()
-            .map(|w| muster_domain::change::SaidWord {
-                feed: w.feed,
-                field: w.field.into_owned().into(),
-                value: w.value.map(|v| v.into_owned().into()),
-                reason: w.reason,
-            })
-            .collect(),
-    }
 }

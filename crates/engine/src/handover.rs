@@ -65,10 +65,11 @@ impl Engine {
         for feed in [from, to] {
             self.expect_nothing_waits(&org, feed).await?;
         }
-        let priorities = org.priorities();
+        let (priorities, speaks) = (org.priorities(), org.speaks());
         let ctx = diff::Context {
             feed: to.no,
             priorities: &priorities,
+            speaks: &speaks,
             empty_clears: false,
             match_field: org.settings.match_key.field(),
             fields: &org.settings.fields,

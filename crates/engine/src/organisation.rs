@@ -6,9 +6,11 @@ use muster_domain::{
     digest::Keys,
     documents::Feed,
     fact::Fact,
+    field::FieldSet,
     ids::{FeedNo, OrganisationId},
     settings::{FeedSettings, Settings},
 };
+use muster_intake::headers;
 use muster_store::{FeedRow, OrganisationRow, Secret, StoreError, Tx};
 use rand::Rng;
 use uuid::Uuid;
@@ -161,6 +163,17 @@ impl Organisation {
             FeedNo::HAND => "hand",
             _ => self.feeds.iter().find(|f| f.no == no).map_or("?", |f| f.settings.name.as_str()),
         }
+    }
+
+    /// The fields for which each feed had a column in its last accepted full payload; a feed without one is left out.
+    pub fn speaks(&self) -> Vec<(FeedNo, FieldSet)> {
+        let key = self.settings.match_key.field();
+        let columns = |feed: &Feed| {
+            let header = &feed.baseline.as_ref()?.columns;
+            let columns = headers::resolve(header, &self.settings.fields, key, &feed.settings.mapping).ok()?;
+            Some((feed.no, columns.by_index.into_iter().flatten().collect()))
+        };
+        self.feeds.iter().filter_map(columns).collect()
     }
 
     /// Priorities of all feeds.

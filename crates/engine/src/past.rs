@@ -6,7 +6,7 @@ use muster_domain::{
     change::Change,
     documents::ChangeSet,
     event::{Body, StoredEvent},
-    fact::{Baseline, Fact, State},
+    fact::{Applied, Baseline, Fact, State},
     ids::MemberNo,
     member::Member,
     replay::{Checked, Replay, ReplayError},
@@ -78,22 +78,60 @@ fn baseline(replay: &Replay, set: &ChangeSet) -> Option<Baseline> {
     replay.documents().feeds().get(&set.feed)?.baseline.clone()
 }
 
-/// The numbers of the members whom these changes touch; people new to the organisation got theirs in order.
-fn touched(bodies: &[(u32, Body)], applied: &muster_domain::fact::Applied) -> Result<Vec<MemberNo>> {
+/// The numbers of the members whom these changes touch. People new to the organisation have those that the event gives
+/// them: a line that was erased keeps its number.
+fn touched(bodies: &[(u32, Body)], applied: &Applied) -> Result<Vec<MemberNo>> {
+    let given: Vec<u32> = applied.numbered.iter().collect();
     let mut numbers = Vec::new();
-    let mut next = applied.first_no;
     for (first, body) in bodies {
         for (i, line) in body.iter().enumerate() {
-            if !applied.selection.contains(first + i as u32) {
-                continue;
-            }
-            let Some(line) = line else { continue };
-            let change = Change::read(line)?;
-            numbers.push(change.no.unwrap_or_else(|| {
-                next += 1;
-                next - 1
-            }));
+            let ordinal = first + i as u32;
+            let Some(line) = line.filter(|_| applied.selection.contains(ordinal)) else { continue };
+            let rank = given.binary_search(&ordinal).ok().map(|rank| applied.first_no + rank as MemberNo);
+            numbers.extend(rank.or(Change::read(line)?.no));
         }
     }
     Ok(numbers)
+}
+
+#[cfg(test)]
+mod tests {
+    use muster_domain::{
+        change::Kind,
+        ids::{ChangeSetId, FeedNo},
+        member::Reason,
+        selection::Selection,
+    };
+    use uuid::Uuid;
+
+    use super::*;
+
+    #[test]
+    fn somebody_new_keeps_their_number_when_the_line_before_is_erased() {
+        let mut body = Body::default();
+        for (key, erased) in [("E1", true), ("E2", false)] {
+            let mut line = Vec::new();
+            Change::new(Kind::Add, None, Uuid::nil(), key).write(&mut line);
+            body.push([0; 16], if erased { b"" } else { &line });
+        }
+        body.erased.push((0, [1; 32]));
+        let applied = Applied {
+            change_set: ChangeSetId(Uuid::nil()),
+            selection: Selection::all(2),
+            feed: FeedNo::MAIN,
+            day: 0,
+            displaced: Reason::AnotherFeed,
+            first_no: 10,
+            new_members: 2,
+            numbered: Selection::all(2),
+            roster_version: 1,
+            state: State::Applied,
+            digest: String::new(),
+            reviewed: false,
+            except_fields: Vec::new(),
+            unfinished: Selection::default(),
+            rest: None,
+        };
+        assert_eq!(touched(&[(0, body)], &applied).unwrap(), [11]);
+    }
 }

@@ -225,7 +225,7 @@ impl Engine {
             return Ok(Report { upload_id: Some(received.upload), ..report });
         }
         let head = self.store.head(org.row.id).await?;
-        let priorities = org.priorities();
+        let (priorities, speaks) = (org.priorities(), org.speaks());
         let job = Job {
             engine: self,
             org: org.row.id,
@@ -233,6 +233,7 @@ impl Engine {
             settings: &settings,
             feed,
             priorities: &priorities,
+            speaks: &speaks,
             received,
             today: received.day,
             has_members: head.next_member > 0,
@@ -740,6 +741,8 @@ impl<'a> Run<'a> {
         stages.done("settle");
         let rest = self.recorder.take_rest();
         let (spilled, silent, changes) = (self.recorder.spilled, self.recorder.is_silent(), self.recorder.changes);
+        // What was refused before waits, even if nobody would see it happen.
+        let silent = silent && compared.figures.ask_again == 0;
         let (digest, unproven) = self.recorder.finish();
         let head = engine.store.head(job.org).await?;
         let baseline = baseline(job, &compared, input);

@@ -108,11 +108,12 @@ impl Engine {
             change_set: set.id,
             already_so: Selection::default(),
             conflicts,
+            revised: Selection::default(),
+            added: 0,
             digest: digest.finish(),
             roster_version: set.roster_version,
+            state: None,
         };
-        set.take_rebased(&fact);
-        tx.append(vec![event(&fact, None)], &self.who(set.upload.0)).await?;
-        put_change_set(tx, &set).await
+        self.record_rebased(tx, org, &mut set, fact).await
     }
 }

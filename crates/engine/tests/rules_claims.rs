@@ -94,3 +94,32 @@ async fn a_prefix_keeps_contractors_and_employees_apart() {
     assert_eq!(given.listed().await, ["1001", "C-1001"]);
     given.verified().await;
 }
+
+/// Somebody absent who is kept until a known end date far off.
+async fn kept_until_an_end_date() -> Given {
+    let given = Given::organisation().await;
+    let dated = |rows: &[String]| format!("{HEADER},end_date\n{}\n", rows.join("\n"));
+    let (one, two) = (format!("{},2099-12-31", person(1)), format!("{},", person(2)));
+    given.applied(full(), &dated(&[one, two.clone()])).await;
+    given.applied(full(), &dated(&[two])).await;
+    assert!(given.is_eligible("E1").await, "absence never shortens a known later end date");
+    given
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_list_of_leavers_ends_at_once_what_an_absence_left_until_the_end_date() {
+    let given = kept_until_an_end_date().await;
+    let report = given.applied(leavers(), &staff([1])).await;
+    assert_eq!((report.counts.removed, given.is_eligible("E1").await), (1, false));
+    assert_eq!(given.sync(leavers(), &staff([1])).await.state, State::NoChanges);
+    given.verified().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_hand_ends_at_once_what_an_absence_left_until_the_end_date() {
+    let given = kept_until_an_end_date().await;
+    assert_eq!(given.by_hand(Edit::Remove { key: "E1".into() }).await.counts.removed, 1);
+    assert!(!given.is_eligible("E1").await);
+    assert!(given.engine.by_hand("acme", Edit::Remove { key: "E1".into() }, None).await.is_err(), "nothing is left");
+    given.verified().await;
+}

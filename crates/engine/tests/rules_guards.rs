@@ -195,3 +195,15 @@ async fn a_feeds_own_settings_go_before_the_organisations() {
     given.engine.set_feed(&acme, feed, FeedSettings { overrides, ..feed.settings.clone() }).await.unwrap();
     assert_eq!(given.applied(full(), &six_gone()).await.counts.removed, 6);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn single_deletes_by_hand_add_up_over_24_hours() {
+    let given = forty().await;
+    for n in 1..=4 {
+        assert_eq!(given.by_hand(Edit::Remove { key: format!("E{n}") }).await.state, State::Applied, "{n}");
+    }
+    let report = given.by_hand(Edit::Remove { key: "E5".into() }).await;
+    assert_eq!((report.state, guards(&report)), (State::Held, vec!["removals"]));
+    assert_eq!(given.listed().await.len(), ALL - 4);
+    given.verified().await;
+}

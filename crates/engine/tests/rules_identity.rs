@@ -150,3 +150,57 @@ async fn a_key_is_changed_and_given_back_by_hand() {
     assert_eq!(given.sync(full(), &staff(1..=10)).await.state, State::NoChanges);
     given.verified().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_members_who_are_one_person_are_joined_by_hand_and_parted_by_undo() {
+    let given = Given::organisation().await;
+    given.feed_named("payroll").await;
+    given.applied(full(), &staff(1..=3)).await;
+    let ann = || person(1).replace("E1,", "P1,").replace("p1@", "ann@").replace("Last1", "Lee");
+    given.sync(of("payroll", full()), &csv([ann(), moved(2, "Legal")])).await;
+    let before = given.everybody().await;
+    assert_eq!(given.listed().await, ["E1", "E2", "E3", "P1"]);
+    let linked = given.by_hand(Edit::Link { key: "E1".into(), other: "P1".into() }).await;
+    assert_eq!(linked.state, State::Applied);
+    let (one, other) = (given.member("E1").await, given.member("P1").await);
+    assert_eq!((one.no, one.uuid), (other.no, before["E1"].uuid), "both keys name the one who stays");
+    assert_eq!(one.claimants().count(), 2, "the claims of both");
+    assert_eq!(given.listed().await, ["E1", "E2", "E3"]);
+    given.verified().await;
+    let payload = csv([ann(), moved(2, "Legal"), person(3)]);
+    let next = given.sync(of("payroll", full()), &payload).await;
+    assert_eq!((next.counts.added, next.counts.rekeyed, next.counts.removed), (0, 0, 0));
+    assert_eq!(given.member("P1").await.values.get(FieldId::EMAIL), Some("p1@x.example"), "main is followed");
+    given.verified().await;
+    let ids = vec![linked.change_set_id.unwrap().to_string()];
+    given.engine.undo("acme", UndoRequest { ids, ..UndoRequest::default() }).await.unwrap();
+    let after = given.everybody().await;
+    for key in ["E1", "P1"] {
+        let (was, is) = (&before[key], &after[key]);
+        assert_eq!((&is.aliases, is.is_listed(), &is.values), (&was.aliases, true, &was.values), "{key}");
+    }
+    given.verified().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_former_member_joined_with_their_new_entry_follows_the_new_one() {
+    let given = Given::organisation().await;
+    given.applied(full(), &staff(1..=6)).await;
+    given.applied(full(), &staff(1..=5)).await;
+    let back = moved(6, "Legal").replace("E6,", "N6,").replace("p6@", "new6@").replace("Last6", "Married");
+    let payload = csv((1..=5).map(person).chain([back]));
+    given.applied(full(), &payload).await;
+    given.by_hand(Edit::Link { key: "E6".into(), other: "N6".into() }).await;
+    let six = given.member("N6").await;
+    assert_eq!((&*six.key, six.is_listed()), ("E6", true));
+    assert_eq!(
+        (six.values.get(FieldId::LAST_NAME), six.values.get(FieldId::DEPARTMENT)),
+        (Some("Married"), Some("Legal"))
+    );
+    assert_eq!(
+        given.sync(full(), &payload.replace("Last1", "Lost1")).await.counts.updated,
+        1,
+        "and nothing is new of them"
+    );
+    given.verified().await;
+}

@@ -165,3 +165,19 @@ async fn the_digest_is_the_same_without_fingerprints() {
     assert_eq!((&with.digest, with.counts), (&without.digest, without.counts));
     assert_eq!((with.counts.updated, with.counts.removed), (2, 1));
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_feed_without_a_column_has_no_word_on_the_field_when_another_lapses() {
+    let given = Given::organisation().await;
+    given.feed_named("payroll").await;
+    given.applied(full(), &staff(1..=6)).await;
+    let narrow = "employee_id,email,location\nE1,p1@x.example,Kiel\nE2,p2@x.example,Bonn\n";
+    given.sync(of("payroll", full()), narrow).await;
+    given.applied(full(), &csv((2..=6).map(person).chain([moved(1, "Legal")]))).await;
+    given.applied(full(), &staff(2..=6)).await;
+    let member = given.member("E1").await;
+    assert!(member.is_listed());
+    assert_eq!(member.values.get(FieldId::LOCATION), Some("Kiel"), "payroll's last word");
+    assert_eq!(given.department("E1").await, "Legal", "payroll never sent a department");
+    given.verified().await;
+}

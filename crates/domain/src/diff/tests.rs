@@ -38,6 +38,7 @@ fn full(feed: FeedNo) -> Context<'static> {
     Context {
         feed,
         priorities: &[],
+        speaks: &[],
         empty_clears: true,
         match_field: FieldId::EMPLOYEE_ID,
         fields: &FIELDS,

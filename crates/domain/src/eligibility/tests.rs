@@ -190,7 +190,16 @@ fn folding(feed: FeedNo, day: Day) -> fold::Context<'static> {
 
 fn comparing(feed: FeedNo, today: Day) -> diff::Context<'static> {
     let match_field = FieldId::EMPLOYEE_ID;
-    diff::Context { feed, priorities: &[], empty_clears: true, match_field, fields: &FIELDS, today, ask_again_days: 30 }
+    diff::Context {
+        feed,
+        priorities: &[],
+        speaks: &[],
+        empty_clears: true,
+        match_field,
+        fields: &FIELDS,
+        today,
+        ask_again_days: 30,
+    }
 }
 
 /// The claim of a feed ends as the engine ends it: compared on one day, applied on the same or a later one.

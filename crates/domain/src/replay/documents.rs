@@ -91,7 +91,12 @@ impl Documents {
                 let upload = set.upload;
                 self.upload(upload, meta)?.state = State::Superseded;
             }
-            Fact::Rebased { change_set, .. } => self.change_set(*change_set, meta)?.take_rebased(fact),
+            Fact::Rebased { change_set, .. } => {
+                let set = self.change_set(*change_set, meta)?;
+                let before = set.state;
+                set.take_rebased(fact);
+                self.decided(*change_set, before, meta)?;
+            }
         }
         Ok(())
     }

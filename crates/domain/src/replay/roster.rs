@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::{
-    change::Change,
+    change::{Change, Kind},
     codec::{self, Damaged},
     event::Body,
     fold,
@@ -24,8 +24,11 @@ const HASHED: usize = 1 << 18;
 pub enum Deed {
     /// They are applied.
     Apply,
-    /// They are rejected and remembered.
-    Reject,
+    /// They are rejected and remembered, also what says so without anything that people would see.
+    Reject {
+        /// See [`fold::reject`].
+        absences: bool,
+    },
 }
 
 /// Lines of a change set from one ordinal on.
@@ -64,7 +67,7 @@ impl Folding<'_> {
     fn fold(&self, before: Option<Member>, no: MemberNo, change: &Change) -> Member {
         match self.deed {
             Deed::Apply => fold::apply(before, no, change, &self.ctx),
-            Deed::Reject => fold::reject(before, no, change, &self.ctx),
+            Deed::Reject { absences } => fold::reject(before, no, change, absences, &self.ctx),
         }
     }
 }
@@ -109,6 +112,8 @@ impl Tally {
 struct Part<'c> {
     fresh: Vec<(MemberNo, Slot)>,
     others: Vec<Change<'c>>,
+    /// Rejected changes of key, for those who keep theirs.
+    kept_keys: Vec<Change<'c>>,
     tally: Tally,
 }
 
@@ -126,14 +131,22 @@ impl Roster {
                     *self.slot(no, folding.seq)? = Some(slot);
                 }
                 for change in part.others {
-                    self.change(&change, folding)?;
+                    self.change(&change, folding, |before, no| folding.fold(before, no, &change))?;
+                }
+                for change in part.kept_keys {
+                    self.change(&change, folding, |before, no| fold::keep_key(before, no, &change, &folding.ctx))?;
                 }
             }
         }
         Ok(folded)
     }
 
-    fn change(&mut self, change: &Change, folding: &Folding) -> Result<(), ReplayError> {
+    fn change(
+        &mut self,
+        change: &Change,
+        folding: &Folding,
+        fold: impl FnOnce(Option<Member>, MemberNo) -> Member,
+    ) -> Result<(), ReplayError> {
         let Some(no) = change.no else {
             let what = "adds somebody to whom it gives no number".to_owned();
             return Err(ReplayError::Contradiction { seq: folding.seq, what });
@@ -142,7 +155,7 @@ impl Roster {
         if let Some(before) = &before {
             self.tally.add(before, -1);
         }
-        let after = folding.fold(before, no, change);
+        let after = fold(before, no);
         self.tally.add(&after, 1);
         *self.slot(no, folding.seq)? = Some(slot(&after, &mut Vec::with_capacity(256)));
         Ok(())
@@ -215,6 +228,9 @@ fn part<'c>(chunk: &'c Chunk, folding: &Folding) -> Result<Part<'c>, ReplayError
             let member = folding.fold(None, no, &change);
             part.tally.add(&member, 1);
             part.fresh.push((no, slot(&member, &mut packed)));
+            if folding.deed == (Deed::Reject { absences: true }) && change.kind == Kind::Rekey {
+                part.kept_keys.push(change);
+            }
         } else {
             part.others.push(change);
         }

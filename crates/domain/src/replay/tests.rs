@@ -266,6 +266,7 @@ fn given_a_rejection_that_is_remembered_then_the_person_is_declined_and_has_a_nu
             change_set: ids(1).0,
             selection: Selection::all(1),
             remembered,
+            absences: true,
             feed: FeedNo::MAIN,
             day: 100,
             first_no: 0,

@@ -134,6 +134,10 @@ impl Given {
         self.engine.member(&self.acme().await, key).await.unwrap()
     }
 
+    pub async fn is_eligible(&self, key: &str) -> bool {
+        self.engine.is_eligible(&self.acme().await, key, None, None).await.unwrap().answer.eligible
+    }
+
     pub async fn department(&self, key: &str) -> String {
         self.member(key).await.values.get(FieldId::DEPARTMENT).unwrap_or_default().to_owned()
     }

@@ -90,7 +90,7 @@ impl Tally {
 pub async fn run(show: Show, session: &mut Session<'_>) -> Result<Exit, Failure> {
     let engine = session.engine().await?;
     let org = engine.organisation(&show.org.slug).await?;
-    let set = engine.find_change_set(&org, show.id.as_deref()).await?;
+    let set = engine.look(&org, show.id.as_deref()).await?;
     if session.out.json {
         return document(&show, &engine, &org, &set, session).await;
     } else if show.ndjson {

@@ -1,0 +1,206 @@
+//! Approving: all of a change set that waits, or part of it, bound to what the reviewer saw.
+
+use muster_domain::{
+    change::Change,
+    documents::ChangeSet,
+    eligibility,
+    event::Body,
+    fact::{Applied, Fact, State},
+    fold,
+};
+use muster_store::{Lease, Tx};
+
+use super::{
+    Choice, Waiting, comment_body, displaced, expect_waiting,
+    reject::{Rejection, Uncommitted},
+};
+use crate::{
+    Engine, Error, Organisation, Result,
+    apply::{Application, Chunks, Deed, Effects},
+    event,
+    pipeline::{Report, prepare},
+    recorder::Recorder,
+};
+
+/// What a reviewer approves.
+#[derive(Clone, Debug, Default)]
+pub struct Approval {
+    /// Which changes.
+    pub choice: Choice,
+    /// Whether the rest is rejected in the same breath.
+    pub reject_rest: bool,
+    /// The digest of what the reviewer saw.
+    pub digest: Option<String>,
+    /// How many removals the reviewer knows of.
+    pub confirm_removals: Option<u64>,
+    /// Why.
+    pub comment: Option<String>,
+}
+
+impl Engine {
+    /// Approves all or part of a change set.
+    ///
+    /// # Errors
+    /// [`Error::Stale`] if the digest is no longer the change set's; if nothing of it waits or is meant.
+    pub async fn approve(&self, slug: &str, id: Option<&str>, approval: Approval) -> Result<Report> {
+        let org = self.organisation(slug).await?;
+        let lease = self.lease(org.row.id).await?;
+        let outcome = self.approve_leased(&lease, slug, id, approval).await;
+        self.store.release_lease(&lease).await?;
+        outcome
+    }
+
+    async fn approve_leased(&self, lease: &Lease, slug: &str, id: Option<&str>, approval: Approval) -> Result<Report> {
+        let org = self.organisation(slug).await?;
+        let set = self.find_change_set(&org, id).await?;
+        expect_waiting(&set)?;
+        let seen = set.digest.clone();
+        let set = self.rebase(lease, &org, set).await?;
+        if let Some(digest) = approval.digest.as_ref().filter(|d| **d != set.digest) {
+            let moved = if *digest == seen {
+                "the roster has moved on and changes dropped out"
+            } else {
+                "it is not the digest of what waits now"
+            };
+            return Err(Error::Stale(format!(
+                "Nothing was approved: {moved}. {} of {} changes wait now, with the digest {}. Look at them with `muster changes show {}` and approve again.",
+                set.waiting().len(),
+                set.changes,
+                set.digest,
+                set.id,
+            )));
+        }
+        if set.waiting().is_empty() {
+            // All of it is so already, or something else happened since: there was nothing left to approve.
+            return self.review_report(&org, &set).await;
+        }
+        let waiting = self.look_through(&org, &set, &approval.choice).await?;
+        if waiting.chosen.is_empty() {
+            return Err(Error::Wrong(
+                "No waiting change is meant by this choice; `muster changes show` lists them.".to_owned(),
+            ));
+        }
+        check_removals(&set, &approval, waiting.removals)?;
+        self.apply_reviewed(lease, &org, set, &approval, waiting).await
+    }
+
+    async fn apply_reviewed(
+        &self,
+        lease: &Lease,
+        org: &Organisation,
+        mut set: ChangeSet,
+        approval: &Approval,
+        waiting: Waiting,
+    ) -> Result<Report> {
+        let day = eligibility::today(&org.settings, self.now());
+        let ctx = fold::Context {
+            change_set: set.id,
+            feed: set.feed,
+            day,
+            displaced: displaced(set.feed, !set.undoes.is_empty()),
+            fields: &org.settings.fields,
+        };
+        let first_no = self.store.head(org.row.id).await?.next_member;
+        let mut tx = self.store.begin(org.row.id, Some(lease)).await?;
+        let application = Application {
+            engine: self,
+            org: org.row.id,
+            keys: &org.keys,
+            ctx,
+            selection: &waiting.chosen,
+            deed: Deed::Apply,
+            except_fields: &approval.choice.except_fields,
+        };
+        let mut effects = application.run(&mut tx, &Chunks::Stored(set.id)).await?;
+        let mut feeds = org.feeds.clone();
+        self.settle_feeds(&mut tx, &mut feeds, &effects, None).await?;
+        let chunks = self.put_off(&mut tx, org, &mut set, waiting.later, &effects).await?;
+        let rest = set.waiting().minus(&waiting.chosen.minus(&waiting.unfinished));
+        let applied = Applied {
+            change_set: set.id,
+            selection: waiting.chosen,
+            feed: set.feed,
+            day,
+            displaced: ctx.displaced,
+            first_no,
+            new_members: effects.numbers.len() as u32,
+            numbered: effects.numbers.iter().map(|n| n.0).collect(),
+            roster_version: tx.bump_roster_version().await?,
+            state: if rest.is_empty() { State::Applied } else { State::PartlyApplied },
+            digest: set.digest.clone(),
+            reviewed: true,
+            except_fields: approval.choice.except_fields.clone(),
+            unfinished: waiting.unfinished,
+            rest: self.digest_of(org, &set, &rest, &chunks).await?,
+        };
+        let comment = approval.comment.as_deref();
+        let fact = Fact::Applied(Box::new(applied.clone()));
+        tx.append(vec![event(&fact, comment_body(comment))], &self.who(set.upload.0)).await?;
+        set.take_applied(&applied, &self.actor);
+        self.note_undone(org, &mut feeds, &set).await?;
+        if approval.reject_rest && !rest.is_empty() {
+            let before = Uncommitted { members: std::mem::take(&mut effects.members), chunks };
+            let rejection = Rejection { chosen: rest, remembered: true, comment, before };
+            set = self.reject_in(&mut tx, org, &mut feeds, set, rejection).await?;
+        }
+        crate::crash::point("approve_before_commit");
+        self.finish_review(&mut tx, org, &mut feeds, &set).await?;
+        tx.commit().await?;
+        crate::crash::point("approve_after_commit");
+        self.review_report(org, &set).await
+    }
+
+    /// Fields left out of people who are new, or come back, wait as changes of their own at the end of the change set.
+    async fn put_off(
+        &self,
+        tx: &mut Tx,
+        org: &Organisation,
+        set: &mut ChangeSet,
+        later: Vec<(u32, Change<'static>)>,
+        effects: &Effects,
+    ) -> Result<Vec<(u32, Body)>> {
+        let mut recorder = Recorder::new(&org.keys);
+        for (ordinal, mut change) in later {
+            let given = || effects.numbers.binary_search_by_key(&ordinal, |n| n.0).ok().map(|at| effects.numbers[at].1);
+            change.no = change.no.or_else(given);
+            recorder.push(&change);
+        }
+        let added = recorder.changes;
+        if added == 0 {
+            return Ok(Vec::new());
+        }
+        let chunks: Vec<_> = recorder.take_rest().into_iter().map(|(at, body)| (set.changes + at, body)).collect();
+        tx.append_prepared(prepare(set.id, &chunks)?, &self.who(set.upload.0)).await?;
+        let waiting = set.waiting().union(&(set.changes..set.changes + added).collect());
+        let fact = Fact::Rebased {
+            change_set: set.id,
+            already_so: Default::default(),
+            conflicts: Default::default(),
+            revised: Default::default(),
+            added,
+            digest: self.digest_of(org, set, &waiting, &chunks).await?.unwrap_or_default(),
+            roster_version: set.roster_version,
+            state: None,
+        };
+        tx.append(vec![event(&fact, None)], &self.who(set.upload.0)).await?;
+        // The approval was bound to what was seen, and so to the digest without these.
+        let seen = set.digest.clone();
+        set.take_rebased(&fact);
+        set.digest = seen;
+        Ok(chunks)
+    }
+}
+
+/// Where the guard on removals tripped, the reviewer must know how many people leave.
+fn check_removals(set: &ChangeSet, approval: &Approval, removals: u64) -> Result<()> {
+    let guarded = set.holds.iter().any(|h| h.guard == "removals" || h.guard == "removals_count");
+    match approval.confirm_removals {
+        Some(n) if n != removals => Err(Error::Wrong(format!(
+            "Nothing was approved: {n} removals were confirmed and this would be {removals}."
+        ))),
+        None if guarded && removals > 0 => Err(Error::Wrong(format!(
+            "Nothing was approved: this removes {removals} people and the guard on removals tripped. Add --confirm-removals {removals} if that is right, or --except/--kind to leave them out."
+        ))),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,156 @@
+//! Undo: what was done is taken back, member by member and field by field; what changed since is kept and listed.
+
+mod rules_given;
+
+use rules_given::*;
+
+/// Six people; a payload that moves two, adds one and misses one, and waits.
+async fn waiting() -> (Given, Report) {
+    let given = Given::organisation().await;
+    given.applied(full(), &staff(1..=6)).await;
+    let payload = csv([moved(1, "Legal"), moved(2, "Legal"), person(3), person(4), person(6), person(7)]);
+    let held = given.sync(Request { asked: Some(Asked::Hold), ..full() }, &payload).await;
+    (given, held)
+}
+
+async fn undo(given: &Given, report: &Report) -> muster_engine::undo::Undone {
+    let ids = vec![report.change_set_id.unwrap().to_string()];
+    given.engine.undo("acme", UndoRequest { ids, ..UndoRequest::default() }).await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn undo_after_apply_is_the_identity() {
+    let (given, held) = waiting().await;
+    let before = given.everybody().await;
+    given.approve(&held, Approval::default()).await.unwrap();
+    let ids = vec![held.change_set_id.unwrap().to_string()];
+    let undone = given.engine.undo("acme", UndoRequest { ids, ..UndoRequest::default() }).await.unwrap();
+    assert_eq!((undone.reports[0].state, undone.kept.len()), (State::Applied, 0));
+    let mut after = given.everybody().await;
+    let seven = after.remove("E7").unwrap();
+    assert!(!seven.is_listed(), "whoever came is known and no longer listed");
+    for (key, member) in &after {
+        let was = &before[key];
+        assert_eq!((&member.values, &member.spells, &member.aliases), (&was.values, &was.spells, &was.aliases));
+    }
+    assert_eq!(after.len(), 6);
+    given.verified().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn undo_gives_a_key_back_and_keeps_what_changed_since() {
+    let given = Given::organisation().await;
+    given.applied(full(), &staff(1..=6)).await;
+    let rekeyed = csv((2..=6).map(person).chain([moved(1, "Legal").replacen("E1,", "N1,", 1)]));
+    let report = given.applied(full(), &rekeyed).await;
+    given.set_by_hand("N1", "department", "Desk").await;
+    let ids = vec![report.change_set_id.unwrap().to_string()];
+    let dry = given
+        .engine
+        .undo("acme", UndoRequest { ids: ids.clone(), dry_run: true, ..UndoRequest::default() })
+        .await
+        .unwrap();
+    assert_eq!((dry.reports[0].state, dry.kept.len(), &*given.member("E1").await.key), (State::DryRun, 1, "N1"));
+    let undone = given.engine.undo("acme", UndoRequest { ids, ..UndoRequest::default() }).await.unwrap();
+    assert_eq!((undone.kept.len(), &*undone.kept[0].what), (1, "department"));
+    let member = given.member("E1").await;
+    assert_eq!((&*member.key, member.aliases.len(), &*given.department("E1").await), ("E1", 0, "Desk"));
+    assert_eq!(member.values.get(FieldId::EMPLOYEE_ID), Some("E1"));
+    given.verified().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn undo_of_several_goes_newest_first() {
+    let given = Given::organisation().await;
+    given.applied(full(), &staff(1..=6)).await;
+    let mut since = None;
+    for department in ["Legal", "Press", "Desk"] {
+        let report = given.applied(partial(), &csv([moved(1, department)])).await;
+        let set = given.change_set(&report).await;
+        since = since.or(Some(set.computed_at));
+    }
+    let undone = given.engine.undo("acme", UndoRequest { since, ..UndoRequest::default() }).await.unwrap();
+    assert_eq!((undone.reports.len(), undone.kept.len(), &*given.department("E1").await), (3, 0, "Sales"));
+    given.verified().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn undoing_a_removal_after_the_person_came_back_begins_no_second_claim() {
+    let given = Given::organisation().await;
+    given.applied(full(), &staff(1..=6)).await;
+    let removed = given.applied(full(), &staff(1..=5)).await;
+    given.applied(full(), &csv((1..=5).map(person).chain([moved(6, "Legal")]))).await;
+    let before = given.member("E6").await;
+    let undone = undo(&given, &removed).await;
+    assert_eq!((undone.kept.len(), &*undone.kept[0].what), (1, "claims"));
+    assert_eq!(given.member("E6").await.spells, before.spells);
+    assert_eq!(given.acme().await.feed("main").unwrap().claims, 6);
+    given.verified().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn undoing_a_removal_by_hand_gives_back_the_claims_that_nobody_renewed() {
+    let given = Given::organisation().await;
+    given.feed_named("payroll").await;
+    given.applied(full(), &staff(1..=6)).await;
+    given.sync(of("payroll", full()), &staff(1..=6)).await;
+    let removed = given.by_hand(Edit::Remove { key: "E6".into() }).await;
+    given.sync(full(), &staff(1..=5)).await;
+    given.applied(full(), &staff(1..=6)).await;
+    let undone = undo(&given, &removed).await;
+    assert_eq!((undone.kept.len(), &*undone.kept[0].what), (1, "claims"), "main has named the person anew");
+    let claimants: Vec<FeedNo> = given.member("E6").await.claimants().collect();
+    assert_eq!(claimants.len(), 2, "{claimants:?}");
+    given.verified().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn by_key_only_that_person_is_taken_back_newest_first() {
+    let given = Given::with(&[("guard.removals.max_percent", "off")]).await;
+    given.applied(full(), &staff(1..=6)).await;
+    for department in ["Legal", "Press"] {
+        given.applied(partial(), &csv([moved(1, department), moved(2, department)])).await;
+    }
+    let first = given.applied(full(), &csv((3..=7).map(person).chain([moved(1, "Press"), moved(2, "Press")]))).await;
+    let request = UndoRequest { by_key: Some("E1".into()), since: None, ..UndoRequest::default() };
+    let since = given.change_set(&first).await.computed_at - chrono::Duration::days(1);
+    let undone =
+        given.engine.undo("acme", UndoRequest { dry_run: true, since: Some(since), ..request.clone() }).await.unwrap();
+    assert_eq!(undone.reports.len(), 3, "two moves and the import that brought the person");
+    let columns = given.acme().await.feed("main").unwrap().baseline.clone();
+    let undone = given.engine.undo("acme", request).await.unwrap();
+    assert_eq!((undone.reports.len(), undone.kept.len()), (3, 0));
+    assert_eq!(given.acme().await.feed("main").unwrap().baseline, columns, "one person taken back is no other measure");
+    assert_eq!((given.listed().await.len(), &*given.department("E2").await), (6, "Press"));
+    assert!(!given.member("E1").await.is_listed(), "the import that brought the person is undone too");
+    let rest = given.engine.undo("acme", UndoRequest { since: Some(since), ..UndoRequest::default() }).await.unwrap();
+    assert!(rest.reports.len() >= 3 && given.listed().await.is_empty(), "the others are still there to be undone");
+    given.verified().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_undo_passes_through_policy() {
+    let given = Given::organisation().await;
+    given.applied(full(), &staff(1..=6)).await;
+    let moved_one = given.applied(partial(), &csv([moved(1, "Legal"), moved(2, "Legal"), person(7)])).await;
+    given.set("policy.hand", "hold").await;
+    let held = undo(&given, &moved_one).await.reports.remove(0);
+    assert_eq!((held.state, &*given.department("E1").await), (State::Held, "Legal"));
+    given.approve(&held, Approval::default()).await.unwrap();
+    assert_eq!((&*given.department("E1").await, given.listed().await.len()), ("Sales", 6));
+    given.verified().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_undo_that_waits_overwrites_no_claim_made_meanwhile() {
+    let given = Given::organisation().await;
+    given.feed_named("payroll").await;
+    given.applied(full(), &staff(1..=6)).await;
+    let added = given.applied(full(), &staff(1..=8)).await;
+    given.set("policy.hand", "hold").await;
+    let held = undo(&given, &added).await.reports.remove(0);
+    given.sync(of("payroll", full()), &staff([7])).await;
+    given.approve(&held, Approval::default()).await.unwrap();
+    assert_eq!(given.listed().await, ["E1", "E2", "E3", "E4", "E5", "E6", "E7"].map(String::from));
+    given.verified().await;
+}
