@@ -162,6 +162,12 @@ pub fn ruler(claimants: impl Iterator<Item = FeedNo>, ctx: &Context) -> Option<F
 
 fn listed<'a>(member: &'a Member, row: Row<'a>, evidence: Option<&'static str>, ctx: &Context<'a>) -> Outcome<'a> {
     let claimed = member.is_claimed_by(ctx.feed);
+    if !claimed
+        && member.word(ctx.feed, NAMED).is_some_and(|w| w.reason == Reason::Undone)
+        && news(member, row, ctx).next().is_none()
+    {
+        return Outcome::Suppressed; // That the feed names the person was undone, and it says nothing else.
+    }
     let joining = (!claimed).then_some(ctx.feed);
     let rules = ctx.feed == FeedNo::HAND || ruler(member.claimants().chain(joining), ctx) == Some(ctx.feed);
     let as_written = normalise::key(row.key);
@@ -210,12 +216,8 @@ fn listed<'a>(member: &'a Member, row: Row<'a>, evidence: Option<&'static str>, 
 }
 
 fn former<'a>(member: &'a Member, row: Row<'a>, evidence: Option<&'static str>, ctx: &Context<'a>) -> Outcome<'a> {
-    let new_words = |field: FieldId, new: Option<&str>| member.last_said(ctx.feed, field) != new;
     if let Some(word) = member.word(ctx.feed, NAMED) {
-        let news: Named = statements(row, ctx)
-            .filter(|(f, v)| *f != ctx.match_field && new_words(*f, *v))
-            .map(|(f, v)| named_value(ctx, f, v))
-            .collect();
+        let news: Named = news(member, row, ctx).map(|(f, v)| named_value(ctx, f, v)).collect();
         if news.is_empty() {
             return Outcome::Suppressed;
         }
@@ -238,6 +240,16 @@ fn former<'a>(member: &'a Member, row: Row<'a>, evidence: Option<&'static str>, 
     change.evidence = evidence.map(Into::into);
     change.effective_on = later(row.values.get(FieldId::START_DATE), ctx.today);
     Outcome::Change { change: Box::new(change), differs: true }
+}
+
+/// What a row says other than what the feed last said, the match key aside.
+fn news<'a>(
+    member: &'a Member,
+    row: Row<'a>,
+    ctx: &Context<'a>,
+) -> impl Iterator<Item = (FieldId, Option<&'a str>)> + use<'a> {
+    let (feed, key) = (ctx.feed, ctx.match_field);
+    statements(row, ctx).filter(move |(f, v)| *f != key && member.last_said(feed, *f) != *v)
 }
 
 /// An administrator took the person off the roster: what the feed says of them is noted, nothing more.
@@ -279,7 +291,7 @@ fn follow<'a>(member: &'a Member, next: FeedNo, change: &mut Change<'a>, ctx: &C
 }
 
 /// What a row says of each field of which it says anything.
-fn statements<'a>(row: Row<'a>, ctx: &Context<'a>) -> impl Iterator<Item = (FieldId, Option<&'a str>)> {
+fn statements<'a>(row: Row<'a>, ctx: &Context<'a>) -> impl Iterator<Item = (FieldId, Option<&'a str>)> + use<'a> {
     let clears = ctx.empty_clears;
     let blank = ctx.fields.all().filter(move |f| row.null.contains(*f) || (clears && row.empty.contains(*f)));
     row.values.iter().map(|(f, v)| (f, Some(v))).chain(blank.map(|f| (f, None)))

@@ -42,7 +42,7 @@ impl<'a> Step<'a> {
             _ if !change.to.is_empty() => Kind::Update,
             _ => Kind::Say,
         };
-        self.words(&mut change, listed);
+        self.words(&mut change);
         let empty = change.to.is_empty()
             && change.spells.is_none()
             && change.old_key.is_none()
@@ -120,7 +120,7 @@ impl<'a> Step<'a> {
     }
 
     /// What the feed said stays said; words that the change set displaced are given back.
-    fn words(&self, change: &mut Change<'a>, listed: bool) {
+    fn words(&self, change: &mut Change<'a>) {
         let mut words = Vec::new();
         let claims = |feed| match &change.spells {
             Some(spells) => spells.iter().any(|s| s.0 == feed && s.2.is_none()),
@@ -133,7 +133,7 @@ impl<'a> Step<'a> {
             }
             if given_back(self.feed) {
                 words.push(self.said("absent".into(), None));
-            } else if self.now.is_listed() && !listed {
+            } else if self.now.is_claimed_by(self.feed) && !claims(self.feed) {
                 words.push(self.said("named".into(), None));
             }
         }

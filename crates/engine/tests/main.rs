@@ -16,3 +16,4 @@ mod rules_identity;
 mod rules_last_words;
 mod rules_review;
 mod rules_settings;
+mod rules_undo;

@@ -1,8 +1,6 @@
 //! Undo: what was done is taken back, member by member and field by field; what changed since is kept and listed.
 
-mod rules_given;
-
-use rules_given::*;
+use crate::rules_given::*;
 
 /// Six people; a payload that moves two, adds one and misses one, and waits.
 async fn waiting() -> (Given, Report) {
