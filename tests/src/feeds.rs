@@ -1,4 +1,4 @@
-//! One HR system takes over from another: claims are handed over, on both databases, and the log tells it.
+//! One HR system takes over from another, or the match key changes: on both databases, and the log tells it.
 
 use crate::muster::{Muster, On, feed};
 
@@ -17,6 +17,36 @@ fn a_handover_replays(on: On) {
     muster.verify();
     let log = muster.file("log.ndjson", &String::from_utf8(muster.log()).unwrap());
     assert_eq!(muster.ok(&["replay", &log])["members"], 38);
+}
+
+/// A new match key, and a change of who is eligible, on either database.
+fn settings_change_who_is_who(on: On) {
+    let muster = Muster::new(on);
+    let file = muster.file("all.csv", &feed(0..40, "Sales"));
+    muster.ok(&["sync", &file, "--org", "acme", "--mode", "full"]);
+    let set = muster.ok(&["org", "set", "acme", "match_key=email"]);
+    assert_eq!((&set["state"], &set["rekeyed"]), (&"set".into(), &40.into()));
+    muster.verify();
+    let file = muster.file("next.csv", &feed(0..41, "Sales"));
+    let report = muster.ok(&["sync", &file, "--org", "acme", "--mode", "full"]);
+    assert_eq!((&report["counts"]["unchanged"], &report["counts"]["added"]), (&40.into(), &1.into()), "{report}");
+    let file = muster.file("left.csv", &feed(4..41, "Sales"));
+    muster.ok(&["sync", &file, "--org", "acme", "--mode", "full"]);
+    let grace = muster.ok(&["org", "set", "acme", "eligibility.grace_days=30"]);
+    assert_eq!(grace["eligibility"]["start"], 4);
+    let over = muster.run(&["org", "set", "acme", "eligibility.grace_days=0", "guard.removals.max_percent=100"]);
+    assert_eq!((over.code, &over.json["state"]), (Some(0), &"set".into()), "four are too few for a percentage");
+    muster.verify();
+}
+
+#[test]
+fn settings_change_who_is_who_on_sqlite() {
+    settings_change_who_is_who(On::Sqlite);
+}
+
+#[test]
+fn settings_change_who_is_who_on_postgres() {
+    settings_change_who_is_who(On::Postgres);
 }
 
 #[test]

@@ -100,7 +100,11 @@ impl From<Error> for Failure {
             Error::Damaged(_) => ("damaged", Exit::Failed),
             _ => ("failed", Exit::Failed),
         };
-        Failure::new(kind, exit, error.to_string())
+        let message = match &error {
+            Error::Io(e) => format!("A payload below the data directory cannot be read or written: {e}"),
+            error => error.to_string(),
+        };
+        Failure::new(kind, exit, message)
     }
 }
 

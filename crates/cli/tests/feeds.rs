@@ -34,6 +34,7 @@ fn a_handover_is_told_and_can_be_taken_back() {
     let said = place.expect(0, "feeds handover main new --org acme");
     assert!(said.starts_with("3 claims passed from main to new.") && said.contains("changes undo"), "{said}");
     assert!(place.expect(0, "feeds handover main new --org acme").contains("nothing to hand over"));
+    assert!(place.expect(0, "changes list --org acme").contains("handover of 3: main to new"));
     for wrong in ["main main", "main nobody", "nobody main"] {
         let error = place.json(2, &format!("feeds handover {wrong} --org acme"));
         assert!(error["error"]["message"].as_str().is_some_and(|m| m.ends_with('.')), "{error}");

@@ -97,6 +97,9 @@ async fn a_new_match_key_is_everybodys_key_at_once() {
     given.verified().await;
     let same = given.sync(full(), &csv((1..=5).map(person).chain([person(7)]))).await;
     assert_eq!((same.counts.unchanged, same.counts.added, same.counts.rekeyed), (5, 1, 0), "{same:?}");
+    let again = change(&given, &request(&[("match_key", "employee_id")])).await;
+    assert_eq!((again.rekeyed, given.member("p2@x.example").await.key), (7, "E2".to_owned()), "and back");
+    given.verified().await;
     let back = given.sync(full(), &csv((1..=7).map(person))).await;
     assert_eq!((back.counts.reinstated, back.counts.added), (1, 0));
     given.verified().await;

@@ -56,7 +56,7 @@ pub async fn run(list: List, session: &mut Session<'_>) -> Result<Exit, Failure>
             org.feed_name(set.feed).to_owned(),
             set.channel.to_string(),
             set.computed_at.format("%Y-%m-%d %H:%M:%SZ").to_string(),
-            what(set),
+            what(set, &org),
         ]);
     }
     table.print(session.out, true);
@@ -66,7 +66,11 @@ pub async fn run(list: List, session: &mut Session<'_>) -> Result<Exit, Failure>
     Ok(Exit::Done)
 }
 
-fn what(set: &ChangeSet) -> String {
+fn what(set: &ChangeSet, org: &Organisation) -> String {
+    if let Some(feeds) = set.hands_over {
+        let claims = report::grouped(set.changes.into());
+        return format!("handover of {claims}: {} to {}", org.feed_name(feeds.from), org.feed_name(feeds.to));
+    }
     let undo = if set.undoes.is_empty() { "" } else { "undo: " };
     format!("{undo}{}", report::in_words(&set.counts))
 }
@@ -93,6 +97,7 @@ pub fn document(set: &ChangeSet, org: &Organisation) -> Value {
         "roster_version": set.roster_version,
         "settings_version": set.policy_version,
         "undoes": set.undoes,
+        "hands_over": set.hands_over.map(|f| json!({ "from": org.feed_name(f.from), "to": org.feed_name(f.to) })),
         "decided_by": set.decided_by,
     })
 }
