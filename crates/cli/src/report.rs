@@ -31,6 +31,9 @@ pub fn print(report: &Report, slug: &str, session: &mut Session<'_>) {
         }
         return;
     }
+    for note in &report.read_as {
+        session.out.line(one_line(note));
+    }
     print_counts(&report.counts, session.out);
     print_holds(&report.holds, report.state, session.out);
     issues(report, session.out);

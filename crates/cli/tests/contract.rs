@@ -60,7 +60,6 @@ fn wrong_use_is_2_and_one_document() {
         "sync people.csv --org acme --mode full --apply --hold",
         "sync people.csv --org acme --mode full --as-of yesterday",
         "sync people.csv --org acme --mode full --expect-sha256 abc",
-        "sync people.csv --org acme --mode full --sheet One",
         "sync people.csv --org acme --mode full --feed other",
         "sync . --org acme --mode full",
         "org create acme --name Again",

@@ -5,6 +5,7 @@ mod contract;
 mod demo;
 mod export;
 mod feeds;
+mod formats;
 mod privacy;
 mod review;
 mod settings;

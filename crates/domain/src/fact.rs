@@ -174,6 +174,9 @@ pub struct Received {
     /// `csv` or `tsv`, where it was named.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub format: Option<String>,
+    /// The sheet of a workbook, if the caller named it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sheet: Option<String>,
     /// Column names by field that hold for this payload alone.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub mapping: BTreeMap<String, String>,

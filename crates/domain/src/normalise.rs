@@ -11,7 +11,7 @@ mod dates;
 
 /// Counts changes to the rules of this file. It is part of every fingerprint, so that a row is
 /// compared again once the rules under which it was read have changed.
-pub const NORMALISER_VERSION: u32 = 1;
+pub const NORMALISER_VERSION: u32 = 2;
 
 /// The longest value, in characters.
 pub const MAX_VALUE_CHARS: usize = 10_000;
@@ -52,6 +52,10 @@ pub enum Refusal {
     NotANumber,
     /// Neither yes nor no.
     NotABoolean,
+    /// What a spreadsheet shows in place of a value that it cannot work out.
+    SpreadsheetError,
+    /// An id of which a spreadsheet has made a number and rounded it.
+    RoundedId,
 }
 
 impl fmt::Display for Refusal {
@@ -74,6 +78,12 @@ impl fmt::Display for Refusal {
             Refusal::NotANumber => {
                 "Expected a number; write it with digits and a decimal point only, such as 1234.5."
             }
+            Refusal::SpreadsheetError => {
+                "Expected a value and found a spreadsheet's error; correct the formula or leave the cell blank."
+            }
+            Refusal::RoundedId => {
+                "Expected an id and found a number that a spreadsheet has rounded; format the column as text and export it again."
+            }
             Refusal::NotABoolean => "Expected yes or no; write true, false, yes, no, y, n, 1 or 0.",
         })
     }
@@ -86,6 +96,9 @@ impl std::error::Error for Refusal {}
 #[inline]
 pub fn value<'a>(kind: FieldKind, raw: &'a str, dates: DateOrder) -> Result<Cow<'a, str>, Refusal> {
     let trimmed = trim(raw);
+    if trimmed.starts_with('#') && is_spreadsheet_error(trimmed) {
+        return Err(Refusal::SpreadsheetError);
+    }
     // Most cells are short plain text or blank, and are what they should be.
     if trimmed.is_empty()
         || (kind == FieldKind::Text && trimmed.len() <= MAX_VALUE_CHARS && is_plain(trimmed.as_bytes()))
@@ -137,11 +150,42 @@ pub fn key_into(raw: &str, out: &mut String) {
     out.push_str(trim(&folded));
 }
 
-/// Whether the cell names the day by which systems say "never": the last of the year 9999, in any form of a date, or
-/// 2958465, which is what spreadsheets count it as. For an end date that is the same as none.
+/// An id as it was before a spreadsheet took it for a number: `1001.0` is 1001. Of `1.23E+05` nobody knows the digits.
+pub fn id(raw: &str) -> Result<&str, Refusal> {
+    let bytes = raw.as_bytes();
+    match bytes {
+        [whole @ .., b'.', b'0'] if !whole.is_empty() && whole.iter().all(u8::is_ascii_digit) => {
+            Ok(&raw[..whole.len()])
+        }
+        [.., b'+', a, b] | [.., b'+', a, b, _] if a.is_ascii_digit() && b.is_ascii_digit() && is_rounded(raw) => {
+            Err(Refusal::RoundedId)
+        }
+        _ => Ok(raw),
+    }
+}
+
+/// A number as spreadsheets write large ones: `1.23E+05`, in some countries `1,23E+05`.
+fn is_rounded(text: &str) -> bool {
+    let Some((number, power)) = text.split_once(['E', 'e']) else { return false };
+    let digits = |s: &str| !s.is_empty() && s.bytes().all(|b| b.is_ascii_digit());
+    let (whole, decimals) = number.split_once(['.', ',']).unwrap_or((number, "0"));
+    whole.len() == 1 && digits(whole) && digits(decimals) && power.strip_prefix('+').is_some_and(digits)
+}
+
+fn is_spreadsheet_error(text: &str) -> bool {
+    const ERRORS: [&str; 9] = ["#N/A", "#REF!", "#VALUE!", "#NAME?", "#DIV/0!", "#NULL!", "#NUM!", "#SPILL!", "#CALC!"];
+    ERRORS.iter().any(|error| error.eq_ignore_ascii_case(text))
+}
+
+/// Whether the cell names the day by which systems say "never": the last of the year 9999 (of 4712 with Oracle) in any form
+/// of a date, 2958465, which is what spreadsheets count it as, or a date of nothing but zeros. For an end date that is the same as none.
 pub fn is_never(raw: &str) -> bool {
     let trimmed = trim(raw);
-    trimmed.len() >= 7 && (trimmed == "2958465" || (trimmed.contains("9999") && dates::is_last_day(trimmed)))
+    let is_zero = |text: &str| text.len() >= 8 && text.bytes().all(|b| matches!(b, b'0' | b'-' | b'.' | b'/'));
+    trimmed.len() >= 7
+        && (is_zero(trimmed)
+            || trimmed == "2958465"
+            || ((trimmed.contains("9999") || trimmed.contains("4712")) && dates::is_last_day(trimmed)))
 }
 
 /// Whether nothing can be seen in the cell.
@@ -333,10 +377,33 @@ mod tests {
     }
 
     #[test]
+    fn an_id_is_what_it_was_before_a_spreadsheet_took_it_for_a_number() {
+        for (raw, was) in
+            [("1001.0", "1001"), ("00123", "00123"), ("1E05", "1E05"), ("v2.0", "v2.0"), (".0", ".0"), ("1.10", "1.10")]
+        {
+            assert_eq!(id(raw), Ok(was));
+        }
+        for rounded in ["1.23E+05", "1,23E+05", "1E+05", "4.5e+10", "9.99999E+100"] {
+            assert_eq!(id(rounded), Err(Refusal::RoundedId), "{rounded}");
+        }
+        assert!(["AB+12", "12E+3", "1.23E05", "+49", "x1.2E+05"].iter().all(|raw| id(raw) == Ok(*raw)));
+    }
+
+    #[test]
+    fn a_spreadsheets_error_is_no_value() {
+        for kind in [FieldKind::Text, FieldKind::Date, FieldKind::Number] {
+            assert_eq!(read(kind, " #N/A "), Err(Refusal::SpreadsheetError));
+            assert_eq!(read(kind, "#div/0!"), Err(Refusal::SpreadsheetError));
+        }
+        assert_eq!(read(FieldKind::Text, "#1 Main Street").unwrap(), "#1 Main Street");
+    }
+
+    #[test]
     fn the_last_day_of_the_year_9999_means_never() {
         for raw in [
             "9999-12-31", "31.12.9999", " 31/12/9999", "12/31/9999", "99991231", "9999-12-31T00:00:00Z", "31-Dec-9999",
-            "9999/12/31 00:00:00", "31.12.9999 23:59:59", "2958465",
+            "9999/12/31 00:00:00", "31.12.9999 23:59:59", "2958465", "4712-12-31", "31-Dec-4712", "0000-00-00",
+            "00.00.0000", "00000000",
         ] {
             assert!(is_never(raw), "{raw}");
         }

@@ -13,8 +13,10 @@ use crate::{
 };
 
 pub mod keys;
+mod limits;
 
 pub use keys::{Setting, SettingError};
+pub use limits::Limits;
 
 /// Everything that an organisation can decide about its roster.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -42,6 +44,8 @@ pub struct Settings {
     pub dates: DateOrder,
     /// What happens to a column that is no field.
     pub unknown_columns: UnknownColumns,
+    /// How large a payload may be.
+    pub limits: Limits,
     /// The organisation's fields.
     pub fields: Fields,
     /// Version of these settings: 1 more with each change.
@@ -62,6 +66,7 @@ impl Default for Settings {
             eligibility: Eligibility::default(),
             dates: DateOrder::default(),
             unknown_columns: UnknownColumns::default(),
+            limits: Limits::default(),
             fields: Fields::default(),
             version: 0,
         }

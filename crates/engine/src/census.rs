@@ -13,6 +13,7 @@ use muster_domain::{
 };
 use muster_intake::{
     Columns, IntakeError, Reader, Row, RowIssue,
+    aside::{self, Aside},
     csv::{CellBuffer, Ending, Place, Records},
 };
 
@@ -87,8 +88,14 @@ pub struct Reading<'a> {
 /// # Errors
 /// If the payload as a whole cannot be read.
 pub fn take<R: Read>(records: &mut Records<R>, how: &Reading, known: &mut Known) -> Result<Census, IntakeError> {
-    let mut taking =
-        Taking { how, census: Census::default(), cells: CellBuffer::default(), row: Row::default(), keeping: true };
+    let mut taking = Taking {
+        how,
+        census: Census::default(),
+        cells: CellBuffer::default(),
+        row: Row::default(),
+        keeping: true,
+        totals: Vec::new(),
+    };
     if known.is_empty() {
         while let Some(raw) = records.next()? {
             taking.census.rows += 1;
@@ -104,6 +111,7 @@ pub fn take<R: Read>(records: &mut Records<R>, how: &Reading, known: &mut Known)
             taking.batch(bytes, &mut batch, known);
         }
     }
+    taking.pass_totals();
     let mut census = taking.census;
     if !taking.keeping {
         (census.kept, census.kept_ends, census.persons) = Default::default();
@@ -127,6 +135,15 @@ struct Taking<'a> {
     cells: CellBuffer,
     row: Row,
     keeping: bool,
+    /// Rows at the end, so far, that look like totals: where they stand in the misses or the unreadable.
+    totals: Vec<(u64, Found)>,
+}
+
+/// What a row that looks like a total was found to be.
+#[derive(Clone, Copy)]
+enum Found {
+    Miss,
+    Unreadable,
 }
 
 impl Taking<'_> {
@@ -148,6 +165,7 @@ impl Taking<'_> {
 
     fn hit(&mut self, at: usize, line: u64, known: &mut Known) {
         self.census.hits += 1;
+        self.totals.clear();
         if let Some(first) = known.see(at, short(line)) {
             self.census.repeated += 1;
             self.census.notes.push(repeats(line, first.into(), self.how.reader.columns()));
@@ -156,7 +174,19 @@ impl Taking<'_> {
 
     fn miss(&mut self, bytes: &[u8], line: u64, offset: u64) {
         let Taking { how, census, row, .. } = self;
-        let read = self.cells.split(bytes, how.delimiter).and_then(|cells| how.reader.read(&cells, line, row));
+        let mut aside = None;
+        let read = self.cells.split(bytes, how.delimiter).and_then(|cells| {
+            aside = aside::aside(&cells, how.reader.columns());
+            how.reader.read(&cells, line, row)
+        });
+        match aside {
+            None => self.totals.clear(),
+            Some(Aside::Total) => self.totals.push((line, if read.is_ok() { Found::Miss } else { Found::Unreadable })),
+            Some(Aside::Header) => {
+                census.rows -= 1;
+                return census.notes.push(Aside::Header.note(line));
+            }
+        }
         if let Err(problem) = read {
             census.unreadable.push(problem.issue(line, how.reader.columns()));
             return;
@@ -169,6 +199,23 @@ impl Taking<'_> {
         }
         let at = Miss { offset, line: short(line), kept: census.misses.len() as u32, ..Miss::default() };
         census.misses.push(miss_of(row, how.keys, how.match_key, at));
+    }
+}
+
+impl Taking<'_> {
+    /// Takes totals below the last person out again.
+    fn pass_totals(&mut self) {
+        for (line, found) in self.totals.drain(..).rev() {
+            match found {
+                Found::Miss => {
+                    self.census.misses.pop();
+                    self.census.kept_ends.truncate(self.census.misses.len());
+                }
+                Found::Unreadable => drop(self.census.unreadable.pop()),
+            }
+            self.census.rows -= 1;
+            self.census.notes.push(Aside::Total.note(line));
+        }
     }
 }
 

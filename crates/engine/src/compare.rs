@@ -22,7 +22,7 @@ use muster_domain::{
     settings::{Duplicates, Mode, Settings},
     values::Values,
 };
-use muster_intake::{Reader, Row, RowIssue, csv::CellBuffer};
+use muster_intake::{Reader, Row, RowIssue, csv::CellBuffer, payload::Plain};
 use uuid::Uuid;
 
 use crate::{
@@ -67,6 +67,12 @@ pub struct Input {
     pub delimiter: u8,
     /// Seeds the fingerprints: everything on which the meaning of a record's bytes depends.
     pub layout: u64,
+    /// What was assumed in reading it, for people.
+    pub read_as: Vec<String>,
+    /// Why it is not all that there is, if it says so itself.
+    pub unfinished: Option<String>,
+    /// Its plain text, if it is written in another way.
+    pub plain: Option<Plain>,
 }
 
 impl<'a> Job<'a> {
@@ -238,7 +244,7 @@ impl<'a> Comparison<'a> {
     async fn rows(&mut self) -> Result<()> {
         let payload = self.job.engine.payloads.path(self.job.org, self.job.received.upload);
         let delimiter = self.input.delimiter;
-        let mut rows = MissRows::new(self.census, payload, delimiter);
+        let mut rows = MissRows::new(self.census, payload, self.input.plain.as_ref(), delimiter);
         let mut cells = CellBuffer::default();
         let mut batch: Vec<Pending> = Vec::new();
         let (mut used, mut bytes) = (0, 0);

@@ -29,6 +29,7 @@ pub mod lease;
 mod match_key;
 pub mod members;
 pub mod misses;
+mod opening;
 pub mod organisation;
 pub mod past;
 pub mod payload;

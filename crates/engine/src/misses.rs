@@ -2,7 +2,7 @@
 
 use std::{fs::File, path::PathBuf};
 
-use muster_intake::csv::Records;
+use muster_intake::{csv::Records, payload::Plain};
 
 use crate::{Result, census::Census};
 
@@ -10,6 +10,8 @@ use crate::{Result, census::Census};
 pub struct MissRows<'a> {
     census: &'a Census,
     payload: PathBuf,
+    /// The payload's plain text, if it is written in another way.
+    plain: Option<&'a Plain>,
     delimiter: u8,
     next: usize,
     records: Option<Records<File>>,
@@ -17,8 +19,8 @@ pub struct MissRows<'a> {
 
 impl<'a> MissRows<'a> {
     /// From the first miss on.
-    pub fn new(census: &'a Census, payload: PathBuf, delimiter: u8) -> Self {
-        MissRows { census, payload, delimiter, next: 0, records: None }
+    pub fn new(census: &'a Census, payload: PathBuf, plain: Option<&'a Plain>, delimiter: u8) -> Self {
+        MissRows { census, payload, plain, delimiter, next: 0, records: None }
     }
 
     /// The next miss: its index and its bytes.
@@ -43,6 +45,9 @@ impl<'a> MissRows<'a> {
     fn reopen(&self) -> Result<Records<File>> {
         use std::io::{Seek, SeekFrom};
         let first = self.census.misses[0];
+        if let Some(plain) = self.plain {
+            return Ok(plain.records_from(first.offset, first.line.into(), self.delimiter)?);
+        }
         let mut file = File::open(&self.payload)?;
         file.seek(SeekFrom::Start(first.offset))?;
         Ok(Records::from(file, first.offset, first.line.into(), self.delimiter))

@@ -11,11 +11,10 @@ use muster_domain::{
     guard::{self, Asked, Decision, Hold},
     ids::{ChangeSetId, OrganisationId, UploadId},
     member::Reason,
-    normalise,
     selection::Selection,
     settings::{Channel, Guards, InvalidRows, Mode, Settings},
 };
-use muster_intake::{Reader, RowIssue, csv};
+use muster_intake::{IntakeError, RowIssue, payload::UpTo};
 use muster_store::{ChangeSetRow, Lease, Prepared, Tx, UploadRow};
 use serde::Serialize;
 use uuid::Uuid;
@@ -23,10 +22,11 @@ use uuid::Uuid;
 use crate::{
     Engine, Error, Organisation, Result,
     apply::{Application, Chunks, Deed, Spoken},
-    census::{self, Census},
+    census::Census,
     compare::{Compared, Comparison, Input, Job, Named},
     crash, event,
     known::{Known, pack_delta, pack_pages},
+    opening::{Taken, take},
     organisation::put_feed,
     recorder::{Recorder, Spills},
     resolve,
@@ -61,8 +61,10 @@ pub struct Request {
     pub asked: Option<Asked>,
     /// Change nothing, store nothing.
     pub dry_run: bool,
-    /// `csv` or `tsv`.
+    /// The format by its name; it is found out otherwise.
     pub format: Option<String>,
+    /// The sheet of a workbook.
+    pub sheet: Option<String>,
     /// Column names by field, for this payload alone.
     pub mapping: BTreeMap<String, String>,
     /// How many rows there should be.
@@ -94,6 +96,8 @@ pub struct Report {
     pub holds: Vec<Hold>,
     /// The first hundred row issues.
     pub issues: Vec<Issue>,
+    /// What was assumed in reading the payload: its encoding, its sheet, where the header row is.
+    pub read_as: Vec<String>,
     /// The roster version now.
     pub roster_version: u64,
 }
@@ -246,8 +250,9 @@ impl Engine {
             Some(taken) => taken?,
             None => {
                 let stored = self.store.fingerprints(org.row.id, feed.no).await?;
-                let payload = self.payloads.open(org.row.id, received.upload)?;
-                tokio::task::block_in_place(|| take(org, feed, &settings, received, stored, payload))?
+                let file = self.payloads.path(org.row.id, received.upload);
+                let payload = std::fs::File::open(&file)?;
+                tokio::task::block_in_place(|| take(org, feed, &settings, received, stored, payload, &file))?
             }
         };
         stages.done("census");
@@ -294,6 +299,9 @@ impl Engine {
         }
         let before = self.store.upload(org.row.id, decided.upload).await?;
         let before: Upload = serde_json::from_slice(&before.doc)?;
+        if before.received.sheet != received.sheet || before.received.format != received.format {
+            return Ok(None);
+        }
         let rows = before.counts.rows;
         let counts = Counts {
             rows,
@@ -309,6 +317,7 @@ impl Engine {
             counts,
             holds: Vec::new(),
             issues: Vec::new(),
+            read_as: Vec::new(),
             roster_version: self.store.head(org.row.id).await?.roster_version,
         }))
     }
@@ -406,6 +415,7 @@ impl Engine {
             counts,
             holds: Vec::new(),
             issues: vec![Issue { line: 0, column: String::new(), value: String::new(), reason: why.to_owned() }],
+            read_as: Vec::new(),
             roster_version: self.store.head(org.row.id).await?.roster_version,
         })
     }
@@ -451,80 +461,12 @@ impl Engine {
     }
 }
 
-/// A payload read once: how it is read, what was known, and who is in it.
-struct Taken {
-    input: Input,
-    known: Known,
-    census: Census,
-}
-
-/// Reads a payload's head, then takes its census against the feed's fingerprints, if they are of this layout.
-fn take<R: Read>(
-    org: &Organisation,
-    feed: &Feed,
-    settings: &Settings,
-    received: &Received,
-    stored: Option<muster_store::Fingerprints>,
-    payload: R,
-) -> Result<Taken> {
-    let (input, mut records) = open_payload(org, feed, settings, received, payload)?;
-    let stored = stored.filter(|f| f.layout == input.layout.to_le_bytes());
-    let mut known = stored.map(|f| Known::unpack(&f.pages, &f.deltas)).unwrap_or_default();
-    let how = census::Reading {
-        delimiter: input.delimiter,
-        reader: &input.reader,
-        keys: &org.keys,
-        layout: input.layout,
-        match_key: settings.match_key,
-    };
-    let census = census::take(&mut records, &how, &mut known)?;
-    Ok(Taken { input, known, census })
-}
-
-/// The hashed match keys that a stored payload names.
-pub(crate) fn keys_named(org: &Organisation, feed: &Feed, received: &Received, payload: impl Read) -> Result<Vec<u64>> {
-    let settings = org.settings.for_feed(&feed.settings);
-    let taken = take(org, feed, &settings, received, None, payload)?;
-    Ok(taken.census.misses.iter().map(|m| m.key).collect())
-}
-
-/// Opens a payload and finds its columns.
-fn open_payload<R: Read>(
-    org: &Organisation,
-    feed: &Feed,
-    settings: &Settings,
-    received: &Received,
-    payload: R,
-) -> Result<(Input, csv::Records<R>)> {
-    let format = match received.format.as_deref() {
-        Some("csv") => Some(csv::Format::Csv),
-        Some("tsv") => Some(csv::Format::Tsv),
-        _ => None,
-    };
-    let opened = csv::open(payload, format)?;
-    let mut mapping = feed.settings.mapping.clone();
-    mapping.extend(received.mapping.clone());
-    let columns =
-        muster_intake::headers::resolve(&opened.header, &settings.fields, settings.match_key.field(), &mapping)?;
-    let prefix = feed.settings.key_prefix.as_deref().unwrap_or_default();
-    let mut layout = Vec::new();
-    for part in [opened.dialect.encoding.name(), prefix, settings.match_key.word(), received.mode.word()] {
-        layout.extend_from_slice(part.as_bytes());
-        layout.push(0);
+/// A payload that was refused while it came in says so; anything else is the disk's or the sender's fault.
+fn too_large(error: std::io::Error) -> Error {
+    match error.downcast::<IntakeError>() {
+        Ok(refused) => refused.into(),
+        Err(error) => error.into(),
     }
-    layout.extend_from_slice(&[opened.dialect.delimiter, settings.dates as u8]);
-    layout.extend_from_slice(&normalise::NORMALISER_VERSION.to_le_bytes());
-    for part in mapping.iter().flat_map(|(field, column)| [field, column]) {
-        layout.extend_from_slice(part.as_bytes());
-        layout.push(0);
-    }
-    for (name, field) in columns.header.iter().zip(&columns.by_index) {
-        layout.extend_from_slice(name.as_bytes());
-        layout.extend_from_slice(&[0, field.map_or(255, |f| f.0)]);
-    }
-    let layout = org.keys.seeded(1, &layout);
-    let reader = Reader::new(columns, &settings.fields, prefix, settings.dates);
-    Ok((Input { reader, delimiter: opened.dialect.delimiter, layout }, opened.records))
 }
 
 /// What receiving gives.
@@ -576,6 +518,7 @@ impl Engine {
             as_of: request.as_of,
             expect_rows: request.expect_rows,
             format: request.format.clone(),
+            sheet: request.sheet.clone(),
             mapping: request.mapping.clone(),
             undoes: Vec::new(),
             hands_over: None,
@@ -583,11 +526,14 @@ impl Engine {
         let settings = org.settings.for_feed(&feed.settings);
         let known = self.store.fingerprints(org.row.id, feed.no).await?;
         stages.done("read known");
+        let file = self.payloads.path(org.row.id, upload);
+        let mut source = UpTo::new(source, settings.limits);
         let (stored, taken) = tokio::task::block_in_place(|| {
-            self.payloads.store_while(org.row.id, upload, source, request.expect_sha256.is_some(), |payload| {
-                take(org, feed, &settings, &received, known, payload)
+            self.payloads.store_while(org.row.id, upload, &mut source, request.expect_sha256.is_some(), |payload| {
+                take(org, feed, &settings, &received, known, payload, &file)
             })
-        })?;
+        })
+        .map_err(too_large)?;
         crash::point("payload");
         stages.done("store payload");
         if let (Some(expected), Some(found)) = (&request.expect_sha256, &stored.sha256)
@@ -659,7 +605,10 @@ impl Engine {
         let Some(row) = self.store.upload_by_key(org.row.id, key).await? else { return Ok(None) };
         let upload: Upload = serde_json::from_slice(&row.doc)?;
         let before = &upload.received;
-        let same = before.blake3 == received.blake3 && before.feed == received.feed && before.mode == received.mode;
+        let same = before.blake3 == received.blake3
+            && before.feed == received.feed
+            && before.mode == received.mode
+            && before.sheet == received.sheet;
         if !same {
             return Err(Error::Wrong(
                 "This idempotency key came with another payload, feed or mode before; use a new key for a new payload."
@@ -678,6 +627,7 @@ impl Engine {
                 && before.feed == received.feed
                 && before.mode == received.mode
                 && before.mapping == received.mapping
+                && before.sheet == received.sheet
             {
                 return Ok(Some(self.report(org, &upload).await?));
             }
@@ -698,6 +648,7 @@ impl Engine {
             counts: upload.counts,
             holds: Vec::new(),
             issues: Vec::new(),
+            read_as: Vec::new(),
             roster_version: self.store.head(org.row.id).await?.roster_version,
         };
         if let Some(id) = upload.change_set {
@@ -764,6 +715,7 @@ impl<'a> Run<'a> {
             counts: compared.counts,
             holds: if silent { Vec::new() } else { holds.clone() },
             issues: compared.issues.iter().take(SHOWN_ISSUES).map(issue).collect(),
+            read_as: input.read_as.clone(),
             roster_version: head.roster_version,
         };
         if self.dry_run {
@@ -1001,6 +953,7 @@ fn wholeness(job: &Job, census: &Census, input: &Input, settings: &Settings) -> 
     if job.received.mode != Mode::Full {
         return why;
     }
+    why.extend(input.unfinished.clone());
     if let Some(ending) = census.ending.filter(|e| !e.balanced) {
         why.push(format!("ends inside a quoted cell (line {})", ending.lines));
     }

@@ -91,6 +91,7 @@ impl Engine {
             counts,
             holds: holds.clone(),
             issues: Vec::new(),
+            read_as: Vec::new(),
             roster_version: head.roster_version,
         };
         if matches!(state, State::DryRun | State::NoChanges) {
@@ -110,6 +111,7 @@ impl Engine {
             as_of: None,
             expect_rows: None,
             format: None,
+            sheet: None,
             mapping: Default::default(),
             undoes: proposal.undoes.clone(),
             hands_over: None,

@@ -18,7 +18,7 @@ use muster_domain::{
 };
 use muster_store::Filter;
 
-use crate::{Engine, Organisation, Result, pipeline};
+use crate::{Engine, Organisation, Result, opening};
 
 /// Uploads read at a time.
 const PAGE: u32 = 200;
@@ -95,8 +95,8 @@ impl Engine {
     /// A payload that is no longer there, or that another mapping no longer reads, renews nothing.
     fn take_keys(&self, org: &Organisation, feed: &Feed, upload: &Upload, renewed: &mut Renewed) {
         let read = || -> Result<Vec<u64>> {
-            let payload = self.payloads.open(org.row.id, upload.received.upload)?;
-            pipeline::keys_named(org, feed, &upload.received, payload)
+            let file = self.payloads.path(org.row.id, upload.received.upload);
+            opening::keys_named(org, feed, &upload.received, &file)
         };
         match tokio::task::block_in_place(read) {
             Ok(keys) => renewed.keys.extend(keys),

@@ -180,6 +180,7 @@ impl<'a> Wholesale<'a> {
             as_of: None,
             expect_rows: None,
             format: None,
+            sheet: None,
             mapping: Default::default(),
             undoes: Vec::new(),
             hands_over,

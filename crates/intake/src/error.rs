@@ -1,5 +1,7 @@
 //! What refuses a whole payload; a bad row never does.
 
+use std::io;
+
 use crate::headers::MappingError;
 
 /// Nothing was taken from the payload: each variant says what is wrong, where, and what to do.
@@ -9,17 +11,17 @@ pub enum IntakeError {
     /// No byte, or nothing but blank lines.
     #[error("The file is empty; a header row is needed even if there are no people in it. Export it again.")]
     Empty,
-    /// Not a text file at all.
-    #[error("The file is {what}, not CSV text; {advice}")]
+    /// Of no format that can be read.
+    #[error("The file is {what}, not a list of people; {advice}")]
     NotText {
         /// What its first bytes say that it is.
         what: &'static str,
         /// What to do about it.
         advice: &'static str,
     },
-    /// Text, but not in UTF-8.
+    /// Text, but in an encoding that cannot be read.
     #[error(
-        "The file is written in {encoding} ({evidence}), and only UTF-8 can be read; save it as \"CSV UTF-8\" and send it again."
+        "The file is written in {encoding} ({evidence}), which cannot be read; save it as \"CSV UTF-8\" and send it again."
     )]
     Unreadable {
         /// The encoding that it looks like.
@@ -45,15 +47,51 @@ pub enum IntakeError {
         in_quotes: bool,
     },
     /// A format name that is not known.
-    #[error("The format \"{name}\" is not known; use csv or tsv.")]
+    #[error("The format \"{name}\" is not known; use one of {known}.")]
     UnknownFormat {
         /// What was asked for.
         name: String,
+        /// What could have been.
+        known: String,
+    },
+    /// Larger than a limit allows.
+    #[error(
+        "The file {what}: the limit {key} is {most}. Check that it is the right file; a limit is raised with `muster org set ORG {key}=N`."
+    )]
+    Limit {
+        /// In what it is too large.
+        what: String,
+        /// The setting.
+        key: &'static str,
+        /// Its value.
+        most: u64,
+    },
+    /// Broken off, damaged, or not as its format has it.
+    #[error("{what}")]
+    Damaged {
+        /// A sentence that says what is wrong, where, and what to do.
+        what: String,
     },
     /// The header row does not lead to the fields.
     #[error(transparent)]
     Mapping(#[from] MappingError),
     /// The payload could not be read from where it is.
     #[error("The file could not be read to its end; send it again.")]
-    Read(#[source] std::io::Error),
+    Read(#[source] io::Error),
+}
+
+impl IntakeError {
+    /// A damaged payload, in a sentence.
+    pub(crate) fn damaged(what: impl Into<String>) -> Self {
+        IntakeError::Damaged { what: what.into() }
+    }
+}
+
+impl From<io::Error> for IntakeError {
+    fn from(error: io::Error) -> Self {
+        match error.downcast::<IntakeError>() {
+            Ok(own) => own,
+            Err(error) => IntakeError::Read(error),
+        }
+    }
 }

@@ -10,7 +10,10 @@ use unicode_normalization::UnicodeNormalization;
 
 use self::synonyms::Rank;
 
+mod place;
 mod synonyms;
+
+pub use place::{Knows, LOOKED_AT, Place, find};
 
 /// Which column holds which field.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -115,6 +118,22 @@ pub fn resolve(
     Ok(Columns { key, header: header.to_vec(), ignored, by_index: search.by_index })
 }
 
+/// Of how many of these names the meaning is known, by the saved mapping or by themselves; twice as much for the match key,
+/// without which nothing is a list of people.
+pub fn known(header: &[String], fields: &Fields, match_key: FieldId, saved: &BTreeMap<String, String>) -> usize {
+    let search = Search { header, fields, by_index: Vec::new(), settled: Vec::new() };
+    let mut found: Vec<FieldId> = header.iter().filter_map(|name| Some(search.meaning(name, match_key)?.0)).collect();
+    for (name, column) in saved.iter().filter(|(_, column)| !column.is_empty()) {
+        let field =
+            if matches!(name.trim(), "unique_id" | "uniqueId") { Some(match_key) } else { fields.by_name(name.trim()) };
+        let is_here = header.iter().any(|h| plain(h) == plain(column) && !plain(h).is_empty());
+        found.extend(field.filter(|_| is_here));
+    }
+    found.sort_unstable();
+    found.dedup();
+    found.len() + usize::from(found.contains(&match_key))
+}
+
 /// A name without case, spaces and punctuation: `E-mail (Work)` is `emailwork`, `Emp #` is `empno`.
 pub fn plain(name: &str) -> String {
     let spelled = name.nfkc().flat_map(|c| match c {
@@ -185,7 +204,7 @@ impl Search<'_> {
             if self.by_index[index].is_some() {
                 continue;
             }
-            let Some((field, rank)) = self.meaning(&plain(&self.header[index]), match_key) else { continue };
+            let Some((field, rank)) = self.meaning(&self.header[index], match_key) else { continue };
             if self.settled.contains(&field) {
                 continue;
             }
@@ -205,8 +224,19 @@ impl Search<'_> {
         Ok(())
     }
 
-    /// The field that a plain name stands for, and how well.
+    /// The field that a name stands for, and how well: as a whole, or failing that without a remark in brackets.
     fn meaning(&self, name: &str, match_key: FieldId) -> Option<(FieldId, Rank)> {
+        let whole = self.meaning_of(&plain(name), match_key);
+        let shorter = || {
+            let (outside, inside) = name.split_once(['[', '('])?;
+            let is_remark = synonyms::REMARKS.contains(&plain(inside).as_str());
+            self.meaning_of(&plain(outside), match_key).filter(|_| is_remark).map(|(field, _)| (field, Rank::Weak))
+        };
+        whole.or_else(shorter)
+    }
+
+    /// The field that a plain name stands for, and how well.
+    fn meaning_of(&self, name: &str, match_key: FieldId) -> Option<(FieldId, Rank)> {
         if name.is_empty() {
             return None;
         }

@@ -11,6 +11,7 @@ use muster_domain::{
 use crate::{
     csv::{CellBuffer, Cells},
     headers::Columns,
+    rows,
 };
 
 /// The longest match key, in characters; the store has an index over keys.
@@ -77,6 +78,12 @@ pub struct RowIssue {
 /// Why a row as a whole is unreadable. It could hide someone, so the payload proves no absence.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RowProblem {
+    /// What stands there is no row.
+    #[error("{reason}")]
+    Broken {
+        /// A sentence that says why, and what to do.
+        reason: String,
+    },
     /// Its bytes are not UTF-8.
     #[error("Expected UTF-8 text; save the file as \"CSV UTF-8\" and send it again.")]
     NotUtf8,
@@ -144,6 +151,10 @@ pub struct Reader {
     prefix: String,
     prefix_norm: String,
     dates: DateOrder,
+    /// Whether cells may carry the marks of [`rows`], and what is missing at the end of a row is absent.
+    marked: bool,
+    /// The longest cell, in characters.
+    cell_chars: usize,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -173,7 +184,19 @@ impl Reader {
             plan,
             columns,
             dates,
+            marked: false,
+            cell_chars: usize::MAX,
         }
+    }
+
+    /// The same reader, of rows in the plain form of [`rows`] if `marked`.
+    pub fn marked(self, marked: bool) -> Reader {
+        Reader { marked, ..self }
+    }
+
+    /// The same reader, that refuses the value of a longer cell.
+    pub fn cells_up_to(self, chars: u32) -> Reader {
+        Reader { cell_chars: chars as usize, ..self }
     }
 
     /// The columns that it reads.
@@ -186,8 +209,12 @@ impl Reader {
     pub fn read(&self, cells: &Cells<'_>, line: u64, row: &mut Row) -> Result<(), RowProblem> {
         row.clear();
         row.line = line;
-        self.check_cell_count(cells)?;
-        let key_cell = cells.get(self.columns.key).unwrap_or_default();
+        if self.marked {
+            self.check_not_broken(cells)?;
+        } else {
+            self.check_cell_count(cells)?;
+        }
+        let key_cell = self.said(cells.get(self.columns.key).unwrap_or_default());
         let key = self.key_value(key_cell)?;
         row.key.push_str(&self.prefix);
         row.key.push_str(&key);
@@ -196,10 +223,22 @@ impl Reader {
             if planned.column == self.columns.key {
                 keep(planned.field, &key, key_cell, row);
             } else {
-                self.read_cell(*planned, cells.get(planned.column).unwrap_or_default(), row);
+                self.read_cell(*planned, cells.get(planned.column).unwrap_or(rows::ABSENT), row);
             }
         }
         Ok(())
+    }
+
+    fn check_not_broken(&self, cells: &Cells<'_>) -> Result<(), RowProblem> {
+        match cells.get(0).and_then(|cell| cell.strip_prefix(rows::BROKEN)) {
+            Some(reason) => Err(RowProblem::Broken { reason: reason.to_owned() }),
+            None => Ok(()),
+        }
+    }
+
+    /// A cell without a mark: for a key, absent and null are as good as blank.
+    fn said<'c>(&self, cell: &'c str) -> &'c str {
+        if self.marked && matches!(cell, rows::ABSENT | rows::NULL) { "" } else { cell }
     }
 
     fn check_cell_count(&self, cells: &Cells<'_>) -> Result<(), RowProblem> {
@@ -213,7 +252,8 @@ impl Reader {
 
     /// The canonical value of the match key, without the prefix.
     fn key_value<'c>(&self, cell: &'c str) -> Result<Cow<'c, str>, RowProblem> {
-        let key = normalise::value(self.key_kind, cell, self.dates)
+        let key = normalise::id(normalise::trim(cell))
+            .and_then(|id| normalise::value(self.key_kind, id, self.dates))
             .map_err(|reason| RowProblem::BadKey { value: shown(cell), reason })?;
         if key.is_empty() {
             return Err(RowProblem::BlankKey);
@@ -239,21 +279,42 @@ impl Reader {
     }
 
     fn read_cell(&self, planned: Planned, cell: &str, row: &mut Row) {
+        if self.marked && cell.len() == 1 {
+            match cell {
+                rows::ABSENT => return,
+                rows::NULL => return row.null.insert(planned.field),
+                _ => {}
+            }
+        }
         // Said in so many words that there is no end, which is more than leaving the cell blank.
         if planned.field == FieldId::END_DATE && normalise::is_never(cell) {
             row.null.insert(planned.field);
             return;
         }
-        match normalise::value(planned.kind, cell, self.dates) {
+        if cell.len() > self.cell_chars && normalise::trim(cell).chars().count() > self.cell_chars {
+            let most = self.cell_chars;
+            return row.issues.push(self.issue(planned, cell, row.line, format!(
+                "Expected at most {most} characters, the limit limits.cell_chars; shorten the value or leave the column out."
+            )));
+        }
+        let written = match planned.field {
+            FieldId::EMPLOYEE_ID | FieldId::MANAGER_ID => normalise::id(normalise::trim(cell)),
+            _ => Ok(cell),
+        };
+        match written.and_then(|written| normalise::value(planned.kind, written, self.dates)) {
             Ok(value) if value.is_empty() => row.empty.insert(planned.field),
             Ok(value) => keep(planned.field, &value, cell, row),
-            Err(reason) => row.issues.push(RowIssue {
-                line: row.line,
-                column: self.columns.header.get(planned.column).map(|name| shown(name)).unwrap_or_default(),
-                value: shown(cell),
-                reason: reason.to_string(),
-                decides: decides(planned.field),
-            }),
+            Err(reason) => row.issues.push(self.issue(planned, cell, row.line, reason.to_string())),
+        }
+    }
+
+    fn issue(&self, planned: Planned, cell: &str, line: u64, reason: String) -> RowIssue {
+        RowIssue {
+            line,
+            column: self.columns.header.get(planned.column).map(|name| shown(name)).unwrap_or_default(),
+            value: shown(cell),
+            reason,
+            decides: decides(planned.field),
         }
     }
 
@@ -279,10 +340,13 @@ impl Reader {
         scratch.other.clear();
         let at = self.columns.key;
         let [key, other_cell] = scratch.cells.pick(record, delimiter, [at, other.map_or(at, |(column, _)| column)])?;
-        let key = key.ok_or(RowProblem::WrongCellCount { found: at, expected: self.columns.width() })?;
+        let key = key
+            .map(|key| self.said(key))
+            .ok_or(RowProblem::WrongCellCount { found: at, expected: self.columns.width() })?;
         self.fold_key(&self.key_value(key)?, &mut scratch.key_norm);
         if let (Some((_, kind)), Some(cell)) = (other, other_cell)
-            && let Ok(value) = normalise::value(kind, cell, self.dates)
+            && let Ok(id) = normalise::id(normalise::trim(self.said(cell)))
+            && let Ok(value) = normalise::value(kind, id, self.dates)
         {
             normalise::key_into(&value, &mut scratch.other);
         }

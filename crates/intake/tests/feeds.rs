@@ -1,15 +1,22 @@
 //! Each feed under `fixtures/feeds/csv` gives the rows, issues and refusals written down beside it.
 
-use std::{collections::BTreeMap, fmt::Write as _, fs, path::PathBuf};
+use std::{
+    collections::BTreeMap,
+    fmt::Write as _,
+    fs::{self, File},
+    path::{Path, PathBuf},
+};
 
 use muster_domain::{
     field::{FieldId, Fields},
     normalise::DateOrder,
+    settings::Limits,
 };
 use muster_intake::{
     IntakeError, Reader, Row, RowProblem,
-    csv::{CellBuffer, Raw, open},
-    headers::resolve,
+    csv::{CellBuffer, Raw},
+    headers::{known, resolve},
+    payload::{How, open},
 };
 
 /// A feed's settings.
@@ -18,71 +25,103 @@ struct Settings {
     match_key: FieldId,
     dates: DateOrder,
     prefix: &'static str,
+    sheet: Option<&'static str>,
     map: &'static [(&'static str, &'static str)],
 }
 
 const PLAIN: Settings =
-    Settings { file: "", match_key: FieldId::EMPLOYEE_ID, dates: DateOrder::Iso, prefix: "", map: &[] };
+    Settings { file: "", match_key: FieldId::EMPLOYEE_ID, dates: DateOrder::Iso, prefix: "", sheet: None, map: &[] };
 
 const FEEDS: &[Settings] = &[
-    Settings { file: "workday.csv", ..PLAIN },
-    Settings { file: "bamboo.csv", map: &[("subcompany", "")], ..PLAIN },
-    Settings { file: "adp.csv", dates: DateOrder::MonthFirst, ..PLAIN },
+    Settings { file: "csv/workday.csv", ..PLAIN },
+    Settings { file: "csv/bamboo.csv", map: &[("subcompany", "")], ..PLAIN },
+    Settings { file: "csv/adp.csv", dates: DateOrder::MonthFirst, ..PLAIN },
     Settings {
-        file: "sap.csv",
+        file: "csv/sap.csv",
         dates: DateOrder::DayFirst,
         prefix: "DE-",
         map: &[("employee_id", "Pers.No.")],
         ..PLAIN
     },
-    Settings { file: "line_breaks.csv", ..PLAIN },
-    Settings { file: "people.tsv", match_key: FieldId::EMAIL, ..PLAIN },
-    Settings { file: "excel_sep.csv", ..PLAIN },
-    Settings { file: "damaged_utf8.csv", ..PLAIN },
-    Settings { file: "windows_1252.csv", ..PLAIN },
-    Settings { file: "utf16.csv", ..PLAIN },
-    Settings { file: "header_only.csv", ..PLAIN },
+    Settings { file: "csv/line_breaks.csv", ..PLAIN },
+    Settings { file: "csv/people.tsv", match_key: FieldId::EMAIL, ..PLAIN },
+    Settings { file: "csv/excel_sep.csv", ..PLAIN },
+    Settings { file: "csv/damaged_utf8.csv", ..PLAIN },
+    Settings { file: "csv/windows_1252.csv", ..PLAIN },
+    Settings { file: "csv/utf16.csv", ..PLAIN },
+    Settings { file: "csv/header_only.csv", ..PLAIN },
 ];
+
+/// Folders of which every feed is read; those without settings of their own are read as they come.
+const FOLDERS: [&str; 5] = ["csv", "json", "workbooks", "packed", "hr"];
+
+fn folder() -> PathBuf {
+    PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../fixtures/feeds"))
+}
+
+/// Every feed, with its settings.
+fn feeds() -> Vec<(String, &'static Settings)> {
+    let mut feeds = Vec::new();
+    for place in FOLDERS {
+        for entry in fs::read_dir(folder().join(place)).unwrap() {
+            let name = entry.unwrap().file_name().into_string().unwrap();
+            if !name.ends_with(".expected.txt") && !name.ends_with(".md") {
+                let file = format!("{place}/{name}");
+                let own = FEEDS.iter().find(|f| f.file == file).unwrap_or(&PLAIN);
+                feeds.push((file, own));
+            }
+        }
+    }
+    feeds.sort_by(|a, b| a.0.cmp(&b.0));
+    feeds
+}
 
 #[test]
 fn every_feed_gives_what_is_written_beside_it() {
-    let folder = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../fixtures/feeds/csv"));
     let mut wrong = Vec::new();
-    for settings in FEEDS {
-        let payload = fs::read(folder.join(settings.file)).unwrap();
+    for (file, settings) in feeds() {
         let mut given = String::new();
-        if let Err(error) = describe(&payload, settings, &mut given) {
+        if let Err(error) = describe(&folder().join(&file), settings, &mut given) {
             writeln!(given, "refused: {error}").unwrap();
         }
-        let beside = folder.join(format!("{}.expected.txt", settings.file));
+        let beside = folder().join(format!("{file}.expected.txt"));
         if std::env::var_os("UPDATE_EXPECTED").is_some() {
             fs::write(&beside, &given).unwrap();
         }
         if fs::read_to_string(&beside).unwrap_or_default() != given {
-            wrong.push(format!("{}:\n{given}", settings.file));
+            wrong.push(format!("{file}:\n{given}"));
         }
     }
     assert!(wrong.is_empty(), "not what is written beside it:\n{}", wrong.join("\n"));
 }
 
 #[test]
-fn every_fixture_is_read() {
-    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../fixtures/feeds/csv");
-    for entry in fs::read_dir(folder).unwrap() {
-        let name = entry.unwrap().file_name().into_string().unwrap();
-        let is_feed = name.ends_with(".csv") || name.ends_with(".tsv");
-        assert!(!is_feed || FEEDS.iter().any(|f| f.file == name), "{name} is in no test");
+fn every_feed_with_settings_is_there() {
+    for settings in FEEDS {
+        assert!(folder().join(settings.file).is_file(), "{}", settings.file);
     }
 }
 
-fn describe(payload: &[u8], settings: &Settings, out: &mut String) -> Result<(), IntakeError> {
+fn describe(file: &Path, settings: &Settings, out: &mut String) -> Result<(), IntakeError> {
     let fields = Fields::default();
     let map: BTreeMap<String, String> = settings.map.iter().map(|(f, c)| ((*f).into(), (*c).into())).collect();
-    let mut opened = open(payload, None)?;
+    let scratch = std::env::temp_dir();
+    let how = How {
+        format: None,
+        sheet: settings.sheet,
+        limits: Limits::default(),
+        knows: &|header| known(header, &fields, settings.match_key, &map),
+        file,
+        scratch: &scratch,
+        older_text: false,
+    };
+    let mut opened = open(File::open(file).unwrap(), &how)?;
     let columns = resolve(&opened.header, &fields, settings.match_key, &map)?;
-    let delimiter = opened.dialect.delimiter;
-    writeln!(out, "delimiter {:?}, ignored {:?}", delimiter as char, columns.ignored).unwrap();
-    let reader = Reader::new(columns, &fields, settings.prefix, settings.dates);
+    let delimiter = opened.delimiter;
+    writeln!(out, "{}, delimiter {:?}, ignored {:?}", opened.written, delimiter as char, columns.ignored).unwrap();
+    opened.read_as.iter().for_each(|note| writeln!(out, "{note}").unwrap());
+    opened.unfinished.iter().for_each(|why| writeln!(out, "not whole: it {why}").unwrap());
+    let reader = Reader::new(columns, &fields, settings.prefix, settings.dates).marked(opened.marked);
     let (mut cells, mut row) = (CellBuffer::default(), Row::default());
     while let Some(raw) = opened.records.next()? {
         match read(&reader, raw, delimiter, &mut cells, &mut row) {

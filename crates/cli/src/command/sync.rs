@@ -46,10 +46,10 @@ pub struct Sync {
     /// Show what it would do, and do nothing
     #[arg(long)]
     pub dry_run: bool,
-    /// The format of standard input, or of a file whose format is not detected
-    #[arg(long, value_parser = ["csv", "tsv"])]
+    /// The format, where it is not to be found out from the bytes
+    #[arg(long, value_parser = ["csv", "tsv", "json", "ndjson", "xlsx", "xls", "ods"])]
     pub format: Option<String>,
-    /// The sheet of a workbook
+    /// The sheet of a workbook [default: the one that looks like a list of people]
     #[arg(long, value_name = "NAME")]
     pub sheet: Option<String>,
     /// Which column holds a field, for this payload alone
@@ -71,9 +71,6 @@ pub struct Sync {
 
 /// Runs the command.
 pub async fn run(sync: Sync, session: &mut Session<'_>) -> Result<Exit, Failure> {
-    if sync.sheet.is_some() {
-        return Err(Failure::wrong("CSV and TSV have no sheets and workbooks are not read yet; leave --sheet out."));
-    }
     let (mut source, bytes) = open(&sync.file)?;
     let slug = sync.org.slug.clone();
     let request = request(sync);
@@ -95,6 +92,7 @@ fn request(sync: Sync) -> Request {
         asked: sync.ask.asked(),
         dry_run: sync.dry_run,
         format: sync.format,
+        sheet: sync.sheet,
         mapping: sync.mapping.into_iter().collect::<BTreeMap<_, _>>(),
         expect_rows: sync.expect_rows,
         expect_sha256: sync.expect_sha256,

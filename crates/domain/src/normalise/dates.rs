@@ -26,10 +26,10 @@ fn as_written(day: &str, order: DateOrder) -> Result<(u32, u32, u32), Refusal> {
     }
 }
 
-/// Whether a trimmed cell is the last day of the year 9999: no setting is needed to tell its day from its month.
+/// Whether a trimmed cell is the last day of the year 9999 or 4712: no setting is needed to tell its day from its month.
 pub(super) fn is_last_day(text: &str) -> bool {
     let read = without_time(text).map(|day| iso(day).map_or_else(|| as_written(day, DateOrder::Iso), Ok));
-    matches!(read, Some(Ok((9999, 12, 31))))
+    matches!(read, Some(Ok((9999 | 4712, 12, 31))))
 }
 
 /// `YYYY-MM-DD`, the common case, without looking for anything else.

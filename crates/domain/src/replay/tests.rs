@@ -83,6 +83,7 @@ impl Log {
             as_of: None,
             expect_rows: None,
             format: None,
+            sheet: None,
             mapping: Default::default(),
             undoes: Vec::new(),
             hands_over: None,

@@ -130,7 +130,21 @@ keys! {
         dates_shown, dates, dates;
     "unknown_columns", "A column that is no field is ignored, or becomes a custom field.",
         shown, |v| word(v, UnknownColumns::ALL), unknown_columns;
+    "limits.payload_mb", "The largest payload that is taken, in MiB.", shown, |v| whole(v, 1, MOST_MB), limits.payload_mb;
+    "limits.unpacked_mb", "The most that a packed payload (gzip, workbook) may unpack to, in MiB.",
+        shown, |v| whole(v, 1, MOST_MB), limits.unpacked_mb;
+    "limits.ratio", "How many times larger a packed payload may become when it is unpacked.",
+        shown, |v| whole(v, 2, 2000), limits.ratio;
+    "limits.rows", "The most rows that a payload may have.", shown, |v| whole(v, 1, u32::MAX), limits.rows;
+    "limits.columns", "The most columns that a payload may have.", shown, |v| whole(v, 1, 20_000), limits.columns;
+    "limits.cell_chars", "The longest cell that is taken, in characters; the value of a longer one is refused.",
+        shown, |v| whole(v, 1, 10_000), limits.cell_chars;
+    "limits.depth", "How deeply objects and lists of a JSON payload may lie in one another.",
+        shown, |v| whole(v, 2, 100), limits.depth;
 }
+
+/// One TiB: the most that a size may be set to.
+const MOST_MB: u32 = 1 << 20;
 
 /// Ten years: the longest that a number of days may be.
 const MOST_DAYS: u32 = 3650;

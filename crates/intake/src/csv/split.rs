@@ -64,6 +64,11 @@ pub struct Records<R> {
     /// Whether the record that begins at `start` has a quoted cell, and so perhaps several lines.
     has_quotes: bool,
     delimiter: u8,
+    /// Whether each record is one row of the original, however many lines it takes up here.
+    counts_rows: bool,
+    /// How many more records are taken.
+    left: u64,
+    most: u64,
     /// Position of `buffer[0]` in the payload.
     base: u64,
     line: u64,
@@ -105,12 +110,30 @@ impl<R: Read> Records<R> {
             state: State::Plain,
             has_quotes: false,
             delimiter,
+            counts_rows: false,
+            left: u64::MAX,
+            most: u64::MAX,
             base: offset,
             line,
             is_at_end: false,
             ends_with_line_break: true,
             is_balanced: true,
         }
+    }
+
+    /// Records in the plain form of [`rows`](crate::rows), of which the first is number `first` of the original.
+    pub(crate) fn rows(reader: R, first: u64) -> Self {
+        Records { counts_rows: true, ..Self::from(reader, 0, first, b',') }
+    }
+
+    /// Whether each record counts as one line, as in the plain form of [`rows`](crate::rows).
+    pub(crate) fn counting_rows(self, counts_rows: bool) -> Self {
+        Records { counts_rows, ..self }
+    }
+
+    /// Refuses a payload with more records than this.
+    pub fn at_most(&mut self, rows: u64) {
+        (self.left, self.most) = (rows, rows);
     }
 
     /// The beginning of the payload, as much as detection wants to see, and whether that is all of it.
@@ -145,6 +168,7 @@ impl<R: Read> Records<R> {
             if found.terminated && is_blank(bytes, self.delimiter) {
                 continue;
             }
+            self.count()?;
             // Sliced a second time, because the borrow checker does not yet see that `continue` gives it back.
             return Ok(Some(Raw { bytes: &self.buffer[start..found.end], line, offset: self.base + start as u64 }));
         }
@@ -160,6 +184,7 @@ impl<R: Read> Records<R> {
             let (start, line) = (self.start, self.line);
             self.pass(&found);
             if !found.terminated || !is_blank(&self.buffer[start..found.end], self.delimiter) {
+                self.count()?;
                 places.push(Place { start, end: found.end, line, offset: self.base + start as u64 });
             }
         }
@@ -187,9 +212,18 @@ impl<R: Read> Records<R> {
         }
     }
 
+    /// One record more, as long as there may be one.
+    fn count(&mut self) -> Result<(), IntakeError> {
+        self.left = self.left.checked_sub(1).ok_or_else(|| {
+            let what = format!("has more than {} rows", self.most);
+            IntakeError::Limit { what, key: "limits.rows", most: self.most }
+        })?;
+        Ok(())
+    }
+
     /// Counts the lines of a record and steps over it.
     fn pass(&mut self, found: &Found) {
-        if self.has_quotes {
+        if self.has_quotes && !self.counts_rows {
             self.line += line_breaks(&self.buffer[self.start..found.end]);
         }
         self.line += u64::from(found.terminated);
@@ -294,7 +328,7 @@ impl<R: Read> Records<R> {
                 Ok(0) => self.is_at_end = true,
                 Ok(n) => self.filled += n,
                 Err(e) if e.kind() == std::io::ErrorKind::Interrupted => continue,
-                Err(e) => return Err(IntakeError::Read(e)),
+                Err(e) => return Err(e.into()),
             }
             return Ok(());
         }
@@ -424,6 +458,14 @@ mod tests {
         assert!(records.skip_to(0).unwrap());
         assert_eq!(records.next().unwrap().map(|r| r.bytes), Some(&b"d"[..]));
         assert!(!records.skip_to(9).unwrap());
+    }
+
+    #[test]
+    fn more_records_than_allowed_are_refused() {
+        let mut records = Records::new(&b"id\n\n1\n2\n"[..]);
+        records.at_most(2);
+        assert!(records.next().unwrap().is_some() && records.next().unwrap().is_some());
+        assert!(records.next().unwrap_err().to_string().contains("limits.rows is 2"));
     }
 
     #[test]

@@ -66,6 +66,18 @@ fn an_end_date_of_never_says_that_there_is_none() {
 }
 
 #[test]
+fn ids_that_a_spreadsheet_took_for_numbers_are_put_right_or_refused() {
+    let reader = reader("Employee ID,Manager ID,Department", FieldId::EMPLOYEE_ID, "");
+    let row = read_by(&reader, "1002.0,1001.0,2.0").unwrap();
+    assert_eq!((row.key.as_str(), row.values.get(FieldId::MANAGER_ID)), ("1002", Some("1001")));
+    assert_eq!(row.values.get(FieldId::DEPARTMENT), Some("2.0"));
+    assert_eq!(row.raw.get(FieldId::MANAGER_ID), Some("1001.0"));
+    let rounded = read_by(&reader, "1.23E+05,,").unwrap_err();
+    assert!(matches!(rounded, RowProblem::BadKey { reason: Refusal::RoundedId, .. }));
+    assert_eq!(read_by(&reader, "1,1.23E+05,#N/A").unwrap().issues.len(), 2);
+}
+
+#[test]
 fn a_bad_value_drops_only_its_field() {
     let row = read("Díaz,1,03/04/2021,big,").unwrap();
     assert!(!row.mentions(FieldId::START_DATE) && !row.mentions(SHOE));

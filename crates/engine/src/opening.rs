@@ -1,0 +1,140 @@
+//! Opening a payload: how it is written, which columns it has, and the census that is taken on the first way through it.
+
+use std::{fs::File, io::Read, path::Path};
+
+use muster_domain::{documents::Feed, fact::Received, normalise, settings::Settings};
+use muster_intake::{
+    How, Reader, RowProblem, csv, headers,
+    payload::{Source, is_older_text},
+};
+
+use crate::{
+    Error, Organisation, Result,
+    census::{self, Census},
+    compare::Input,
+    known::Known,
+};
+
+/// A payload read once: how it is read, what was known, and who is in it.
+pub(crate) struct Taken {
+    pub(crate) input: Input,
+    pub(crate) known: Known,
+    pub(crate) census: Census,
+}
+
+/// Reads a payload's head, then takes its census against the feed's fingerprints, if they are of this layout. `file` is
+/// where it lies once all of it has come in.
+pub(crate) fn take<R: Read + Send + 'static>(
+    org: &Organisation,
+    feed: &Feed,
+    settings: &Settings,
+    received: &Received,
+    stored: Option<muster_store::Fingerprints>,
+    payload: R,
+    file: &Path,
+) -> Result<Taken> {
+    let opening = Opening { org, feed, settings, received, stored, file };
+    let taken = opening.take(payload, false)?;
+    // Letters in an older encoding may stand further down than the first look goes.
+    let damaged = RowProblem::NotUtf8.to_string();
+    if taken.input.plain.is_none()
+        && taken.census.unreadable.iter().any(|issue| issue.reason == damaged)
+        && let Some(note) = is_older_text(File::open(file)?)?
+    {
+        let mut again = opening.take(File::open(file)?, true)?;
+        again.input.read_as.insert(0, note);
+        return Ok(again);
+    }
+    Ok(taken)
+}
+
+/// The hashed match keys that a stored payload names.
+///
+/// # Errors
+/// If it cannot be read.
+pub(crate) fn keys_named(org: &Organisation, feed: &Feed, received: &Received, file: &Path) -> Result<Vec<u64>> {
+    let settings = org.settings.for_feed(&feed.settings);
+    let taken = take(org, feed, &settings, received, None, File::open(file)?, file)?;
+    Ok(taken.census.misses.iter().map(|m| m.key).collect())
+}
+
+/// A payload that is to be opened, with all that says how.
+struct Opening<'a> {
+    org: &'a Organisation,
+    feed: &'a Feed,
+    settings: &'a Settings,
+    received: &'a Received,
+    stored: Option<muster_store::Fingerprints>,
+    file: &'a Path,
+}
+
+impl Opening<'_> {
+    fn take<R: Read + Send + 'static>(&self, payload: R, older_text: bool) -> Result<Taken> {
+        let (input, mut records) = self.open(payload, older_text)?;
+        let stored = self.stored.as_ref().filter(|f| f.layout == input.layout.to_le_bytes());
+        let mut known = stored.map(|f| Known::unpack(&f.pages, &f.deltas)).unwrap_or_default();
+        let how = census::Reading {
+            delimiter: input.delimiter,
+            reader: &input.reader,
+            keys: &self.org.keys,
+            layout: input.layout,
+            match_key: self.settings.match_key,
+        };
+        let census = census::take(&mut records, &how, &mut known)?;
+        Ok(Taken { input, known, census })
+    }
+
+    /// Opens the payload and finds its columns.
+    fn open<R: Read + Send + 'static>(&self, payload: R, older_text: bool) -> Result<(Input, csv::Records<Source>)> {
+        let Opening { org, feed, settings, received, file, .. } = self;
+        let mut mapping = feed.settings.mapping.clone();
+        mapping.extend(received.mapping.clone());
+        let match_key = settings.match_key.field();
+        let how = How {
+            format: received.format.as_deref().map(str::parse).transpose()?,
+            sheet: received.sheet.as_deref(),
+            limits: settings.limits,
+            knows: &|header| headers::known(header, &settings.fields, match_key, &mapping),
+            file,
+            scratch: file.parent().unwrap_or(file),
+            older_text,
+        };
+        let opened = muster_intake::payload::open(payload, &how)?;
+        if let Some(said) = opened.mode.as_deref().filter(|said| !said.eq_ignore_ascii_case(received.mode.word())) {
+            return Err(Error::Refused(format!(
+                "The payload says of itself that its mode is \"{said}\", and it was sent as {}; correct one of the two.",
+                received.mode.word()
+            )));
+        }
+        let columns = headers::resolve(&opened.header, &settings.fields, match_key, &mapping)?;
+        let prefix = feed.settings.key_prefix.as_deref().unwrap_or_default();
+        let mut layout = Vec::new();
+        for part in [&opened.written, prefix, settings.match_key.word(), received.mode.word()] {
+            layout.extend_from_slice(part.as_bytes());
+            layout.push(0);
+        }
+        layout.extend_from_slice(&[opened.delimiter, settings.dates as u8]);
+        layout.extend_from_slice(&normalise::NORMALISER_VERSION.to_le_bytes());
+        for part in mapping.iter().flat_map(|(field, column)| [field, column]) {
+            layout.extend_from_slice(part.as_bytes());
+            layout.push(0);
+        }
+        for (name, field) in columns.header.iter().zip(&columns.by_index) {
+            layout.extend_from_slice(name.as_bytes());
+            layout.extend_from_slice(&[0, field.map_or(255, |f| f.0)]);
+        }
+        let layout = org.keys.seeded(1, &layout);
+        let reader = Reader::new(columns, &settings.fields, prefix, settings.dates)
+            .marked(opened.marked)
+            .cells_up_to(settings.limits.cell_chars);
+        let input = Input {
+            reader,
+            delimiter: opened.delimiter,
+            layout,
+            read_as: opened.read_as,
+            unfinished: opened.unfinished,
+            plain: opened.plain,
+        };
+        Ok((input, opened.records))
+    }
+}

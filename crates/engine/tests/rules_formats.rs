@@ -1,0 +1,180 @@
+//! Formats: whichever a payload comes in, the roster is the same, and what was assumed is said.
+
+use std::io::Write;
+
+use muster_engine::Result;
+
+use crate::rules_given::*;
+
+const PEOPLE: &str = "employee_id,email,first_name,last_name,start_date,department\n\
+    1001,aoife@x.example,Aoife,Ní Bhriain,2019-03-04,Sales\n\
+    1002,bjorn@x.example,Björn,Åkesson,2020-11-30,\n";
+
+async fn sync_bytes(given: &Given, request: Request, payload: &[u8]) -> Result<Report> {
+    given.engine.sync("acme", request, &mut &payload[..]).await
+}
+
+fn fixture(name: &str) -> Vec<u8> {
+    std::fs::read(format!("{}/../../fixtures/feeds/{name}", env!("CARGO_MANIFEST_DIR"))).unwrap()
+}
+
+fn gzipped(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    encoder.write_all(bytes).unwrap();
+    encoder.finish().unwrap()
+}
+
+fn utf16(text: &str) -> Vec<u8> {
+    format!("\u{feff}{text}").encode_utf16().flat_map(u16::to_le_bytes).collect()
+}
+
+fn json(text: &str) -> String {
+    let mut lines = text.lines().map(|line| line.split(',').collect::<Vec<_>>());
+    let header = lines.next().unwrap();
+    let row = |cells: Vec<&str>| {
+        let members: Vec<String> = header.iter().zip(cells).map(|(n, c)| format!("\"{n}\":\"{c}\"")).collect();
+        format!("{{{}}}", members.join(","))
+    };
+    format!("{{\"mode\":\"full\",\"rows\":[{}]}}", lines.map(row).collect::<Vec<_>>().join(","))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_same_people_in_any_format_are_no_news() {
+    let given = Given::organisation().await;
+    given.applied(full(), PEOPLE).await;
+    let list = json(PEOPLE);
+    let lines = list[23..list.len() - 2].replace("},{", "}\n{") + "\n";
+    let western = PEOPLE.chars().map(|c| u8::try_from(c).unwrap()).collect();
+    for payload in [
+        utf16(PEOPLE),
+        western,
+        gzipped(PEOPLE.as_bytes()),
+        gzipped(&utf16(PEOPLE)),
+        list.clone().into_bytes(),
+        gzipped(list.as_bytes()),
+        lines.into_bytes(),
+    ] {
+        for _again in 0..2 {
+            let report = sync_bytes(&given, full(), &payload).await.unwrap();
+            assert_eq!((report.state, report.counts.unchanged), (State::NoChanges, 2), "{:?}", report.issues);
+        }
+    }
+    given.verified().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_workbook_is_a_payload_like_any_other() {
+    let given = Given::organisation().await;
+    let report = sync_bytes(&given, full(), &fixture("workbooks/several-sheets.xlsx")).await.unwrap();
+    assert_eq!((report.state, report.counts.added), (State::Applied, 3));
+    assert_eq!(report.read_as, ["The sheet \"Staff list\" was read."]);
+    for same in
+        ["workbooks/old.xls", "workbooks/open.ods", "workbooks/dates-1904.xlsx", "workbooks/several-sheets.xlsx"]
+    {
+        let report = sync_bytes(&given, full(), &fixture(same)).await.unwrap();
+        assert_eq!((report.state, report.counts.unchanged), (State::NoChanges, 3), "{same}: {:?}", report.holds);
+    }
+    let one = Request { sheet: Some("germany".into()), ..partial() };
+    let report = sync_bytes(&given, one.clone(), &fixture("workbooks/two-lists.xlsx")).await.unwrap();
+    assert_eq!((report.state, report.counts.rows), (State::NoChanges, 2));
+    let no_such = Request { sheet: Some("Spain".into()), ..partial() };
+    let refused = sync_bytes(&given, no_such, &fixture("workbooks/two-lists.xlsx")).await.unwrap();
+    assert_eq!(refused.state, State::Refused);
+    assert_eq!(refused.issues[0].reason, "The workbook has no sheet \"Spain\"; it has \"Germany\", \"Ireland\".");
+    given.verified().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn absent_clears_nothing_and_null_clears_even_in_a_partial_payload() {
+    let given = Given::organisation().await;
+    given.applied(full(), &staff(1..=2)).await;
+    let kept = r#"[{"employee_id":"E1"},{"employee_id":"E2","department":""}]"#;
+    assert_eq!(given.sync(partial(), kept).await.state, State::NoChanges);
+    let cleared = r#"[{"employee_id":"E1","department":null}]"#;
+    given.applied(partial(), cleared).await;
+    assert_eq!((given.department("E1").await, given.department("E2").await), (String::new(), "Sales".into()));
+    let full_and_sparse = r#"[{"employee_id":"E1","location":"Ulm"},{"employee_id":"E2"}]"#;
+    given.set("guard.min_rows_percent", "off").await;
+    let report = given.sync(full(), full_and_sparse).await;
+    assert_eq!(report.counts.updated, 1, "{:?}", report.holds);
+    assert_eq!(given.department("E2").await, "Sales");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_past_what_is_kept_in_memory_are_read_again_from_the_plain_text() {
+    let given = Given::organisation().await;
+    let note = "x".repeat(7000);
+    let lines: Vec<String> = (1..=3000).map(|n| format!("{},{note}", person(n))).collect();
+    let payload = format!("{HEADER},Notes\n{}\n", lines.join("\n"));
+    let report = sync_bytes(&given, full(), &gzipped(payload.as_bytes())).await.unwrap();
+    assert_eq!((report.state, report.counts.added), (State::Applied, 3000));
+    let report = sync_bytes(&given, full(), payload.as_bytes()).await.unwrap();
+    assert_eq!((report.state, report.counts.unchanged), (State::NoChanges, 3000));
+    given.verified().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_letter_far_down_decides_the_encoding_of_all() {
+    let given = Given::organisation().await;
+    let mut payload = staff(1..=3000).into_bytes();
+    payload.extend_from_slice(b"E9001,z@x.example,Ren\xe9,Zo\xeb,1990-01-01,Sales,Bonn\n");
+    let report = sync_bytes(&given, full(), &payload).await.unwrap();
+    assert_eq!((report.state, report.counts.added, report.counts.invalid), (State::Applied, 3001, 0));
+    assert!(report.read_as[0].contains("Windows-1252, because byte 0xE9 on line 3002"), "{:?}", report.read_as);
+    assert_eq!(given.member("E9001").await.values.get(FieldId::FIRST_NAME), Some("René"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_document_that_says_that_there_is_more_proves_no_absence() {
+    let given = Given::with(&[("guard.removals.max_percent", "off"), ("guard.min_rows_percent", "off")]).await;
+    given.applied(full(), &staff(1..=3)).await;
+    let page = r#"{"value":[{"employee_id":"E1"},{"employee_id":"E2"}],"@odata.nextLink":"https://hr.example/2"}"#;
+    let report = given.sync(full(), page).await;
+    assert_eq!(report.state, State::Held);
+    assert!(report.holds.iter().any(|h| h.detail.contains("more pages follow")), "{:?}", report.holds);
+    assert_eq!(given.listed().await.len(), 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_contradicts_its_own_mode_is_refused() {
+    let given = Given::organisation().await;
+    let report = given.sync(full(), r#"{"mode":"partial","rows":[{"employee_id":"E1"}]}"#).await;
+    assert_eq!(report.state, State::Refused);
+    assert!(report.issues[0].reason.contains("its mode is \"partial\", and it was sent as full"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_limit_is_named_and_leaves_nothing_behind() {
+    let limits =
+        [("limits.payload_mb", "1"), ("limits.rows", "2"), ("limits.columns", "7"), ("limits.cell_chars", "9")];
+    let given = Given::with(&limits).await;
+    let large = format!("{}{}\n", staff(1..=1), " ".repeat(1 << 20));
+    let refused = given.try_sync(full(), &large).await.unwrap_err();
+    assert!(matches!(&refused, Error::Refused(why) if why.contains("limits.payload_mb is 1")), "{refused}");
+    let payloads = given.engine.data_dir().join("payloads").join(given.acme().await.row.id.to_string());
+    assert_eq!(std::fs::read_dir(payloads).map(|d| d.count()).unwrap_or_default(), 0);
+    for (payload, limit) in [(staff(1..=3), "limits.rows is 2"), (format!("{HEADER},a\n"), "limits.columns is 7")] {
+        let report = given.sync(full(), &payload).await;
+        assert_eq!(report.state, State::Refused);
+        assert!(report.issues[0].reason.contains(limit), "{:?}", report.issues);
+    }
+    let report = given.sync(full(), "employee_id,department\nE1,a long department\n").await;
+    assert!(report.issues[0].reason.contains("limits.cell_chars"), "{:?}", report.issues);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn totals_and_repeated_headers_are_no_person() {
+    let given = Given::with(&[("guard.min_rows_percent", "off")]).await;
+    let (first, second) = (staff(1..=2), staff(3..=4));
+    let payload = format!("Staff list,,,,,,\n\n{first}{second}Total,,,,,4,\nReport generated 2026-03-01\n");
+    for (state, end) in [(State::Applied, ""), (State::NoChanges, "\n")] {
+        let report = given.sync(full(), &format!("{payload}{end}")).await;
+        assert_eq!((report.state, report.counts.rows, report.counts.invalid), (state, 4, 0), "{:?}", report.issues);
+        assert_eq!(report.read_as, ["The header row was found on line 3; what stands above it was passed over."]);
+    }
+    assert_eq!(given.listed().await, ["E1", "E2", "E3", "E4"]);
+    // Further up a total is a row like any other, and what it is must be decided by somebody.
+    let report = given.sync(full(), &format!("{first}Total,,,,,2,\n{}", person(3))).await;
+    assert_eq!(report.counts.rows, 4);
+    given.verified().await;
+}

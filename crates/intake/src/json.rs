@@ -1,0 +1,127 @@
+//! JSON: a list of objects, an object that holds such a list, or one object a line; brought into rows while it is read.
+
+use std::io::{BufRead, BufReader, Read, Write};
+
+use muster_domain::settings::Limits;
+
+use crate::{csv::MAX_RECORD, error::IntakeError, format::Format, payload::Brought, rows::RowWriter};
+
+use object::{Columns, Object};
+use scan::{Progress, Scan, Seen};
+
+mod object;
+mod scan;
+mod wrapper;
+
+/// Writes a document's objects as rows.
+pub(crate) fn bring<R: Read, W: Write>(
+    document: R,
+    head: &[u8],
+    format: Option<Format>,
+    limits: Limits,
+    out: W,
+) -> Result<Brought, IntakeError> {
+    let mut bringing =
+        Bringing { writer: RowWriter::new(out), columns: Columns::default(), object: Object::default(), limits };
+    let is_lines = match format {
+        Some(Format::Ndjson) => true,
+        Some(Format::Json) => false,
+        _ => looks_like_lines(head, limits),
+    };
+    let mut brought = if is_lines { bringing.lines(document)? } else { wrapper::bring(&mut bringing, document)? };
+    let ends_with_line_break = !std::mem::take(&mut brought.lacks_line_break);
+    bringing.writer.finish(ends_with_line_break)?;
+    brought.header = bringing.columns.names;
+    brought.first = 1;
+    if brought.header.is_empty() {
+        // A list of nobody is a payload too, but which columns it has nobody knows.
+        return Err(IntakeError::damaged(
+            "The JSON document has no row, so which fields it would have is not known; send a CSV with a header row to say that \
+             there is nobody.",
+        ));
+    }
+    Ok(brought)
+}
+
+/// Whether the first value is followed by another, or is the only one and holds no list.
+fn looks_like_lines(head: &[u8], limits: Limits) -> bool {
+    let body = head.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(head).trim_ascii_start();
+    if !body.starts_with(b"{") {
+        return false;
+    }
+    match Progress::default().look(body, limits.depth as usize) {
+        Seen::Whole(len) => match body[len..].trim_ascii_start().first() {
+            Some(next) => *next == b'{',
+            None => !wrapper::holds_list(&body[..len]),
+        },
+        _ => false,
+    }
+}
+
+/// A document on its way into rows.
+struct Bringing<W> {
+    writer: RowWriter<W>,
+    columns: Columns,
+    object: Object,
+    limits: Limits,
+}
+
+impl<W: Write> Bringing<W> {
+    /// Writes one object, or why it is none.
+    fn row(&mut self, json: &[u8]) -> Result<(), IntakeError> {
+        match self.object.read(json, &mut self.columns) {
+            Ok(()) => self.writer.row(self.object.cells())?,
+            Err(reason) => self.writer.broken(&reason)?,
+        }
+        if self.columns.names.len() > self.limits.columns as usize {
+            let most = self.limits.columns.into();
+            return Err(IntakeError::Limit { what: "has too many columns".to_owned(), key: "limits.columns", most });
+        }
+        Ok(())
+    }
+
+    /// One object a line. A line that is none is a row that cannot be read, for the next one begins anew.
+    fn lines(&mut self, document: impl Read) -> Result<Brought, IntakeError> {
+        let mut reader = BufReader::with_capacity(1 << 18, document);
+        let (mut line, mut number, mut ended) = (Vec::new(), 0, true);
+        loop {
+            line.clear();
+            if reader.by_ref().take(MAX_RECORD as u64 + 1).read_until(b'\n', &mut line)? == 0 {
+                break;
+            }
+            number += 1;
+            ended = line.ends_with(b"\n");
+            if !ended && line.len() > MAX_RECORD {
+                return Err(scan::too_long(number));
+            }
+            let text = if number == 1 { line.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(&line) } else { &line };
+            let text = text.trim_ascii();
+            let depth = self.limits.depth as usize;
+            if Progress::default().look(text, depth) == Seen::TooDeep {
+                return Err(scan::too_deep(depth));
+            }
+            if text.is_empty() { self.writer.blank()? } else { self.row(text)? }
+        }
+        Ok(Brought { written: " ndjson", lacks_line_break: !ended, ..Brought::default() })
+    }
+
+    /// The objects of a list, up to its end, which it proves.
+    fn list(&mut self, scan: &mut Scan<impl Read>) -> Result<(), IntakeError> {
+        scan.expect(b'[')?;
+        if scan.take_if(b']')? {
+            return Ok(());
+        }
+        loop {
+            let row = scan.value()?;
+            self.row(row)?;
+            scan.rows += 1;
+            if scan.take_if(b']')? {
+                return Ok(());
+            }
+            scan.expect(b',')?;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,160 @@
+//! The sheets of a workbook, whatever its format: their names, and their rows one after the other.
+
+use std::{
+    io::{BufReader, Read, Seek},
+    ops::ControlFlow,
+};
+
+use calamine::{
+    Data, DataType, Ods, OdsError, Range, Reader as _, Sheet, SheetType, SheetVisible, Xls, XlsError, Xlsx, XlsxError,
+};
+
+use super::{archive::broken, cell, password};
+use crate::error::IntakeError;
+
+/// What is done with a row: its number from 1 and its cells.
+pub(super) type Take<'a> = &'a mut dyn FnMut(u64, &[String]) -> Result<ControlFlow<()>, IntakeError>;
+
+/// An open workbook.
+pub(super) enum Sheets<R: Read + Seek> {
+    Xlsx(Box<Xlsx<BufReader<R>>>),
+    Xls(Box<Xls<BufReader<R>>>),
+    Ods(Box<Ods<BufReader<R>>>),
+}
+
+impl<R: Read + Seek> Sheets<R> {
+    pub(super) fn xlsx(file: R) -> Result<Self, IntakeError> {
+        Ok(Sheets::Xlsx(Box::new(Xlsx::new(BufReader::new(file)).map_err(xlsx_error)?)))
+    }
+
+    pub(super) fn ods(file: R) -> Result<Self, IntakeError> {
+        let opened = Ods::new(BufReader::new(file)).map_err(|e| match e {
+            OdsError::Password => password(),
+            _ => broken(),
+        })?;
+        Ok(Sheets::Ods(Box::new(opened)))
+    }
+
+    pub(super) fn xls(file: R) -> Result<Self, IntakeError> {
+        let opened = Xls::new(BufReader::new(file)).map_err(|e| match e {
+            XlsError::Password => password(),
+            _ => broken(),
+        })?;
+        Ok(Sheets::Xls(Box::new(opened)))
+    }
+
+    /// Sheets that may hold rows, with whether they are shown.
+    pub(super) fn names(&self) -> Vec<(String, bool)> {
+        let sheets: &[Sheet] = match self {
+            Sheets::Xlsx(book) => book.sheets_metadata(),
+            Sheets::Xls(book) => book.sheets_metadata(),
+            Sheets::Ods(book) => book.sheets_metadata(),
+        };
+        let holds_rows = sheets.iter().filter(|s| s.typ == SheetType::WorkSheet);
+        holds_rows.map(|s| (s.name.clone(), s.visible == SheetVisible::Visible)).collect()
+    }
+
+    /// Walks the rows of a sheet in which anything is, until `take` has had enough.
+    pub(super) fn rows(&mut self, sheet: &str, most_columns: usize, take: Take<'_>) -> Result<(), IntakeError> {
+        match self {
+            Sheets::Xlsx(book) => stream(book, sheet, most_columns, take),
+            Sheets::Xls(book) => walk(&book.worksheet_range(sheet).map_err(|_| broken())?, most_columns, take),
+            Sheets::Ods(book) => walk(&book.worksheet_range(sheet).map_err(|_| broken())?, most_columns, take),
+        }
+    }
+}
+
+fn xlsx_error(error: XlsxError) -> IntakeError {
+    if matches!(error, XlsxError::Password) { password() } else { broken() }
+}
+
+/// Whether a compound file is an XLSX workbook under a password.
+pub(super) fn is_locked(file: impl Read + Seek) -> bool {
+    matches!(Xlsx::new(BufReader::new(file)), Err(XlsxError::Password))
+}
+
+/// A row that is being put together.
+struct Line {
+    number: u64,
+    cells: Vec<String>,
+    used: usize,
+    most_columns: usize,
+}
+
+impl Line {
+    fn new(most_columns: usize) -> Self {
+        Line { number: 0, cells: Vec::new(), used: 0, most_columns }
+    }
+
+    fn begin(&mut self, number: u64) {
+        self.number = number;
+        self.used = 0;
+    }
+
+    fn put(&mut self, column: usize, value: &impl DataType, zeros: usize) -> Result<(), IntakeError> {
+        if value.is_empty() {
+            return Ok(());
+        }
+        if column >= self.most_columns {
+            let what = format!("has something in column {}", column + 1);
+            return Err(IntakeError::Limit { what, key: "limits.columns", most: self.most_columns as u64 });
+        }
+        while self.used <= column {
+            match self.cells.get_mut(self.used) {
+                Some(cell) => cell.clear(),
+                None => self.cells.push(String::new()),
+            }
+            self.used += 1;
+        }
+        self.cells[column].clear();
+        cell::push(value, zeros, &mut self.cells[column]);
+        Ok(())
+    }
+
+    fn give(&mut self, take: Take<'_>) -> Result<ControlFlow<()>, IntakeError> {
+        if self.used == 0 { Ok(ControlFlow::Continue(())) } else { take(self.number, &self.cells[..self.used]) }
+    }
+}
+
+/// Cells as the file has them, without holding the sheet in memory.
+fn stream<R: Read + Seek>(
+    book: &mut Xlsx<R>,
+    sheet: &str,
+    most_columns: usize,
+    take: Take<'_>,
+) -> Result<(), IntakeError> {
+    let mut reader = book.worksheet_cells_reader(sheet).map_err(xlsx_error)?;
+    let format = |style: &calamine::Style| style.number_format.as_ref().map_or(0, |f| cell::zeros(&f.format_code));
+    let zeros: Vec<usize> = reader.styles().iter().map(format).collect();
+    let mut line = Line::new(most_columns);
+    while let Some((found, style)) = reader.next_cell_with_style_id().map_err(xlsx_error)? {
+        let (row, column) = found.get_position();
+        let number = u64::from(row) + 1;
+        if number != line.number {
+            if number < line.number {
+                return Err(broken());
+            }
+            if line.give(take)?.is_break() {
+                return Ok(());
+            }
+            line.begin(number);
+        }
+        line.put(column as usize, found.get_value(), zeros.get(style).copied().unwrap_or_default())?;
+    }
+    line.give(take).map(|_| ())
+}
+
+fn walk(range: &Range<Data>, most_columns: usize, take: Take<'_>) -> Result<(), IntakeError> {
+    let (top, left) = range.start().unwrap_or_default();
+    let mut line = Line::new(most_columns);
+    for (row, cells) in range.rows().enumerate() {
+        line.begin(u64::from(top) + row as u64 + 1);
+        for (column, value) in cells.iter().enumerate() {
+            line.put(left as usize + column, value, 0)?;
+        }
+        if line.give(take)?.is_break() {
+            break;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,6 @@
+//! Packed payloads.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|payload: &[u8]| muster_fuzz::read(payload, None));

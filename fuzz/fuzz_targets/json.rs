@@ -1,0 +1,6 @@
+//! JSON documents.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|payload: &[u8]| muster_fuzz::read(payload, Some(muster_intake::Format::Json)));
