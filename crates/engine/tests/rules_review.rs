@@ -179,6 +179,28 @@ async fn a_change_set_of_which_nothing_is_left_ends() {
     let ended = given.change_set(&held).await;
     assert_eq!((ended.state, ended.dropped.len()), (State::NoChanges, 1), "a newer payload spoke of the same person");
     assert_eq!(given.change_set(&other).await.state, State::Held);
+    given.set_by_hand("E3", "department", "Legal").await;
+    let id = other.change_set_id.unwrap().to_string();
+    let looked = given.engine.look(&given.acme().await, Some(&id)).await.unwrap();
+    assert_eq!(looked.state, State::NoChanges, "also when somebody only looks");
+    assert!(given.engine.look(&given.acme().await, None).await.is_err(), "nothing waits any more");
+    given.verified().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_partly_applied_change_set_of_which_nothing_is_left_is_applied() {
+    let given = Given::organisation().await;
+    given.applied(full(), &staff(1..=6)).await;
+    let measure = given.acme().await.feed("main").unwrap().baseline.clone();
+    let payload = csv([moved(1, "Legal"), moved(2, "Legal")].into_iter().chain((3..=6).map(person)));
+    let held = given.sync(hold(full()), &payload).await;
+    given.approve(&held, Approval { choice: only(&["E1"]), ..Approval::default() }).await.unwrap();
+    given.set_by_hand("E2", "department", "Desk").await;
+    let id = held.change_set_id.unwrap().to_string();
+    let looked = given.engine.look(&given.acme().await, Some(&id)).await.unwrap();
+    assert_eq!((looked.state, looked.dropped.len()), (State::Applied, 1));
+    assert_eq!(given.acme().await.feed("main").unwrap().baseline, measure, "not all of it was taken");
+    assert_eq!(given.sync(dry(full()), &payload).await.counts.updated, 1, "so the same payload is compared again");
     given.verified().await;
 }
 

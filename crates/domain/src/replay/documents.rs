@@ -93,9 +93,10 @@ impl Documents {
             }
             Fact::Rebased { change_set, .. } => {
                 let set = self.change_set(*change_set, meta)?;
-                let before = set.state;
                 set.take_rebased(fact);
-                self.decided(*change_set, before, meta)?;
+                // One that ends so was not decided as it came: it is no measure, and the same payload is news.
+                let (upload, state) = (set.upload, set.state);
+                self.upload(upload, meta)?.state = state;
             }
         }
         Ok(())

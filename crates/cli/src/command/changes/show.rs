@@ -135,7 +135,7 @@ async fn document(
     let (head, mut shown) = (list::document(set, org), 0);
     let mut listing = Listing::begin(session.out, head.as_object().unwrap_or(&Map::new()), "changes");
     let read = engine.each_change(org, set, |ordinal, change, standing| {
-        if let Some(change) = change {
+        if let Some(change) = change.filter(|_| standing != Standing::Dropped) {
             tally.add(change);
         }
         if change.is_none_or(|c| show.choice.shows(c)) && window.takes() {
@@ -181,7 +181,7 @@ async fn page_of(
     let mut shown: Vec<page::Entry> = Vec::new();
     engine
         .each_change(org, set, |_, change, standing| {
-            if let Some(change) = change {
+            if let Some(change) = change.filter(|_| standing != Standing::Dropped) {
                 tally.add(change);
             }
             if change.is_none_or(|c| show.choice.shows(c)) && window.takes() {
