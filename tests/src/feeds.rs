@@ -19,6 +19,33 @@ fn a_handover_replays(on: On) {
     assert_eq!(muster.ok(&["replay", &log])["members"], 38);
 }
 
+/// Killed half way, a handover has not happened or has: never in part. More than fifty chunks are recorded ahead.
+fn a_killed_handover_is_whole_or_not(on: On) {
+    let muster = Muster::new(on);
+    muster.ok(&["feeds", "create", "new", "--org", "acme", "--mode", "full"]);
+    let file = muster.file("all.csv", &feed(0..55_000, "Sales"));
+    muster.ok(&["sync", &file, "--org", "acme", "--mode", "full"]);
+    let handover = ["feeds", "handover", "main", "new", "--org", "acme"];
+    let claims = |name| muster.ok(&["feeds", "show", name, "--org", "acme"])["claims"].clone();
+    for (point, moved) in [("chunk", 0), ("hand_before_commit", 0), ("hand_after_commit", 55_000)] {
+        assert_eq!(muster.dying_at(point, &handover).code, None, "{point}");
+        muster.verify();
+        assert_eq!(claims("new"), moved, "{point}");
+    }
+    assert_eq!(muster.ok(&handover)["claims"], 0, "nothing is left to hand over");
+    assert_eq!(claims("main"), 0);
+}
+
+#[test]
+fn a_killed_handover_is_whole_or_not_on_sqlite() {
+    a_killed_handover_is_whole_or_not(On::Sqlite);
+}
+
+#[test]
+fn a_killed_handover_is_whole_or_not_on_postgres() {
+    a_killed_handover_is_whole_or_not(On::Postgres);
+}
+
 /// A new match key, and a change of who is eligible, on either database.
 fn settings_change_who_is_who(on: On) {
     let muster = Muster::new(on);

@@ -48,7 +48,7 @@ fn claims_that_no_payload_has_renewed_are_listed() {
     assert_eq!((&shown["not_renewed"]["days"], &shown["not_renewed"]["count"]), (&30.into(), &0.into()));
     let shown = place.json(0, "feeds show main --org acme --stale-after 0");
     assert_eq!(shown["not_renewed"]["count"], 3);
-    assert_eq!(shown["not_renewed"]["claims"][0]["key"], "1");
+    assert_eq!(shown["not_renewed_claims"][0]["key"], "1");
     let text = place.expect(0, "feeds show main --org acme --stale-after 0");
     assert!(text.contains("Claims not renewed for 0 days: 3"), "{text}");
     place.expect(2, "feeds show main --org acme --stale-after yesterday");

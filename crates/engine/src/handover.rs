@@ -58,7 +58,7 @@ impl Engine {
         let (from, to) = (org.feed(from)?, org.feed(to)?);
         if from.no == to.no {
             return Err(Error::Wrong(format!(
-                "{} cannot hand its claims over to itself; name two feeds.",
+                "The feed {} cannot hand its claims over to itself; name two feeds.",
                 from.settings.name
             )));
         }

@@ -1,14 +1,13 @@
 //! `muster feeds`: the named sources of an organisation's payloads.
 
-use chrono::{DateTime, Duration, NaiveDate, Utc};
+mod show;
+
 use clap::{Args, Subcommand};
 use muster_domain::{
     documents::Feed,
-    ids::date_of,
-    member::ABSENT,
     settings::{FeedSettings, Mode, Policy, Settings},
 };
-use muster_engine::{Engine, Organisation, handover::HandedOver};
+use muster_engine::handover::HandedOver;
 use serde_json::{Value, json};
 
 use crate::{
@@ -141,8 +140,7 @@ pub async fn run(feeds: Feeds, session: &mut Session<'_>) -> Result<Exit, Failur
         Command::Show { name, org, stale_after } => {
             let org = engine.organisation(&org.slug).await?;
             let feed = org.feed(&name)?;
-            let stale = stale(&engine, &org, feed, stale_after, session.out.json).await?;
-            show(feed, &stale, session);
+            return show::run(&engine, &org, feed, stale_after, session).await;
         }
         Command::Create { name, org, wanted } => {
             let org = engine.organisation(&org.slug).await?;
@@ -224,93 +222,6 @@ fn list(feeds: &[Feed], session: &mut Session<'_>) {
         ]);
     }
     table.print(session.out, true);
-}
-
-/// Claims not renewed for long, as they are shown.
-struct Stale {
-    days: u32,
-    since: DateTime<Utc>,
-    count: u64,
-    unreadable: u64,
-    /// Match key, first day of the claim, and since when the payloads lack the person, where that is noted.
-    people: Vec<(String, NaiveDate, Option<NaiveDate>)>,
-}
-
-/// How many of them are shown to people; the JSON has all.
-const SHOWN_STALE: usize = 20;
-
-async fn stale(engine: &Engine, org: &Organisation, feed: &Feed, days: u32, all: bool) -> Result<Stale, Failure> {
-    let since = engine.now() - Duration::days(days.into());
-    let mut people = Vec::new();
-    let found = engine.not_renewed(org, feed, since, |member| {
-        let claim = member.spells.iter().find(|s| s.feed == feed.no && s.to.is_none());
-        if let Some(claim) = claim.filter(|_| all || people.len() < SHOWN_STALE) {
-            let absent = member.word(feed.no, ABSENT).map(|w| date_of(w.since));
-            people.push((member.key.clone(), date_of(claim.from), absent));
-        }
-    });
-    let found = found.await?;
-    Ok(Stale { days, since, count: found.count, unreadable: found.unreadable, people })
-}
-
-fn print_stale(stale: &Stale, session: &mut Session<'_>) {
-    if stale.count == 0 {
-        return;
-    }
-    let since = stale.since.format("%Y-%m-%d");
-    let n = grouped(stale.count);
-    session.out.line(format_args!("\nClaims not renewed for {} days: {n}", stale.days));
-    session.out.line(format_args!("  No payload of this feed that was accepted has named these people since {since}."));
-    if stale.unreadable > 0 {
-        let n = grouped(stale.unreadable);
-        session
-            .out
-            .line(format_args!("  {n} payloads since then are not kept any more and may have named some of them."));
-    }
-    let mut table = Table::new(&["key", "claimed since", "missing since"]).indent(2);
-    for (key, from, absent) in stale.people.iter().take(SHOWN_STALE) {
-        table.row([key.clone(), from.to_string(), absent.map_or("-".to_owned(), |d| d.to_string())]);
-    }
-    table.print(session.out, true);
-    if stale.count > SHOWN_STALE as u64 {
-        session.out.line(format_args!("  … and {} more; --json lists all.", grouped(stale.count - SHOWN_STALE as u64)));
-    }
-}
-
-fn show(feed: &Feed, stale: &Stale, session: &mut Session<'_>) {
-    if session.out.json {
-        let mut whole = document(feed);
-        let claims: Vec<Value> = (stale.people.iter())
-            .map(|(key, from, absent)| json!({ "key": key, "claimed_since": from, "missing_since": absent }))
-            .collect();
-        whole["not_renewed"] = json!({
-            "days": stale.days, "since": stale.since, "count": stale.count, "unreadable_payloads": stale.unreadable,
-            "claims": claims,
-        });
-        session.out.document(&whole);
-        return;
-    }
-    let s = &feed.settings;
-    session.out.line(session.out.paint("1", &s.name));
-    let mut table = Table::new(&[]).indent(2);
-    table.row(["mode", s.mode.map_or("none: every upload must say", Mode::word)]);
-    table.row(["priority", &s.priority.to_string()]);
-    table.row(["key prefix", s.key_prefix.as_deref().unwrap_or("none")]);
-    table.row(["policy", s.policy.map_or("the organisation's", Policy::word)]);
-    table.row(["claims", &feed.claims.to_string()]);
-    table.row(["last payload", &last_payload(feed)]);
-    if let Some(baseline) = &feed.baseline {
-        table.row(["rows last time", &baseline.rows.to_string()]);
-        table.row(["columns last time", &baseline.columns.join(", ")]);
-    }
-    for (field, column) in &s.mapping {
-        table.row(["mapping", &format!("{field} is in the column {column}")]);
-    }
-    for (key, value) in &s.overrides {
-        table.row(["override", &format!("{key}={value}")]);
-    }
-    table.print(session.out, false);
-    print_stale(stale, session);
 }
 
 fn changed(verb: &str, feed: &Feed, session: &mut Session<'_>) {
