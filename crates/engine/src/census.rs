@@ -32,8 +32,8 @@ pub struct Miss {
     pub offset: u64,
     /// The line on which it begins.
     pub line: u32,
-    /// Index in the bytes that were kept, if they were.
-    kept: u32,
+    /// Whether a value of the row was refused, so that the row says more than its content.
+    pub flawed: bool,
 }
 
 /// Who is in the payload.
@@ -197,7 +197,7 @@ impl Taking<'_> {
             census.kept_ends.push(census.kept.len() as u32);
             census.persons.extend(person(&row.values, how.keys));
         }
-        let at = Miss { offset, line: short(line), kept: census.misses.len() as u32, ..Miss::default() };
+        let at = Miss { offset, line: short(line), flawed: !row.issues.is_empty(), ..Miss::default() };
         census.misses.push(miss_of(row, how.keys, how.match_key, at));
     }
 }
@@ -224,10 +224,10 @@ fn short(line: u64) -> u32 {
 }
 
 impl Census {
-    /// The bytes of an unknown row, if they were kept.
-    pub fn bytes(&self, miss: &Miss) -> Option<&[u8]> {
-        let end = *self.kept_ends.get(miss.kept as usize)? as usize;
-        let start = miss.kept.checked_sub(1).map_or(0, |before| self.kept_ends[before as usize] as usize);
+    /// The bytes of the unknown row of that index, if they were kept.
+    pub fn bytes(&self, miss: usize) -> Option<&[u8]> {
+        let end = *self.kept_ends.get(miss)? as usize;
+        let start = miss.checked_sub(1).map_or(0, |before| self.kept_ends[before] as usize);
         self.kept.get(start..end)
     }
 

@@ -30,7 +30,7 @@ use crate::{
     census::{self, Census, Miss},
     misses::MissRows,
     recorder::Recorder,
-    resolve::{Resolved, Verdict},
+    resolve::{Resolved, SEVERAL, Verdict},
 };
 
 /// What all rows of one payload are compared under.
@@ -254,6 +254,9 @@ impl<'a> Comparison<'a> {
                 self.skip(index, &miss);
                 continue;
             }
+            if self.is_nothing_new(index, &miss, raw) {
+                continue;
+            }
             if batch.len() == used {
                 batch.push(Pending::default());
             }
@@ -269,9 +272,6 @@ impl<'a> Comparison<'a> {
             }
             pending.fingerprint = self.job.keys.fingerprint(self.input.layout, raw);
             (pending.miss, pending.index) = (miss, index);
-            if self.is_nothing_new(&miss, pending) {
-                continue;
-            }
             bytes += raw.len();
             used += 1;
             if used == BATCH_ROWS || bytes > BATCH_BYTES || !self.job.has_members && used == 4096 {
@@ -288,23 +288,21 @@ impl<'a> Comparison<'a> {
             Verdict::Repeats => self.found.counts.unchanged += 1,
             _ => self.found.counts.invalid += 1,
         }
-        if let [(_, no)] = self.resolved.candidates(miss.key) {
-            self.found.order.push((miss.line, Named::Member(*no)));
+        if self.resolved.named[index] < SEVERAL {
+            self.found.order.push((miss.line, Named::Member(self.resolved.named[index])));
         }
     }
 
     /// Whether the roster, read through beforehand, holds all that the row says.
-    fn is_nothing_new(&mut self, miss: &Miss, pending: &Pending) -> bool {
-        if self.contents.is_empty() || !pending.row.issues.is_empty() {
-            return false;
-        }
-        let [(_, no)] = self.resolved.candidates(miss.key) else { return false };
-        if self.contents.get(*no as usize) != Some(&miss.content) {
+    fn is_nothing_new(&mut self, index: usize, miss: &Miss, raw: &[u8]) -> bool {
+        let no = self.resolved.named[index];
+        if miss.flawed || self.contents.get(no as usize) != Some(&miss.content) {
             return false;
         }
         self.found.counts.unchanged += 1;
-        self.found.order.push((miss.line, Named::Member(*no)));
-        self.found.fingerprints.push((pending.fingerprint, Named::Member(*no), None));
+        self.found.order.push((miss.line, Named::Member(no)));
+        let fingerprint = self.job.keys.fingerprint(self.input.layout, raw);
+        self.found.fingerprints.push((fingerprint, Named::Member(no), None));
         true
     }
 

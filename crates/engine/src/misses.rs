@@ -32,7 +32,7 @@ impl<'a> MissRows<'a> {
         let index = self.next;
         self.next += 1;
         if self.census.keeps_bytes() {
-            return Ok(self.census.bytes(miss).map(|bytes| (index, bytes)));
+            return Ok(self.census.bytes(index).map(|bytes| (index, bytes)));
         }
         if self.records.is_none() {
             self.records = Some(self.reopen()?);

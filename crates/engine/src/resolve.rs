@@ -28,11 +28,20 @@ pub struct Resolved {
     pub present: Bits,
     /// Issues of rows that repeat or contradict.
     pub issues: Vec<RowIssue>,
+    /// For each miss the member whom its match key names; [`NOBODY`] or [`SEVERAL`] if that is not one.
+    pub named: Vec<MemberNo>,
     /// Where the hashes with the same highest bits begin in `keys`.
     starts: Vec<u32>,
     /// Misses that name a member whose known row stands in the payload too, with that row's line; sorted.
     pub doubled: Vec<(u32, u32)>,
 }
+
+/// The match key is nobody's yet.
+pub const NOBODY: MemberNo = MemberNo::MAX;
+/// The match key may be that of several members.
+pub const SEVERAL: MemberNo = MemberNo::MAX - 1;
+/// Keys looked up together, so that memory answers for many at once.
+const BATCH: usize = 256;
 
 /// A set of member numbers.
 #[derive(Clone, Default, PartialEq, Eq, Debug)]
@@ -99,20 +108,26 @@ pub fn resolve(
         present: Bits::default(),
         issues: Vec::new(),
         doubled: Vec::new(),
+        named: Vec::with_capacity(census.misses.len()),
         starts: starts(&keys),
         keys,
         knows_all,
     };
+    resolved.name_all(census);
     for (no, _) in known.seen() {
         resolved.present.set(no, true);
     }
     resolved.find_doubled(census, known);
     resolved.judge_repeats(census, duplicates, columns);
-    for miss in &census.misses {
-        let range = resolved.range(miss.key);
-        for i in range {
-            let no = resolved.keys[i].1;
-            resolved.present.set(no, true);
+    for (i, miss) in census.misses.iter().enumerate() {
+        match resolved.named[i] {
+            NOBODY => {}
+            SEVERAL => {
+                for at in resolved.range(miss.key) {
+                    resolved.present.set(resolved.keys[at].1, true);
+                }
+            }
+            no => resolved.present.set(no, true),
         }
     }
     resolved
@@ -155,6 +170,23 @@ impl Resolved {
         from..from + many
     }
 
+    fn name_all(&mut self, census: &Census) {
+        for misses in census.misses.chunks(BATCH) {
+            // Looked at first for all of them: answers that are on their way together are not waited for one by one.
+            let first = |key: u64| self.starts.get(slot(key, self.starts.len())).copied().unwrap_or(0) as usize;
+            let touched = misses.iter().filter_map(|m| self.keys.get(first(m.key))).fold(0, |sum, k| sum ^ k.0);
+            std::hint::black_box(touched);
+            for miss in misses {
+                let named = match self.candidates(miss.key) {
+                    [] => NOBODY,
+                    [(_, no)] => *no,
+                    _ => SEVERAL,
+                };
+                self.named.push(named);
+            }
+        }
+    }
+
     /// The line of the known row that names the same member as this miss, if there is one.
     pub fn double_of(&self, miss: u32) -> Option<u32> {
         let at = self.doubled.binary_search_by_key(&miss, |d| d.0).ok()?;
@@ -165,8 +197,15 @@ impl Resolved {
     fn find_doubled(&mut self, census: &Census, known: &Known) {
         let mut named: Vec<(MemberNo, u32)> = Vec::new();
         for (i, miss) in census.misses.iter().enumerate() {
-            let candidates = self.candidates(miss.key).iter().map(|k| k.1);
-            named.extend(candidates.filter(|no| self.present.contains(*no)).map(|no| (no, i as u32)));
+            match self.named[i] {
+                NOBODY => {}
+                SEVERAL => {
+                    let candidates = self.candidates(miss.key).iter().map(|k| k.1);
+                    named.extend(candidates.filter(|no| self.present.contains(*no)).map(|no| (no, i as u32)));
+                }
+                no if self.present.contains(no) => named.push((no, i as u32)),
+                _ => {}
+            }
         }
         if named.is_empty() {
             return;
@@ -180,17 +219,21 @@ impl Resolved {
         self.doubled.sort_unstable();
     }
 
-    /// What rows of one person have in common: the member, or, for somebody unknown, the hash of the key.
-    fn whom(&self, key: u64) -> (bool, u64) {
-        match self.candidates(key) {
-            [(_, no)] => (true, u64::from(*no)),
-            _ => (false, key),
-        }
-    }
-
+    /// Rows of one person have the member in common or, for somebody unknown, the hash of the key.
     fn judge_repeats(&mut self, census: &Census, duplicates: Duplicates, columns: &Columns) {
-        let mut by_key: Vec<((bool, u64), u32)> =
-            census.misses.iter().enumerate().map(|(i, m)| (self.whom(m.key), i as u32)).collect();
+        let (mut seen, mut again) = (Bits::default(), Bits::default());
+        for no in self.named.iter().copied().filter(|no| *no < SEVERAL) {
+            if seen.contains(no) {
+                again.set(no, true);
+            }
+            seen.set(no, true);
+        }
+        // Nearly always everybody known has one row, and there is nothing to be sorted but those not known.
+        let whom = |(i, no): (usize, &MemberNo)| match *no {
+            no if no >= SEVERAL => Some(((false, census.misses[i].key), i as u32)),
+            no => again.contains(no).then_some(((true, u64::from(no)), i as u32)),
+        };
+        let mut by_key: Vec<((bool, u64), u32)> = self.named.iter().enumerate().filter_map(whom).collect();
         by_key.sort_unstable();
         for group in by_key.chunk_by(|a, b| a.0 == b.0) {
             if group.len() > 1 {
@@ -251,6 +294,7 @@ mod tests {
                 starts: starts(&keys),
                 keys: keys.clone(),
                 knows_all: false,
+                named: Vec::new(),
             };
             for hash in keys.iter().flat_map(|k| [k.0, k.0.wrapping_add(1)]).chain([0, 7, u64::MAX]) {
                 let expected: Vec<_> = keys.iter().filter(|k| k.0 == hash).copied().collect();
