@@ -124,7 +124,7 @@ pub struct Compared {
     pub fingerprints: Vec<(u128, Named, Option<u32>)>,
     /// Whom each line names, unsorted.
     pub order: Vec<(u32, Named)>,
-    /// Changes that make somebody ineligible.
+    /// Changes that make somebody ineligible or end a claim: what waits when only such a thing is in doubt.
     pub ineligible: Selection,
     /// Change in the number of filled values, by field.
     pub filled: HashMap<FieldId, i64>,
@@ -397,6 +397,7 @@ impl<'a> Comparison<'a> {
             return;
         }
         self.found.issues.extend(row.issues.iter().cloned());
+        let doubts = self.found.figures.possible_same_person;
         let member = match pending.by_key {
             true => by_key(pending, members).map(|m| (m, None)),
             false => None,
@@ -406,6 +407,9 @@ impl<'a> Comparison<'a> {
             Some((member, evidence)) => self.known_person(pending, member, evidence),
             None => self.new_person(pending, members),
         }
+        // However much speaks for it, it is one row.
+        let figures = &mut self.found.figures;
+        figures.possible_same_person = figures.possible_same_person.min(doubts + 1);
     }
 
     /// An unknown key that shares an identifier with a member absent from this full payload, or with a former member.
@@ -625,6 +629,9 @@ impl<'a> Comparison<'a> {
         let Some(before) = before else { return ordinal };
         if self.found.members.len() < KEPT_MEMBERS {
             self.found.members.insert(before.no, before.clone());
+        }
+        if change.kind == Kind::Release {
+            self.found.ineligible.insert(ordinal);
         }
         if change.kind.is_silent() || matches!(change.kind, Kind::Add | Kind::Reinstate) {
             return ordinal;

@@ -18,7 +18,7 @@ use muster_intake::row::MAX_KEY_CHARS;
 use muster_store::Lease;
 use uuid::Uuid;
 
-use crate::{Engine, Error, Organisation, Result, pipeline::Report, propose::Proposal};
+use crate::{Engine, Error, Organisation, Result, propose::Proposal, report::Report};
 
 /// What an administrator does to one person.
 #[derive(Clone, Debug)]

@@ -24,9 +24,11 @@ use crate::{
     apply::{Application, Chunks, Deed},
     crash, event, handover,
     organisation::put_feed,
-    pipeline::{Report, prepare, put_change_set},
     recorder::Recorder,
+    report::Report,
     review::displaced,
+    seal::put_change_set,
+    spill::prepare,
 };
 
 /// Changes that somebody proposes, with the members as they are before.

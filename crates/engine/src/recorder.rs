@@ -138,6 +138,11 @@ impl Recorder {
         self.kinds.get(&kind).copied().unwrap_or(0)
     }
 
+    /// Whether a claim ends without anything visible: another feed still claims the person.
+    pub fn has_releases(&self) -> bool {
+        self.kinds.contains_key(&Kind::Release)
+    }
+
     /// Whether anything that people see would change.
     pub fn is_silent(&self) -> bool {
         self.kinds.keys().all(|k| k.is_silent())

@@ -14,11 +14,7 @@ use muster_store::Tx;
 use serde::Serialize;
 use uuid::Uuid;
 
-use crate::{
-    Engine, Error, Organisation, Result,
-    organisation::put_feed,
-    pipeline::{Report, put_change_set},
-};
+use crate::{Engine, Error, Organisation, Result, organisation::put_feed, report::Report, seal::put_change_set};
 
 mod approve;
 mod rebase;

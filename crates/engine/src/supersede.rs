@@ -14,7 +14,7 @@ use muster_domain::{
 };
 use muster_store::Tx;
 
-use crate::{Engine, Organisation, Result, event, pipeline::put_change_set, resolve::Bits};
+use crate::{Engine, Organisation, Result, event, resolve::Bits, seal::put_change_set};
 
 /// Whom a payload names.
 #[derive(Default)]

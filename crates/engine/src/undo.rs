@@ -15,7 +15,7 @@ use muster_domain::{
 use muster_store::Lease;
 use serde::Serialize;
 
-use crate::{Engine, Error, Organisation, Result, pipeline::Report, propose::Proposal};
+use crate::{Engine, Error, Organisation, Result, propose::Proposal, report::Report};
 
 /// What is to be undone.
 #[derive(Clone, Debug, Default)]

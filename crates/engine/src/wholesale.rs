@@ -20,8 +20,9 @@ use crate::{
     apply::{Application, Chunks, Deed},
     crash, event, handover,
     organisation::put_feed,
-    pipeline::{prepare, put_change_set},
     recorder::Recorder,
+    seal::put_change_set,
+    spill::prepare,
 };
 
 /// From so many full chunks on, they are stored ahead of the rest, inert until the change set is sealed.

@@ -155,3 +155,34 @@ async fn an_empty_cell_clears_in_full_and_stays_in_partial() {
     assert_eq!(given.department("E1").await, "");
     given.verified().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_number_of_rows_expected_counts_in_every_mode() {
+    let given = ten().await;
+    for request in [partial(), leavers()] {
+        let report =
+            given.sync(Request { expect_rows: Some(3), ..request }, &csv([moved(1, "Legal"), moved(2, "Legal")])).await;
+        assert_eq!((report.state, guards(&report)), (State::Held, vec!["incomplete"]));
+    }
+    assert_eq!((given.listed().await.len(), &*given.department("E1").await), (10, "Sales"));
+    let report = given.sync(Request { expect_rows: Some(1), ..partial() }, &csv([moved(1, "Legal")])).await;
+    assert_eq!(report.state, State::Applied);
+}
+
+/// Another feed still claims them, so that nothing would be seen; but the next absence would then remove them.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_absence_in_doubt_ends_no_claim_unseen() {
+    let given = ten().await;
+    given.feed_named("payroll").await;
+    assert_eq!(given.sync(of("payroll", full()), &staff(1..=10)).await.state, State::NoChanges);
+    let cut = csv((1..=8).map(person)) + "E9,\"p9@x.exam";
+    let report = given.sync(of("payroll", full()), &cut).await;
+    assert_eq!((report.state, guards(&report)[0]), (State::Held, "incomplete"));
+    let tail = given.sync(of("payroll", full()), &staff(1..=8)).await;
+    assert_eq!((tail.state, guards(&tail)), (State::Held, vec!["tail_missing"]));
+    let claims = |acme: Organisation| acme.feeds.iter().map(|f| f.claims).collect::<Vec<_>>();
+    assert_eq!(claims(given.acme().await), [10, 10]);
+    assert_eq!(given.approve(&tail, Approval::default()).await.unwrap().state, State::Applied);
+    assert_eq!((claims(given.acme().await), given.listed().await.len()), (vec![10, 8], 10));
+    given.verified().await;
+}

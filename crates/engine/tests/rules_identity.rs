@@ -95,6 +95,7 @@ async fn in_a_partial_payload_evidence_only_holds() {
     let given = ten().await;
     let report = given.sync(partial(), &csv([three_as("N3")])).await;
     assert_eq!((report.state, guards(&report)), (State::Held, vec!["possible_same_person"]));
+    assert_eq!(report.holds[0].figure, 1, "one row is one doubt, however much speaks for it");
     assert_eq!((report.counts.added, report.counts.rekeyed), (1, 0));
 }
 

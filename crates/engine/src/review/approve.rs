@@ -18,8 +18,9 @@ use crate::{
     Engine, Error, Organisation, Result,
     apply::{Application, Chunks, Deed, Effects},
     event,
-    pipeline::{Report, prepare},
     recorder::Recorder,
+    report::Report,
+    spill::prepare,
 };
 
 /// What a reviewer approves.

@@ -9,11 +9,7 @@ use muster_domain::{
 use muster_store::{Lease, Tx};
 
 use super::is_waiting;
-use crate::{
-    Engine, Organisation, Result, event,
-    pipeline::{prepare, put_change_set},
-    recorder::Recorder,
-};
+use crate::{Engine, Organisation, Result, event, recorder::Recorder, seal::put_change_set, spill::prepare};
 
 /// What has become of the changes that wait.
 #[derive(Default)]

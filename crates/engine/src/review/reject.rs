@@ -20,7 +20,7 @@ use crate::{
     Engine, Error, Organisation, Result,
     apply::{Application, Chunks, Deed},
     event,
-    pipeline::Report,
+    report::Report,
 };
 
 /// A rejection that is remembered.

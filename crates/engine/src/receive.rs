@@ -1,0 +1,230 @@
+//! Receive: the bytes are durable before the log says that they came, and nobody's answer is given twice.
+
+use std::{collections::BTreeMap, io::Read};
+
+use chrono::{DateTime, Utc};
+use muster_domain::{
+    documents::Upload,
+    eligibility,
+    event::Body,
+    fact::{Counts, Fact, Received, State},
+    guard::Asked,
+    ids::UploadId,
+    settings::{Channel, Mode},
+};
+use muster_intake::{IntakeError, payload::UpTo};
+use muster_store::{Lease, UploadRow};
+use uuid::Uuid;
+
+use crate::{
+    Engine, Error, Organisation, Result, crash, event,
+    opening::{Taken, take},
+    pipeline::Stages,
+    report::Report,
+};
+
+/// What the caller says about a payload.
+#[derive(Clone, Debug, Default)]
+pub struct Request {
+    /// The feed; `main` if none is named.
+    pub feed: Option<String>,
+    /// The mode; the feed's if none is named.
+    pub mode: Option<Mode>,
+    /// The channel.
+    pub channel: Option<Channel>,
+    /// `--apply` or `--hold`.
+    pub asked: Option<Asked>,
+    /// Change nothing, store nothing.
+    pub dry_run: bool,
+    /// The format by its name; it is found out otherwise.
+    pub format: Option<String>,
+    /// The sheet of a workbook.
+    pub sheet: Option<String>,
+    /// Column names by field, for this payload alone.
+    pub mapping: BTreeMap<String, String>,
+    /// How many rows there should be.
+    pub expect_rows: Option<u64>,
+    /// The SHA-256 that the payload should have, hexadecimal.
+    pub expect_sha256: Option<String>,
+    /// The moment whose truth the payload tells.
+    pub as_of: Option<DateTime<Utc>>,
+    /// The same key with the same payload gives the same answer.
+    pub idempotency_key: Option<String>,
+    /// The name of the file, for people.
+    pub file_name: Option<String>,
+}
+
+/// A payload that was refused while it came in says so; anything else is the disk's or the sender's fault.
+fn too_large(error: std::io::Error) -> Error {
+    match error.downcast::<IntakeError>() {
+        Ok(refused) => refused.into(),
+        Err(error) => error.into(),
+    }
+}
+
+/// What receiving gives.
+pub(crate) enum Arrival {
+    /// An upload to be worked on, with the census that was taken while it came in.
+    New(Box<Received>, Box<Result<Taken>>),
+    /// The answer to an earlier upload with the same key.
+    Answered(Box<Report>),
+}
+
+impl Engine {
+    /// Receive: the bytes are durable before the log says so.
+    pub(crate) async fn receive(
+        &self,
+        lease: &Lease,
+        org: &Organisation,
+        request: &Request,
+        source: &mut dyn Read,
+    ) -> Result<Arrival> {
+        let feed = org.feed(request.feed.as_deref().unwrap_or("main"))?;
+        let mode = request.mode.or(feed.settings.mode).ok_or_else(|| {
+            Error::Wrong(
+                "Say what absence means: --mode full (who is missing leaves), partial (only those named change) or leavers \
+                 (those named leave); or give the feed a mode with `muster feeds set`."
+                    .to_owned(),
+            )
+        })?;
+        let mut stages = Stages::start();
+        if let (Some(as_of), Some(last)) = (request.as_of, feed.baseline.as_ref().and_then(|b| b.as_of))
+            && as_of < last
+        {
+            return Err(Error::Refused(format!(
+                "The payload tells the truth of {}, and one of {} was accepted before: nothing was taken from the older one.",
+                as_of.to_rfc3339(),
+                last.to_rfc3339(),
+            )));
+        }
+        let upload = UploadId(Uuid::now_v7());
+        let mut received = Received {
+            upload,
+            arrival: 0,
+            feed: feed.no,
+            channel: request.channel.unwrap_or(Channel::Upload),
+            mode,
+            size: 0,
+            blake3: String::new(),
+            day: eligibility::today(&org.settings, self.now()),
+            asked: request.asked,
+            as_of: request.as_of,
+            expect_rows: request.expect_rows,
+            format: request.format.clone(),
+            sheet: request.sheet.clone(),
+            mapping: request.mapping.clone(),
+            undoes: Vec::new(),
+            hands_over: None,
+        };
+        let settings = org.settings.for_feed(&feed.settings);
+        let known = self.store.fingerprints(org.row.id, feed.no).await?;
+        stages.done("read known");
+        let file = self.payloads.path(org.row.id, upload);
+        let mut source = UpTo::new(source, settings.limits);
+        let (stored, taken) = tokio::task::block_in_place(|| {
+            self.payloads.store_while(org.row.id, upload, &mut source, request.expect_sha256.is_some(), |payload| {
+                take(org, feed, &settings, &received, known, payload, &file)
+            })
+        })
+        .map_err(too_large)?;
+        crash::point("payload");
+        stages.done("store payload");
+        if let (Some(expected), Some(found)) = (&request.expect_sha256, &stored.sha256)
+            && !expected.eq_ignore_ascii_case(found)
+        {
+            self.payloads.discard(org.row.id, upload);
+            return Err(Error::Refused(
+                "The payload's SHA-256 is not the one expected: it was changed or cut on its way. Send it again."
+                    .to_owned(),
+            ));
+        }
+        (received.size, received.blake3) = (stored.size, stored.blake3);
+        if let Some(key) = &request.idempotency_key
+            && let Some(report) = self.answered(org, key, &received).await?
+        {
+            self.payloads.discard(org.row.id, upload);
+            return Ok(Arrival::Answered(Box::new(report)));
+        }
+        if let Some(report) = self.held_already(org, &received).await? {
+            self.payloads.discard(org.row.id, upload);
+            return Ok(Arrival::Answered(Box::new(report)));
+        }
+        if !request.dry_run {
+            self.accept(lease, org, request, &mut received).await?;
+        }
+        stages.done("accept");
+        Ok(Arrival::New(Box::new(received), Box::new(taken)))
+    }
+
+    async fn accept(
+        &self,
+        lease: &Lease,
+        org: &Organisation,
+        request: &Request,
+        received: &mut Received,
+    ) -> Result<()> {
+        let mut tx = self.store.begin(org.row.id, Some(lease)).await?;
+        received.arrival = tx.next_arrival().await?;
+        let mut body = Body::default();
+        let mut salt = [0; 16];
+        rand::Rng::fill_bytes(&mut rand::rng(), &mut salt);
+        body.push(salt, serde_json::json!({ "file": request.file_name }).to_string().as_bytes());
+        let new = event(&Fact::UploadReceived(Box::new(received.clone())), Some(body));
+        let who = self.who(received.upload.0);
+        tx.append(vec![new], &who).await?;
+        let doc = Upload {
+            received: received.clone(),
+            received_at: tx.head().await?.last_recorded_at,
+            actor: who.actor.clone(),
+            state: State::Received,
+            change_set: None,
+            counts: Counts::default(),
+        };
+        tx.put_upload(&UploadRow {
+            id: received.upload,
+            arrival: received.arrival,
+            feed: received.feed,
+            state: State::Received.word().to_owned(),
+            idempotency_key: request.idempotency_key.clone(),
+            doc: serde_json::to_vec(&doc)?,
+        })
+        .await?;
+        tx.commit().await?;
+        Ok(())
+    }
+
+    /// The same key again: the first answer if it came with the same payload, a conflict if not.
+    async fn answered(&self, org: &Organisation, key: &str, received: &Received) -> Result<Option<Report>> {
+        let Some(row) = self.store.upload_by_key(org.row.id, key).await? else { return Ok(None) };
+        let upload: Upload = serde_json::from_slice(&row.doc)?;
+        let before = &upload.received;
+        let same = before.blake3 == received.blake3
+            && before.feed == received.feed
+            && before.mode == received.mode
+            && before.sheet == received.sheet;
+        if !same {
+            return Err(Error::Wrong(
+                "This idempotency key came with another payload, feed or mode before; use a new key for a new payload."
+                    .to_owned(),
+            ));
+        }
+        Ok(Some(self.report(org, &upload).await?))
+    }
+
+    /// A retry of a payload that waits for review gives the waiting change set back.
+    async fn held_already(&self, org: &Organisation, received: &Received) -> Result<Option<Report>> {
+        for row in self.store.uploads_in_state(org.row.id, State::Held.word()).await? {
+            let upload: Upload = serde_json::from_slice(&row.doc)?;
+            let before = &upload.received;
+            if before.blake3 == received.blake3
+                && before.feed == received.feed
+                && before.mode == received.mode
+                && before.mapping == received.mapping
+                && before.sheet == received.sheet
+            {
+                return Ok(Some(self.report(org, &upload).await?));
+            }
+        }
+        Ok(None)
+    }
+}

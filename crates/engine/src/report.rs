@@ -1,0 +1,92 @@
+//! What an upload came to, as people and machines read it.
+
+use muster_domain::{
+    documents::{ChangeSet, Upload},
+    event::Body,
+    fact::{Counts, State},
+    guard::Hold,
+    ids::{ChangeSetId, UploadId},
+};
+use muster_intake::RowIssue;
+use serde::Serialize;
+
+use crate::{Engine, Organisation, Result};
+
+/// What an upload came to.
+#[derive(Clone, Debug, Serialize)]
+pub struct Report {
+    /// The upload; none for one that was never accepted.
+    pub upload_id: Option<UploadId>,
+    /// Its change set, if it has one.
+    pub change_set_id: Option<ChangeSetId>,
+    /// What it came to.
+    pub state: State,
+    /// Digest of the changes, if there are any.
+    pub digest: Option<String>,
+    /// Counts of rows.
+    pub counts: Counts,
+    /// Guards that tripped.
+    pub holds: Vec<Hold>,
+    /// The first hundred row issues.
+    pub issues: Vec<Issue>,
+    /// What was assumed in reading the payload: its encoding, its sheet, where the header row is.
+    pub read_as: Vec<String>,
+    /// The roster version now.
+    pub roster_version: u64,
+}
+
+/// A row issue as people and machines read it.
+#[derive(Clone, Debug, Serialize, serde::Deserialize)]
+pub struct Issue {
+    /// Line of the payload.
+    pub line: u64,
+    /// Column by header; empty for the whole row.
+    pub column: String,
+    /// What was read.
+    pub value: String,
+    /// Why it was refused and what to do.
+    pub reason: String,
+}
+
+/// How many issues a report shows.
+pub(crate) const SHOWN_ISSUES: usize = 100;
+impl Engine {
+    /// What an upload came to, as it stands now.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    pub async fn report(&self, org: &Organisation, upload: &Upload) -> Result<Report> {
+        let mut report = Report {
+            upload_id: Some(upload.received.upload),
+            change_set_id: upload.change_set,
+            state: upload.state,
+            digest: None,
+            counts: upload.counts,
+            holds: Vec::new(),
+            issues: Vec::new(),
+            read_as: Vec::new(),
+            roster_version: self.store.head(org.row.id).await?.roster_version,
+        };
+        if let Some(id) = upload.change_set {
+            let set: ChangeSet = serde_json::from_slice(&self.store.change_set(org.row.id, id).await?.doc)?;
+            report.digest = Some(set.digest);
+            report.holds = set.holds;
+        }
+        Ok(report)
+    }
+}
+
+pub(crate) fn issue(issue: &RowIssue) -> Issue {
+    Issue { line: issue.line, column: issue.column.clone(), value: issue.value.clone(), reason: issue.reason.clone() }
+}
+
+/// Row issues may hold personal data, so they are lines of the body. The first 10,000 are kept.
+pub(crate) fn issue_body(issues: &[RowIssue]) -> Option<Body> {
+    let mut body = Body::default();
+    for row in issues.iter().take(10_000) {
+        let mut salt = [0; 16];
+        rand::Rng::fill_bytes(&mut rand::rng(), &mut salt);
+        body.push(salt, &serde_json::to_vec(&issue(row)).unwrap_or_default());
+    }
+    (!body.is_empty()).then_some(body)
+}
