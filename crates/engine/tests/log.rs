@@ -5,6 +5,7 @@ use std::path::Path;
 use chrono::Utc;
 use muster_domain::{
     change::Kind,
+    fact::State,
     ids::FeedNo,
     replay::{Replay, ReplayError, log, read_log},
     settings::{Channel, FeedSettings, Mode, Settings},
@@ -71,6 +72,20 @@ impl Place {
 
     async fn expect_clean(&self) {
         assert_eq!(self.verify().await.differences, Vec::<String>::new());
+    }
+
+    /// No feed claims a member twice, and nothing waits in a change set that has nothing left.
+    async fn expect_one_claim_a_feed(&self) {
+        let org = self.org().await;
+        for member in self.engine.roster(&org, At::Now).await.unwrap() {
+            let mut claimants: Vec<_> = member.claimants().collect();
+            claimants.sort_unstable();
+            assert!(claimants.is_sorted_by(|a, b| a < b), "{claimants:?}");
+        }
+        for state in [State::Held, State::PartlyApplied] {
+            let sets = self.engine.change_sets(&org, Some(state)).await.unwrap();
+            assert!(sets.iter().all(|s| !s.waiting().is_empty()), "a change set waits for nothing");
+        }
     }
 
     async fn expect_one_row_a_person(&self) {
@@ -322,15 +337,17 @@ async fn reading_stops_at_the_event_that_is_named() {
 type Person = (u8, u8, u8);
 
 fn csv(people: &[Person]) -> String {
-    let mut csv = "Employee ID,Email,First Name,Last Name,Department,Date of Birth\n".to_owned();
+    let mut csv = "Employee ID,Email,First Name,Last Name,Department,Date of Birth,End Date\n".to_owned();
     for (key, email, department) in people {
         let dept = ["", "Sales", "Law", "Tools"][usize::from(department % 4)];
-        csv.push_str(&format!("{key},p{email}@x.org,P{email},Q{email},{dept},19{:02}-01-01\n", 10 + email));
+        let end = ["", "", "2099-12-31", "2098-12-31"][usize::from((email + department) % 4)];
+        csv.push_str(&format!("{key},p{email}@x.org,P{email},Q{email},{dept},19{:02}-01-01,{end}\n", 10 + email));
     }
     csv
 }
 
 mod any_sequence {
+    use muster_domain::guard::Asked;
     use proptest::{collection::vec, prelude::*};
 
     use super::*;
@@ -338,7 +355,7 @@ mod any_sequence {
     #[derive(Clone, Debug)]
     struct Payload {
         second: bool,
-        partial: bool,
+        mode: Mode,
         hold: bool,
         people: Vec<Person>,
         then: Then,
@@ -348,51 +365,73 @@ mod any_sequence {
     #[derive(Clone, Debug)]
     enum Then {
         Nothing,
-        Approve { except_department: bool },
+        Approve { except_department: bool, only: Option<u8>, reject_rest: bool },
         Reject { only: Option<u8> },
-        Undo,
-        Set(u8),
-        Remove(u8),
+        Look,
+        Undo { by_key: Option<u8>, hold: bool },
+        Set { key: u8, hold: bool },
+        Remove { key: u8, hold: bool },
+        Link(u8, u8),
     }
 
     fn payload() -> impl Strategy<Value = Payload> {
-        let flags = (proptest::bool::weighted(0.3), proptest::bool::weighted(0.3), proptest::bool::weighted(0.2));
+        let mode = prop_oneof![5 => Just(Mode::Full), 2 => Just(Mode::Partial), 1 => Just(Mode::Leavers)];
+        let flags = (proptest::bool::weighted(0.3), mode, proptest::bool::weighted(0.4));
         let then = prop_oneof![
             4 => Just(Then::Nothing),
-            3 => any::<bool>().prop_map(|except_department| Then::Approve { except_department }),
+            4 => (any::<bool>(), proptest::option::weighted(0.3, 0..12u8), any::<bool>())
+                .prop_map(|(except_department, only, reject_rest)| Then::Approve { except_department, only, reject_rest }),
             2 => proptest::option::of(0..12u8).prop_map(|only| Then::Reject { only }),
-            1 => Just(Then::Undo),
-            1 => (0..12u8).prop_map(Then::Set),
-            1 => (0..12u8).prop_map(Then::Remove),
+            1 => Just(Then::Look),
+            2 => (proptest::option::of(0..12u8), any::<bool>()).prop_map(|(by_key, hold)| Then::Undo { by_key, hold }),
+            1 => (0..12u8, any::<bool>()).prop_map(|(key, hold)| Then::Set { key, hold }),
+            1 => (0..12u8, any::<bool>()).prop_map(|(key, hold)| Then::Remove { key, hold }),
+            1 => (0..12u8, 0..12u8).prop_map(|(key, other)| Then::Link(key, other)),
         ];
-        (flags, vec((0..12u8, 0..12u8, 0..4u8), 0..10), then)
-            .prop_map(|((second, partial, hold), people, then)| Payload { second, partial, hold, people, then })
+        (flags, vec((0..12u8, 0..12u8, 0..4u8), 0..10), then).prop_map(|((second, mode, hold), people, then)| Payload {
+            second,
+            mode,
+            hold,
+            people,
+            then,
+        })
     }
 
     /// What makes no sense is refused, which is all right too.
     async fn act(engine: &Engine, then: &Then) {
-        let apply = Some(muster_domain::guard::Asked::Apply);
+        let asked = |hold: &bool| Some(if *hold { Asked::Hold } else { Asked::Apply });
+        let keys = |only: &Option<u8>| only.iter().map(u8::to_string).collect();
         match then {
             Then::Nothing => {}
-            Then::Approve { except_department } => {
+            Then::Approve { except_department, only, reject_rest } => {
                 let except_fields = Vec::from_iter(except_department.then(|| "department".to_owned()));
-                let choice = Choice { except_fields, ..Choice::default() };
-                let _ = engine.approve("acme", None, Approval { choice, ..Approval::default() }).await;
+                let choice = Choice { except_fields, only: keys(only), ..Choice::default() };
+                let approval = Approval { choice, reject_rest: *reject_rest, ..Approval::default() };
+                let _ = engine.approve("acme", None, approval).await;
             }
             Then::Reject { only } => {
-                let choice = Choice { only: only.iter().map(u8::to_string).collect(), ..Choice::default() };
+                let choice = Choice { only: keys(only), ..Choice::default() };
                 let _ = engine.reject("acme", None, choice, None).await;
             }
-            Then::Undo => {
+            Then::Look => {
+                let _ = engine.look(&engine.organisation("acme").await.unwrap(), None).await;
+            }
+            Then::Undo { by_key, hold } => {
                 let since = Some(Utc::now() - chrono::Duration::hours(1));
-                let _ = engine.undo("acme", UndoRequest { since, asked: apply, ..UndoRequest::default() }).await;
+                let by_key = by_key.map(|key| key.to_string());
+                let request = UndoRequest { since, by_key, asked: asked(hold), ..UndoRequest::default() };
+                let _ = engine.undo("acme", request).await;
             }
-            Then::Set(key) => {
+            Then::Set { key, hold } => {
                 let fields = vec![("department".to_owned(), "Pinned".to_owned())];
-                let _ = engine.by_hand("acme", Edit::Set { key: key.to_string(), fields }, apply).await;
+                let _ = engine.by_hand("acme", Edit::Set { key: key.to_string(), fields }, asked(hold)).await;
             }
-            Then::Remove(key) => {
-                let _ = engine.by_hand("acme", Edit::Remove { key: key.to_string() }, apply).await;
+            Then::Remove { key, hold } => {
+                let _ = engine.by_hand("acme", Edit::Remove { key: key.to_string() }, asked(hold)).await;
+            }
+            Then::Link(key, other) => {
+                let edit = Edit::Link { key: key.to_string(), other: other.to_string() };
+                let _ = engine.by_hand("acme", edit, asked(&false)).await;
             }
         }
     }
@@ -404,15 +443,16 @@ mod any_sequence {
         for payload in payloads {
             let request = Request {
                 feed: payload.second.then(|| "other".to_owned()),
-                mode: Some(if payload.partial { Mode::Partial } else { Mode::Full }),
+                mode: Some(payload.mode),
                 channel: Some(Channel::Api),
-                asked: payload.hold.then_some(muster_domain::guard::Asked::Hold),
+                asked: payload.hold.then_some(Asked::Hold),
                 ..Request::default()
             };
             let _ = place.engine.sync("acme", request, &mut csv(&payload.people).as_bytes()).await;
             act(&place.engine, &payload.then).await;
             place.expect_clean().await;
             place.expect_one_row_a_person().await;
+            place.expect_one_claim_a_feed().await;
         }
         let replay = read_log(place.export().await.as_slice(), None).unwrap();
         let told: Vec<_> = replay.members().map(Result::unwrap).filter(|m| !m.spells.is_empty()).collect();
