@@ -164,6 +164,14 @@ pub fn id(raw: &str) -> Result<&str, Refusal> {
     }
 }
 
+/// Whether letters of two alphabets that look alike stand in one word: a Cyrillic А among Latin letters, say.
+pub fn mixes_alphabets(text: &str) -> bool {
+    let is_latin = |c: char| c.is_ascii_alphabetic() || matches!(c, '\u{C0}'..='\u{24F}');
+    let is_alike = |c: char| matches!(c, '\u{370}'..='\u{3FF}' | '\u{400}'..='\u{52F}');
+    let mixed = |word: &str| word.contains(is_latin) && word.contains(is_alike);
+    !text.is_ascii() && text.split(|c: char| !c.is_alphanumeric()).any(mixed)
+}
+
 /// A number as spreadsheets write large ones: `1.23E+05`, in some countries `1,23E+05`.
 fn is_rounded(text: &str) -> bool {
     let Some((number, power)) = text.split_once(['E', 'e']) else { return false };
@@ -387,6 +395,12 @@ mod tests {
             assert_eq!(id(rounded), Err(Refusal::RoundedId), "{rounded}");
         }
         assert!(["AB+12", "12E+3", "1.23E05", "+49", "x1.2E+05"].iter().all(|raw| id(raw) == Ok(*raw)));
+    }
+
+    #[test]
+    fn a_letter_of_another_alphabet_in_a_word_is_seen() {
+        assert!(["\u{410}nna", "E-00\u{415}1x", "lee@ex\u{430}mple.com", "\u{391}NN"].into_iter().all(mixes_alphabets));
+        assert!(!["Anna", "Åsa", "Анна", "Νίκος", "Анна Lee", "José-Мария", ""].into_iter().any(mixes_alphabets));
     }
 
     #[test]

@@ -33,6 +33,8 @@ use crate::{
     resolve::{Resolved, SEVERAL, Verdict},
 };
 
+mod zeros;
+
 /// What all rows of one payload are compared under.
 pub struct Job<'a> {
     /// The engine.
@@ -148,6 +150,8 @@ struct Pending {
     /// Members whom the key may name, then, if there are none, members whom other identifiers may name.
     candidates: Vec<MemberNo>,
     by_key: bool,
+    /// Members whose key is the same but for leading zeros, if nobody has the key itself.
+    but_for_zeros: Vec<MemberNo>,
 }
 
 /// Rows compared at a time: enough that pages of the roster are read but once for a usual night's changes.
@@ -370,7 +374,9 @@ impl<'a> Comparison<'a> {
             pending.candidates.sort_unstable();
             pending.candidates.dedup();
         }
-        let mut numbers: Vec<MemberNo> = batch.iter().flat_map(|p| p.candidates.iter().copied()).collect();
+        self.find_without_zeros(batch).await?;
+        let may_be = |p: &Pending| p.candidates.iter().chain(&p.but_for_zeros).copied().collect::<Vec<_>>();
+        let mut numbers: Vec<MemberNo> = batch.iter().flat_map(may_be).collect();
         numbers.sort_unstable();
         numbers.dedup();
         self.job.engine.members(self.job.org, &numbers).await
@@ -396,7 +402,7 @@ impl<'a> Comparison<'a> {
                 .for_each(|no| self.found.order.push((line, Named::Member(*no))));
             return;
         }
-        self.found.issues.extend(row.issues.iter().cloned());
+        self.found.issues.extend(row.issues.iter().chain(&row.notes).cloned());
         let doubts = self.found.figures.possible_same_person;
         let member = match pending.by_key {
             true => by_key(pending, members).map(|m| (m, None)),
@@ -405,6 +411,7 @@ impl<'a> Comparison<'a> {
         let member = member.or_else(|| self.recognise(pending, members));
         match member {
             Some((member, evidence)) => self.known_person(pending, member, evidence),
+            None if self.is_without_zeros(pending, members) => {}
             None => self.new_person(pending, members),
         }
         // However much speaks for it, it is one row.

@@ -178,3 +178,21 @@ async fn totals_and_repeated_headers_are_no_person() {
     assert_eq!(report.counts.rows, 4);
     given.verified().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_that_lost_its_leading_zeros_is_no_new_person() {
+    let given = Given::organisation().await;
+    let people = |rows: &str| format!("employee_id,last_name,date_of_birth\n{rows}");
+    given.applied(full(), &people("00123,Lee,1990-01-01\n00124,Ray,\n0117,Poe,\n117,Roe,\nE5,Fox,\n")).await;
+    let report = given.sync(full(), &people("123,Lee,1990-01-01\n124,Ray,\n0117,Poe,\n117,Roe,\nE5,Fox,\n")).await;
+    let counts = report.counts;
+    assert_eq!((counts.added, counts.removed, counts.rekeyed, counts.invalid, counts.unchanged), (0, 0, 0, 2, 3));
+    assert!(report.issues[0].reason.contains("differs from 00123 on the roster in leading zeros only"), "{report:?}");
+    // The other way round, and in a partial payload.
+    let report = given.sync(partial(), &people("000117,Zoe,\n00000123,Lee,\n")).await;
+    assert_eq!((report.counts.added, report.counts.invalid), (1, 1), "{report:?}");
+    // Another birth date: somebody else.
+    let report = given.sync(partial(), &people("123,Lee,1971-12-31\n")).await;
+    assert_eq!((report.counts.added, report.counts.invalid), (1, 0), "{report:?}");
+    given.verified().await;
+}

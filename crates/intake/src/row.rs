@@ -39,6 +39,8 @@ pub struct Row {
     pub raw: Values,
     /// Values that could not be read. Such a field is neither set nor empty.
     pub issues: Vec<RowIssue>,
+    /// Values that were taken, but of which somebody should know.
+    pub notes: Vec<RowIssue>,
 }
 
 impl Row {
@@ -52,6 +54,7 @@ impl Row {
         self.null = FieldSet::default();
         self.raw.clear();
         self.issues.clear();
+        self.notes.clear();
     }
 
     /// Whether the payload says something readable about the field, if only that it is blank.
@@ -222,6 +225,7 @@ impl Reader {
         for planned in &self.plan {
             if planned.column == self.columns.key {
                 keep(planned.field, &key, key_cell, row);
+                self.notice(*planned, &key, row);
             } else {
                 self.read_cell(*planned, cells.get(planned.column).unwrap_or(rows::ABSENT), row);
             }
@@ -303,8 +307,20 @@ impl Reader {
         };
         match written.and_then(|written| normalise::value(planned.kind, written, self.dates)) {
             Ok(value) if value.is_empty() => row.empty.insert(planned.field),
-            Ok(value) => keep(planned.field, &value, cell, row),
+            Ok(value) => {
+                keep(planned.field, &value, cell, row);
+                self.notice(planned, &value, row);
+            }
             Err(reason) => row.issues.push(self.issue(planned, cell, row.line, reason.to_string())),
+        }
+    }
+
+    /// Letters that look alike make two people of one, or one of two, without anybody seeing it.
+    fn notice(&self, planned: Planned, value: &str, row: &mut Row) {
+        let tells_who = [FieldId::EMPLOYEE_ID, FieldId::EMAIL, FieldId::FIRST_NAME, FieldId::LAST_NAME];
+        if tells_who.contains(&planned.field) && normalise::mixes_alphabets(value) {
+            let reason = "Letters of two alphabets that look alike stand in one word; the value is taken as it is. Check it at the source.";
+            row.notes.push(RowIssue { decides: false, ..self.issue(planned, value, row.line, reason.to_owned()) });
         }
     }
 

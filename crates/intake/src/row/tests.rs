@@ -78,6 +78,14 @@ fn ids_that_a_spreadsheet_took_for_numbers_are_put_right_or_refused() {
 }
 
 #[test]
+fn look_alike_letters_are_taken_and_noticed() {
+    let row = read_by(&reader("Employee ID,Last Name", FieldId::EMPLOYEE_ID, ""), "1\u{410}A,L\u{435}e").unwrap();
+    assert_eq!((row.key.as_str(), row.values.get(FieldId::LAST_NAME)), ("1\u{410}A", Some("L\u{435}e")));
+    let columns: Vec<&str> = row.notes.iter().map(|n| n.column.as_str()).collect();
+    assert!(row.issues.is_empty() && columns == ["Employee ID", "Last Name"], "{columns:?}");
+}
+
+#[test]
 fn a_bad_value_drops_only_its_field() {
     let row = read("Díaz,1,03/04/2021,big,").unwrap();
     assert!(!row.mentions(FieldId::START_DATE) && !row.mentions(SHOE));

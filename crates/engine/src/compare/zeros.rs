@@ -1,0 +1,79 @@
+//! Match keys that lost their leading zeros on the way through a spreadsheet: `123` for `00123`. They are no new people.
+
+use muster_domain::settings::MatchKey;
+
+use super::*;
+
+/// Up to how many digits a key is filled up again.
+const MOST_DIGITS: usize = 12;
+
+impl Comparison<'_> {
+    /// Finds, for rows whose key nobody has, the members whose key is the same but for leading zeros.
+    pub(super) async fn find_without_zeros(&self, batch: &mut [Pending]) -> Result<()> {
+        if self.job.settings.match_key != MatchKey::EmployeeId {
+            return Ok(());
+        }
+        let mut asked: Vec<(u64, usize)> = Vec::new();
+        for (at, pending) in batch.iter_mut().enumerate() {
+            pending.but_for_zeros.clear();
+            if !pending.by_key {
+                asked.extend(self.variants(&pending.row.key_norm).map(|hash| (hash, at)));
+            }
+        }
+        if asked.is_empty() {
+            return Ok(());
+        }
+        asked.sort_unstable();
+        let mut hashes: Vec<u64> = asked.iter().map(|a| a.0).collect();
+        hashes.dedup();
+        for (hash, no) in self.job.engine.store.idents(self.job.org, &hashes).await? {
+            let from = asked.partition_point(|a| a.0 < hash);
+            for (_, at) in asked[from..].iter().take_while(|a| a.0 == hash) {
+                batch[*at].but_for_zeros.push(no);
+            }
+        }
+        Ok(())
+    }
+
+    /// Hashes of the keys that differ from this one in leading zeros only.
+    fn variants(&self, key: &str) -> impl Iterator<Item = u64> {
+        let (prefix, digits) = self.digits(key);
+        let most = if digits.is_empty() { 0 } else { MOST_DIGITS };
+        let own = digits.len();
+        let bare = digits.trim_start_matches('0');
+        (bare.len().max(1)..=most)
+            .filter(move |length| *length != own && !bare.is_empty())
+            .map(move |length| self.job.keys.identifier(Identifier::Key, &format!("{prefix}{bare:0>length$}")))
+    }
+
+    /// The feed's prefix and, if nothing but digits follow it, those.
+    fn digits<'k>(&self, key: &'k str) -> (&'k str, &'k str) {
+        let prefix = normalise::key(self.job.feed.settings.key_prefix.as_deref().unwrap_or_default()).len();
+        let (prefix, digits) = key.split_at_checked(prefix).unwrap_or((key, ""));
+        if digits.bytes().all(|b| b.is_ascii_digit()) { (prefix, digits) } else { (key, "") }
+    }
+
+    /// Whether a row nobody has the key of is somebody whose key lost or gained zeros. Then it is left out with an issue, and
+    /// the member counts as present: what the row says, and whether the key is to be changed, is for people to decide.
+    pub(super) fn is_without_zeros(&mut self, pending: &Pending, members: &HashMap<MemberNo, Member>) -> bool {
+        let own = self.digits(&pending.row.key_norm);
+        let bare = |(prefix, digits): (&str, &str)| (prefix.to_owned(), digits.trim_start_matches('0').to_owned());
+        let same = |m: &Member| bare(self.digits(&normalise::key(&m.key))) == bare(own);
+        let known = pending.but_for_zeros.iter().filter_map(|no| members.get(no));
+        let found = known
+            .filter(|m| !self.resolved.present.contains(m.no) && same(m))
+            .find(|m| m.is_listed() && !identity::contradicts(m, &pending.row.values));
+        let Some(member) = found else { return false };
+        let reason = format!(
+            "The match key differs from {} on the roster in leading zeros only, as when a spreadsheet takes an id for a number; \
+             format the column as text and export it again, or give the person this key with `muster members rekey`.",
+            member.key
+        );
+        self.resolved.present.set(member.no, true);
+        self.found.counts.invalid += 1;
+        self.found.order.push((pending.miss.line, Named::Member(member.no)));
+        let note = self.note(pending, &reason);
+        self.found.issues.push(note);
+        true
+    }
+}
