@@ -103,7 +103,7 @@ impl<'a> Wholesale<'a> {
         let counts = self.counts();
         let rest = self.recorder.take_rest();
         let spilled = self.recorder.spilled;
-        if spilled {
+        if spilled && !rest.is_empty() {
             // Applying reads the chunks back from the store, and so must see the last ones too.
             self.store(&rest).await?;
         }
@@ -117,24 +117,9 @@ impl<'a> Wholesale<'a> {
             tx.append_prepared(prepare(self.change_set, &rest)?, &who).await?;
         }
         let change_set = self.change_set;
-        let roster_version = tx.head().await?.roster_version;
         let (digest, _) = self.recorder.finish();
-        let computed = Computed {
-            change_set,
-            upload: received.upload,
-            feed: FeedNo::HAND,
-            mode: Mode::Partial,
-            changes,
-            unproven: Selection::default(),
-            counts,
-            figures: figures(org, counts),
-            holds: Vec::new(),
-            digest,
-            policy_version: org.settings.version,
-            roster_version,
-            baseline: Baseline::default(),
-            state: State::Applied,
-        };
+        let roster_version = tx.head().await?.roster_version;
+        let computed = Computed { change_set, changes, digest, roster_version, ..computed(org, &received, counts) };
         let sealed = tx.append(vec![event(&Fact::Computed(Box::new(computed.clone())), None)], &who).await?;
         // As the log has it: where the clock went back, that is later than now.
         let sealed_at = tx.head().await?.last_recorded_at;
@@ -241,6 +226,26 @@ async fn fold_all(
         unfinished: Selection::default(),
         rest: None,
     })
+}
+
+/// What is the same for all of them: nothing is held, and no feed is measured by it.
+fn computed(org: &Organisation, received: &Received, counts: Counts) -> Computed {
+    Computed {
+        change_set: ChangeSetId(received.upload.0),
+        upload: received.upload,
+        feed: FeedNo::HAND,
+        mode: Mode::Partial,
+        changes: 0,
+        unproven: Selection::default(),
+        counts,
+        figures: figures(org, counts),
+        holds: Vec::new(),
+        digest: String::new(),
+        policy_version: org.settings.version,
+        roster_version: 0,
+        baseline: Baseline::default(),
+        state: State::Applied,
+    }
 }
 
 fn figures(org: &Organisation, counts: Counts) -> Figures {
