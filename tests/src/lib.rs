@@ -12,3 +12,5 @@ mod durable;
 mod feeds;
 #[cfg(test)]
 mod muster;
+#[cfg(test)]
+mod review;
