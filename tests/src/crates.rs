@@ -26,6 +26,7 @@ const AT_HOME: &[(&str, &str)] = &[
     ("calamine", "muster-intake"),
     ("encoding_rs", "muster-intake"),
     ("flate2", "muster-intake"),
+    ("quick-xml", "muster-intake"),
     ("zip", "muster-intake"),
     ("sqlx", "muster-store"),
     ("lapin", "muster-bus"),

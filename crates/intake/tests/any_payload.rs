@@ -1,6 +1,11 @@
 //! Any bytes at all, in any format or nearly in one, end in rows or in one sentence.
 
-use std::{collections::BTreeMap, fs, io::Cursor, path::Path};
+use std::{
+    collections::BTreeMap,
+    fs,
+    io::{Cursor, Read, Write},
+    path::Path,
+};
 
 use muster_domain::{
     field::{FieldId, Fields},
@@ -64,6 +69,52 @@ const WHOLE: [&str; 8] = [
     "packed/utf16.csv.gz", "json/list.json", "json/people.ndjson",
 ];
 
+/// A workbook with one of its parts changed: damage that no checksum of the archive gives away.
+fn with_part(book: &str, part: &str, change: impl Fn(&mut Vec<u8>)) -> Vec<u8> {
+    let mut archive = zip::ZipArchive::new(Cursor::new(fixture(book))).unwrap();
+    let mut out = zip::ZipWriter::new(Cursor::new(Vec::new()));
+    for i in 0..archive.len() {
+        let mut file = archive.by_index(i).unwrap();
+        let name = file.name().unwrap().into_owned();
+        let mut bytes = Vec::new();
+        file.read_to_end(&mut bytes).unwrap();
+        if name == part {
+            change(&mut bytes);
+        }
+        out.start_file(name, zip::write::SimpleFileOptions::default()).unwrap();
+        out.write_all(&bytes).unwrap();
+    }
+    out.finish().unwrap().into_inner()
+}
+
+/// Parts of workbooks that are read.
+const PARTS: [(&str, &str); 6] = [
+    ("workbooks/plain.xlsx", "xl/worksheets/sheet1.xml"),
+    ("workbooks/plain.xlsx", "xl/sharedStrings.xml"),
+    ("workbooks/plain.xlsx", "xl/styles.xml"),
+    ("workbooks/plain.xlsx", "xl/workbook.xml"),
+    ("workbooks/plain.xlsx", "xl/_rels/workbook.xml.rels"),
+    ("workbooks/open.ods", "content.xml"),
+];
+
+/// Text that means something in a workbook, put where it does not belong.
+const SNIPPETS: [&str; 14] = [
+    "99999999999",
+    "-1",
+    "r=\"XFD1048576\"",
+    "r=\"A0\"",
+    "t=\"s\"",
+    "t=\"e\"",
+    "<v>1e999</v>",
+    "<c><v>9</v></c>",
+    "</row>",
+    "<row r=\"4294967295\">",
+    "&#0;",
+    "&undefined;",
+    "table:number-columns-repeated=\"4000000000\"",
+    "s=\"65535\"",
+];
+
 /// What formats begin with.
 const BEGINNINGS: [&[u8]; 8] = [
     b"PK\x03\x04",
@@ -98,9 +149,25 @@ fn a_cut_workbook_or_archive_gives_no_row_at_all() {
     }
 }
 
-proptest! {
-    #![proptest_config(ProptestConfig::with_cases(96))]
+#[test]
+fn a_table_without_end_ends_well() {
+    // Found by the test below: the parser looked for the end of the table for ever.
+    for tag in ["</table:table>", "</table:table-row>", "</office:spreadsheet>", "</text:p>"] {
+        let open = with_part("workbooks/open.ods", "content.xml", |bytes| {
+            let text = String::from_utf8_lossy(bytes).replace(tag, "");
+            *bytes = text.into_bytes();
+        });
+        let cut = with_part("workbooks/open.ods", "content.xml", |bytes| {
+            let at = String::from_utf8_lossy(bytes).rfind(tag).unwrap();
+            bytes.truncate(at);
+        });
+        for payload in [open, cut] {
+            assert!(read_all(&payload).unwrap_err().to_string().contains("damaged"), "{tag}");
+        }
+    }
+}
 
+proptest! {
     #[test]
     fn any_bytes_behind_any_beginning_end_well(begin in 0usize..8, rest in prop::collection::vec(any::<u8>(), 0..300)) {
         ends_well(&[BEGINNINGS[begin], &rest].concat());
@@ -120,6 +187,24 @@ proptest! {
             payload[at] = byte;
         }
         ends_well(&payload);
+    }
+
+    #[test]
+    fn damage_within_a_workbook_ends_well(
+        which in 0usize..6,
+        places in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..4),
+        (at, snippet, takes) in (any::<prop::sample::Index>(), 0usize..14, 0usize..30),
+    ) {
+        let (book, part) = PARTS[which];
+        ends_well(&with_part(book, part, |bytes| {
+            for (at, byte) in &places {
+                let at = at.index(bytes.len());
+                bytes[at] = *byte;
+            }
+            let from = at.index(bytes.len());
+            let to = (from + takes).min(bytes.len());
+            bytes.splice(from..to, SNIPPETS[snippet].bytes());
+        }));
     }
 
     #[test]

@@ -1,8 +1,9 @@
 //! The archive that a workbook is: what kind it is, and whether unpacking it can do harm. Asked before anything else opens it.
 
-use std::io::{Read, Seek};
+use std::io::{BufReader, Read, Seek};
 
 use muster_domain::settings::Limits;
+use quick_xml::events::Event;
 use zip::{ZipArchive, result::ZipError};
 
 use crate::{error::IntakeError, gzip::Unpacking};
@@ -54,7 +55,34 @@ pub(super) fn check(file: impl Read + Seek, limits: Limits) -> Result<Kind, Inta
             }
         }
     }
+    if kind == Kind::Ods {
+        check_closed(&mut archive)?;
+    }
     Ok(kind)
+}
+
+/// Every element of an ODS is closed. `calamine` looks for the end of a table without an end, and never comes back.
+fn check_closed<R: Read + Seek>(archive: &mut ZipArchive<R>) -> Result<(), IntakeError> {
+    for i in 0..archive.len() {
+        let part = archive.by_index(i).map_err(|e| damaged(&e))?;
+        if !part.name().is_ok_and(|name| is_read(&name)) {
+            continue;
+        }
+        let mut reader = quick_xml::Reader::from_reader(BufReader::new(part));
+        reader.config_mut().expand_empty_elements = false;
+        let (mut depth, mut buffer) = (0_u64, Vec::new());
+        loop {
+            buffer.clear();
+            match reader.read_event_into(&mut buffer) {
+                Ok(Event::Start(_)) => depth += 1,
+                Ok(Event::End(_)) => depth = depth.checked_sub(1).ok_or_else(broken)?,
+                Ok(Event::Eof) if depth == 0 => break,
+                Ok(Event::Eof) | Err(_) => return Err(broken()),
+                Ok(_) => {}
+            }
+        }
+    }
+    Ok(())
 }
 
 fn kind<R: Read + Seek>(archive: &ZipArchive<R>) -> Result<Kind, IntakeError> {
