@@ -34,8 +34,8 @@ pub struct Replay {
 /// Runs the command.
 pub fn run(replay: Replay, session: &mut Session<'_>) -> Result<Exit, Failure> {
     let name = replay.log.display();
-    let reader: Box<dyn BufRead> = match replay.log.as_os_str() == "-" {
-        true => Box::new(io::stdin().lock()),
+    let reader: Box<dyn BufRead + Send> = match replay.log.as_os_str() == "-" {
+        true => Box::new(BufReader::with_capacity(1 << 20, io::stdin())),
         false => {
             let file = File::open(&replay.log).map_err(|e| match e.kind() {
                 io::ErrorKind::NotFound => Failure::wrong(format!("There is no file {name}.")),
@@ -45,7 +45,12 @@ pub fn run(replay: Replay, session: &mut Session<'_>) -> Result<Exit, Failure> {
         }
     };
     let progress = Progress::working(session.config.progress, "Replaying");
-    let folded = read_log(reader, replay.until).map(|r| r.report());
+    let folded = read_log(reader, replay.until).map(|folded| {
+        let report = folded.report();
+        // The process ends here: giving a million members back one by one would take as long as counting them.
+        std::mem::forget(folded);
+        report
+    });
     progress.done();
     let report = folded.map_err(|e| {
         let kind = if matches!(e, ReplayError::Io(_)) { "io" } else { "damaged" };

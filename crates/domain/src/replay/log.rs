@@ -3,7 +3,10 @@
 //! Every stored line stands behind a tab. JSON as it is stored holds no tab (in a text it is written `\t`), so a log
 //! is cut into its lines without being parsed, and what was hashed is there byte for byte.
 
-use std::io::{BufRead, Write};
+use std::{
+    io::{BufRead, Write},
+    sync::mpsc,
+};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde::Deserialize;
@@ -21,24 +24,34 @@ const ERASED: &str = "null";
 ///
 /// # Errors
 /// If a line is not an event, or the event does not follow from those before it.
-pub fn read_log(mut reader: impl BufRead, until: Option<u64>) -> Result<Replay, ReplayError> {
+pub fn read_log(mut reader: impl BufRead + Send, until: Option<u64>) -> Result<Replay, ReplayError> {
     let until = until.unwrap_or(u64::MAX);
     let mut replay = Replay::new();
     let mut line = 0;
-    loop {
-        let batch = read_batch(&mut reader)?;
-        if batch.is_empty() || replay.last_seq() >= until {
-            return Ok(replay);
-        }
-        for event in in_parallel(&batch, |bytes| read_event(bytes).map(Checked::new)) {
-            line += 1;
-            let event = event.map_err(|why| ReplayError::Line { line, why })?;
-            if replay.last_seq() >= until {
-                break;
+    std::thread::scope(|s| {
+        // The next lines are read while these are hashed and folded.
+        let (ahead, batches) = mpsc::sync_channel(2);
+        s.spawn(move || {
+            loop {
+                let batch = read_batch(&mut reader);
+                let last = batch.as_ref().map_or(true, Vec::is_empty);
+                if ahead.send(batch).is_err() || last {
+                    break;
+                }
             }
-            replay.take(event?)?;
+        });
+        for batch in batches {
+            for event in in_parallel(&batch?, |bytes| read_event(bytes).map(Checked::new)) {
+                line += 1;
+                let event = event.map_err(|why| ReplayError::Line { line, why })?;
+                if replay.last_seq() >= until {
+                    return Ok(replay);
+                }
+                replay.take(event?)?;
+            }
         }
-    }
+        Ok(replay)
+    })
 }
 
 /// The next lines of a log, empty ones left out; none at its end.
