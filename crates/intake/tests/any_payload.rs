@@ -167,6 +167,24 @@ fn a_table_without_end_ends_well() {
     }
 }
 
+#[test]
+fn a_cell_repeated_without_measure_is_refused_before_it_takes_the_memory() {
+    for (from, to) in [
+        ("<table:table-row>", "<table:table-row table:number-rows-repeated=\"9000000\">"),
+        (
+            "<table:table-cell office:value-type",
+            "<table:table-cell table:number-columns-repeated=\"16000000\" office:value-type",
+        ),
+    ] {
+        let bomb = with_part("workbooks/open.ods", "content.xml", |bytes| {
+            let text = String::from_utf8_lossy(bytes);
+            assert!(text.contains(from), "{text}");
+            *bytes = text.replace(from, to).into_bytes();
+        });
+        assert!(read_all(&bomb).unwrap_err().to_string().contains("30 million cells"), "{to}");
+    }
+}
+
 proptest! {
     #[test]
     fn any_bytes_behind_any_beginning_end_well(begin in 0usize..8, rest in prop::collection::vec(any::<u8>(), 0..300)) {

@@ -3,7 +3,7 @@
 use std::io::{BufReader, Read, Seek};
 
 use muster_domain::settings::Limits;
-use quick_xml::events::Event;
+use quick_xml::events::{BytesStart, Event};
 use zip::{ZipArchive, result::ZipError};
 
 use crate::{error::IntakeError, gzip::Unpacking};
@@ -71,10 +71,15 @@ fn check_closed<R: Read + Seek>(archive: &mut ZipArchive<R>) -> Result<(), Intak
         let mut reader = quick_xml::Reader::from_reader(BufReader::new(part));
         reader.config_mut().expand_empty_elements = false;
         let (mut depth, mut buffer) = (0_u64, Vec::new());
+        let mut extent = Extent::default();
         loop {
             buffer.clear();
             match reader.read_event_into(&mut buffer) {
-                Ok(Event::Start(_)) => depth += 1,
+                Ok(Event::Start(e)) => {
+                    extent.see(&e)?;
+                    depth += 1;
+                }
+                Ok(Event::Empty(e)) => extent.see(&e)?,
                 Ok(Event::End(_)) => depth = depth.checked_sub(1).ok_or_else(broken)?,
                 Ok(Event::Eof) if depth == 0 => break,
                 Ok(Event::Eof) | Err(_) => return Err(broken()),
@@ -83,6 +88,50 @@ fn check_closed<R: Read + Seek>(archive: &mut ZipArchive<R>) -> Result<(), Intak
         }
     }
     Ok(())
+}
+
+/// How large the tables of an ODS become: a few bytes can say that a cell stands there a million times.
+#[derive(Default)]
+struct Extent {
+    row: u64,
+    /// How often the row stands there.
+    rows: u64,
+    column: u64,
+    width: u64,
+}
+
+/// More cells than this, blank ones between others counted too, are not held in memory.
+const MOST_CELLS: u64 = 30_000_000;
+
+impl Extent {
+    fn see(&mut self, element: &BytesStart<'_>) -> Result<(), IntakeError> {
+        let said = |name: &str| {
+            let found = element.try_get_attribute(name).ok().flatten();
+            found.map(|a| String::from_utf8_lossy(a.value.as_bytes()).trim().parse::<u64>().unwrap_or(u64::MAX))
+        };
+        match element.name().as_ref() {
+            "table:table" => *self = Extent::default(),
+            "table:table-row" => {
+                self.row = self.row.saturating_add(self.rows);
+                self.rows = said("table:number-rows-repeated").unwrap_or(1);
+                self.column = 0;
+            }
+            "table:table-cell" => {
+                self.column = self.column.saturating_add(said("table:number-columns-repeated").unwrap_or(1));
+                if said("office:value-type").is_some() {
+                    self.width = self.width.max(self.column);
+                    let last = self.row.saturating_add(self.rows);
+                    if self.width.saturating_mul(last) > MOST_CELLS {
+                        return Err(IntakeError::damaged(
+                            "The spreadsheet has more than 30 million cells, most of them repeated; save the list of people as CSV and send that.",
+                        ));
+                    }
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
 }
 
 fn kind<R: Read + Seek>(archive: &ZipArchive<R>) -> Result<Kind, IntakeError> {
