@@ -37,6 +37,7 @@ pub mod pipeline;
 pub mod propose;
 pub mod receive;
 pub mod recorder;
+mod remember;
 pub mod renewal;
 pub mod report;
 pub mod resolve;

@@ -2,33 +2,32 @@
 
 use chrono::{DateTime, Utc};
 use muster_domain::{
-    documents::ChangeSet,
-    fact::{Applied, Computed, Fact, Received, State},
+    documents::{ChangeSet, Feed},
+    event::Body,
+    fact::{Applied, Computed, Fact, State},
     guard::{Decision, Hold},
+    ids::MemberNo,
     member::Reason,
     selection::Selection,
     settings::Mode,
 };
-use muster_store::{ChangeSetRow, Lease, Tx};
+use muster_store::{ChangeSetRow, Head, Lease, Tx, Who};
 
 use crate::{
     Organisation, Result,
-    apply::{Application, Chunks, Deed},
-    compare::{Compared, Input, Job, Named},
+    apply::{Application, Chunks, Deed, Effects},
+    compare::{Compared, Input, Job},
     crash, event,
-    known::{Known, pack_delta, pack_pages},
+    known::Known,
     organisation::put_feed,
     pipeline::Stages,
     recorder::Recorder,
     report::{Report, SHOWN_ISSUES, issue, issue_body},
-    resolve,
     spill::prepare,
     supersede::{Naming, Standing},
     wholeness::baseline,
 };
 
-/// With so many deltas, a feed's fingerprints are written anew.
-const MOST_DELTAS: usize = 30;
 /// A change set on its way into the log.
 pub(crate) struct Run<'a> {
     job: &'a Job<'a>,
@@ -47,54 +46,95 @@ impl<'a> Run<'a> {
 
     /// Append: the change set is sealed and, as decided, applied, in one transaction.
     pub async fn seal(
-        mut self,
+        self,
         org: &Organisation,
-        mut compared: Compared,
+        compared: Compared,
         holds: Vec<Hold>,
         decision: Decision,
         known: &Known,
         input: &Input,
     ) -> Result<Report> {
-        let (job, engine) = (self.job, self.job.engine);
+        let engine = self.job.engine;
         let mut stages = Stages::start();
         self.recorder.spills.settle().await?;
         stages.done("settle");
-        let rest = self.recorder.take_rest();
-        let (spilled, silent, changes) = (self.recorder.spilled, self.recorder.is_silent(), self.recorder.changes);
-        let releases = self.recorder.has_releases();
-        let (digest, unproven) = self.recorder.finish();
-        let head = engine.store.head(job.org).await?;
-        let baseline = baseline(job, &compared, input);
-        // What was refused before waits, even if nobody would see it happen.
-        let silent = silent && compared.figures.ask_again == 0;
-        // What nobody would see waits for nobody, unless it would end claims because of an absence that is in doubt.
-        let silent = silent && !(releases && holds.iter().any(Hold::is_about_removals));
-        let decision = if silent { Decision::Apply } else { decision };
-        let selection = selection(decision, changes, &unproven, &compared.ineligible);
-        let undecided = selection.len() < changes;
-        let state = match (decision, silent) {
-            (_, true) => State::NoChanges,
-            (Decision::Hold, _) => State::Held,
-            (Decision::Apply, _) if !undecided => State::Applied,
-            _ if selection.is_empty() => State::Held,
-            _ => State::PartlyApplied,
-        };
-        let mut report = Report {
-            upload_id: Some(job.received.upload),
-            change_set_id: (changes > 0).then_some(job.change_set),
-            state,
-            digest: (changes > 0).then(|| digest.clone()),
-            counts: compared.counts,
-            holds: if silent { Vec::new() } else { holds.clone() },
-            issues: compared.issues.iter().take(SHOWN_ISSUES).map(issue).collect(),
-            read_as: input.read_as.clone(),
-            roster_version: head.roster_version,
-        };
+        let head = engine.store.head(self.job.org).await?;
+        let mut sealing = Sealing::new(self.job, head, self.recorder, compared, holds, decision, input);
+        let mut report = sealing.report();
         if self.dry_run {
             report.state = State::DryRun;
             (report.upload_id, report.change_set_id) = (None, None);
             return Ok(report);
         }
+        let who = engine.who(self.job.received.upload.0);
+        let mut tx = sealing.append_chunks(self.lease, &who).await?;
+        let sealed = sealing.append(&mut tx, &who).await?;
+        let (feed, upload) = (self.job.feed.no, self.job.received.upload);
+        engine.give_way(&mut tx, org, feed, upload, &self.naming, sealing.standing()).await?;
+        stages.done("append change set");
+        crash::point("computed");
+        let mut feeds = org.feeds.clone();
+        if sealing.applies() {
+            let effects = sealing.apply(&mut tx, &who).await?;
+            stages.done("apply");
+            sealing.remember(&mut tx, &mut feeds, known, &effects).await?;
+            stages.done("remember");
+        }
+        sealing.put_documents(&mut tx, org, feeds, sealed).await?;
+        crash::point("before_commit");
+        tx.commit().await?;
+        crash::point("after_commit");
+        stages.done("commit");
+        report.roster_version = sealing.version;
+        Ok(report)
+    }
+}
+
+/// A change set of which all is known that will be written.
+struct Sealing<'a> {
+    job: &'a Job<'a>,
+    input: &'a Input,
+    head: Head,
+    compared: Compared,
+    computed: Computed,
+    /// Chunks that are not stored yet.
+    rest: Vec<(MemberNo, Body)>,
+    /// Whether chunks were stored ahead.
+    spilled: bool,
+    /// Whether nobody would see any of it.
+    silent: bool,
+    /// What is applied at once.
+    selection: Selection,
+    /// The roster version afterwards.
+    version: u64,
+}
+
+impl<'a> Sealing<'a> {
+    fn new(
+        job: &'a Job<'a>,
+        head: Head,
+        mut recorder: Recorder,
+        compared: Compared,
+        holds: Vec<Hold>,
+        decision: Decision,
+        input: &'a Input,
+    ) -> Self {
+        let rest = recorder.take_rest();
+        let (spilled, changes) = (recorder.spilled, recorder.changes);
+        // What was refused before waits, even if nobody would see it happen; so does what would end claims because of
+        // an absence that is in doubt. Anything else that nobody would see waits for nobody.
+        let in_doubt = recorder.has_releases() && holds.iter().any(Hold::is_about_removals);
+        let silent = recorder.is_silent() && compared.figures.ask_again == 0 && !in_doubt;
+        let decision = if silent { Decision::Apply } else { decision };
+        let (digest, unproven) = recorder.finish();
+        let selection = selection(decision, changes, &unproven, &compared.ineligible);
+        let state = match decision {
+            _ if silent => State::NoChanges,
+            Decision::Hold => State::Held,
+            Decision::Apply if selection.len() == changes => State::Applied,
+            _ if selection.is_empty() => State::Held,
+            _ => State::PartlyApplied,
+        };
         let computed = Computed {
             change_set: job.change_set,
             upload: job.received.upload,
@@ -105,207 +145,151 @@ impl<'a> Run<'a> {
             counts: compared.counts,
             figures: compared.figures.clone(),
             holds,
-            digest: digest.clone(),
+            digest,
             policy_version: job.settings.version,
             roster_version: head.roster_version,
-            baseline: baseline.clone(),
+            baseline: baseline(job, &compared, input),
             state,
         };
-        let who = engine.who(job.received.upload.0);
-        let mut tx = engine.store.begin(job.org, Some(self.lease)).await?;
-        if !rest.is_empty() {
-            tx.append_prepared(prepare(job.change_set, &rest)?, &who).await?;
+        let version = head.roster_version;
+        Sealing { job, input, head, compared, computed, rest, spilled, silent, selection, version }
+    }
+
+    fn report(&self) -> Report {
+        let Computed { changes, state, digest, holds, .. } = &self.computed;
+        Report {
+            upload_id: Some(self.job.received.upload),
+            change_set_id: (*changes > 0).then_some(self.job.change_set),
+            state: *state,
+            digest: (*changes > 0).then(|| digest.clone()),
+            counts: self.compared.counts,
+            holds: if self.silent { Vec::new() } else { holds.clone() },
+            issues: self.compared.issues.iter().take(SHOWN_ISSUES).map(issue).collect(),
+            read_as: self.input.read_as.clone(),
+            roster_version: self.head.roster_version,
         }
-        if spilled {
+    }
+
+    /// Begins the transaction, and appends the chunks that are not stored yet.
+    async fn append_chunks(&self, lease: &Lease, who: &Who) -> Result<Tx> {
+        let store = &self.job.engine.store;
+        let mut tx = store.begin(self.job.org, Some(lease)).await?;
+        if !self.rest.is_empty() {
+            tx.append_prepared(prepare(self.job.change_set, &self.rest)?, who).await?;
+        }
+        if self.spilled {
             // Applying reads the chunks back from the store, and so must see the last ones too.
             tx.commit().await?;
-            tx = engine.store.begin(job.org, Some(self.lease)).await?;
+            tx = store.begin(self.job.org, Some(lease)).await?;
         }
-        let seal = event(&Fact::Computed(Box::new(computed.clone())), issue_body(&compared.issues));
-        let sealed = tx.append(vec![seal], &who).await?;
+        Ok(tx)
+    }
+
+    /// Appends what completes the change set: its number in the log, and its moment.
+    async fn append(&self, tx: &mut Tx, who: &Who) -> Result<(u64, DateTime<Utc>)> {
+        let seal = event(&Fact::Computed(Box::new(self.computed.clone())), issue_body(&self.compared.issues));
+        let sealed = tx.append(vec![seal], who).await?;
         // As the log has it: where the clock went back, that is later than now.
-        let sealed_at = tx.head().await?.last_recorded_at;
-        let whole = job.received.mode == Mode::Full && compared.figures.incomplete.is_empty();
-        let standing = match whole {
+        Ok((sealed.first().map_or(0, |s| s.seq), tx.head().await?.last_recorded_at))
+    }
+
+    /// What this payload means for older ones that wait.
+    fn standing(&self) -> Standing {
+        match self.job.received.mode == Mode::Full && self.compared.figures.incomplete.is_empty() {
             true => Standing::Whole,
-            false if !selection.is_empty() => Standing::Applied,
+            false if !self.selection.is_empty() => Standing::Applied,
             false => Standing::Waits,
-        };
-        engine.give_way(&mut tx, org, job.feed.no, job.received.upload, &self.naming, standing).await?;
-        stages.done("append change set");
-        crash::point("computed");
-        let mut feeds = org.feeds.clone();
-        let applies = !selection.is_empty() || changes == 0 && state == State::NoChanges;
-        let mut version = head.roster_version;
-        if applies {
-            let effects = if selection.is_empty() {
-                Default::default()
-            } else {
-                let chunks = if spilled { Chunks::Stored(job.change_set) } else { Chunks::Here(rest) };
-                let application = Application {
-                    engine,
-                    org: job.org,
-                    keys: job.keys,
-                    ctx: job.fold_context(),
-                    selection: &selection,
-                    deed: Deed::Apply,
-                    except_fields: &[],
-                };
-                application.run_with(&mut tx, &chunks, &compared.members).await?
-            };
-            stages.done("apply");
-            if !selection.is_empty() {
-                version = tx.bump_roster_version().await?;
-                let applied = Applied {
-                    change_set: job.change_set,
-                    selection: selection.clone(),
-                    feed: job.feed.no,
-                    day: job.today,
-                    displaced: Reason::AnotherFeed,
-                    first_no: effects.numbers.first().map_or(head.next_member, |n| n.1),
-                    new_members: effects.numbers.len() as u32,
-                    numbered: effects.numbers.iter().map(|n| n.0).collect(),
-                    roster_version: version,
-                    state,
-                    digest: digest.clone(),
-                    reviewed: false,
-                    except_fields: Vec::new(),
-                    unfinished: Selection::default(),
-                    rest: undecided.then(|| digest.clone()),
-                };
-                tx.append(vec![event(&Fact::Applied(Box::new(applied)), None)], &who).await?;
-            }
-            let order = self.job.order(&mut compared, known, &effects);
-            let complete = state != State::PartlyApplied && state != State::Held;
-            let speaking = (job.feed.no, (complete && job.received.mode == Mode::Full).then_some(order));
-            engine.settle_feeds(&mut tx, &mut feeds, &effects, Some(speaking)).await?;
-            self.job.remember(&mut tx, &compared, known, &effects, &selection, input.layout).await?;
-            stages.done("remember");
         }
+    }
+
+    /// Whether something is applied, or nothing was to be, so that the payload is what the feed says now.
+    fn applies(&self) -> bool {
+        !self.selection.is_empty() || self.computed.changes == 0 && self.computed.state == State::NoChanges
+    }
+
+    /// Folds what is applied at once into the roster, and appends that it was.
+    async fn apply(&mut self, tx: &mut Tx, who: &Who) -> Result<Effects> {
+        let job = self.job;
+        if self.selection.is_empty() {
+            return Ok(Effects::default());
+        }
+        let rest = std::mem::take(&mut self.rest);
+        let chunks = if self.spilled { Chunks::Stored(job.change_set) } else { Chunks::Here(rest) };
+        let application = Application {
+            engine: job.engine,
+            org: job.org,
+            keys: job.keys,
+            ctx: job.fold_context(),
+            selection: &self.selection,
+            deed: Deed::Apply,
+            except_fields: &[],
+        };
+        let effects = application.run_with(tx, &chunks, &self.compared.members).await?;
+        self.version = tx.bump_roster_version().await?;
+        let applied = self.applied(&effects);
+        tx.append(vec![event(&Fact::Applied(Box::new(applied)), None)], who).await?;
+        Ok(effects)
+    }
+
+    fn applied(&self, effects: &Effects) -> Applied {
+        let Computed { change_set, changes, digest, state, .. } = &self.computed;
+        Applied {
+            change_set: *change_set,
+            selection: self.selection.clone(),
+            feed: self.job.feed.no,
+            day: self.job.today,
+            displaced: Reason::AnotherFeed,
+            first_no: effects.numbers.first().map_or(self.head.next_member, |n| n.1),
+            new_members: effects.numbers.len() as u32,
+            numbered: effects.numbers.iter().map(|n| n.0).collect(),
+            roster_version: self.version,
+            state: *state,
+            digest: digest.clone(),
+            reviewed: false,
+            except_fields: Vec::new(),
+            unfinished: Selection::default(),
+            rest: (self.selection.len() < *changes).then(|| digest.clone()),
+        }
+    }
+
+    /// Whom the feed names now, in which order, and which of its rows are known.
+    async fn remember(&mut self, tx: &mut Tx, feeds: &mut [Feed], known: &Known, effects: &Effects) -> Result<()> {
+        let job = self.job;
+        let order = job.order(&mut self.compared, known, effects);
+        let complete = !matches!(self.computed.state, State::PartlyApplied | State::Held);
+        let speaking = (job.feed.no, (complete && job.received.mode == Mode::Full).then_some(order));
+        job.engine.settle_feeds(tx, feeds, effects, Some(speaking)).await?;
+        job.remember(tx, &self.compared, known, effects, &self.selection, self.input.layout).await
+    }
+
+    /// Writes the documents: feeds, change set, upload.
+    async fn put_documents(
+        &self,
+        tx: &mut Tx,
+        org: &Organisation,
+        mut feeds: Vec<Feed>,
+        (created_seq, sealed_at): (u64, DateTime<Utc>),
+    ) -> Result<()> {
+        let (job, state) = (self.job, self.computed.state);
         let decided = !matches!(state, State::Held | State::PartlyApplied);
         for feed in feeds.iter_mut().filter(|f| f.no == job.feed.no) {
             feed.last_arrival = Some((job.received.arrival, sealed_at));
-            if decided && (report.holds.is_empty() && computed.holds.is_empty()) {
-                feed.accept(job.received, &baseline);
+            if decided && self.computed.holds.is_empty() {
+                feed.accept(job.received, &self.computed.baseline);
             }
         }
         for feed in &feeds {
-            put_feed(&mut tx, feed).await?;
+            put_feed(tx, feed).await?;
         }
-        if changes > 0 {
-            let mut set = new_change_set(&computed, job.received, sealed_at);
-            set.created_seq = sealed.first().map_or(0, |s| s.seq);
-            set.state = state;
-            set.applied = selection;
-            set.roster_version = version;
-            put_change_set(&mut tx, &set).await?;
+        let has_changes = self.computed.changes > 0;
+        if has_changes {
+            let mut set = ChangeSet::new(&self.computed, job.received, sealed_at);
+            (set.created_seq, set.state, set.roster_version) = (created_seq, state, self.version);
+            set.applied = self.selection.clone();
+            put_change_set(tx, &set).await?;
         }
-        engine
-            .put_upload_state(
-                &mut tx,
-                org,
-                job.received.upload,
-                state,
-                (changes > 0).then_some(job.change_set),
-                compared.counts,
-            )
-            .await?;
-        crash::point("before_commit");
-        tx.commit().await?;
-        crash::point("after_commit");
-        stages.done("commit");
-        report.roster_version = version;
-        Ok(report)
-    }
-}
-
-impl Job<'_> {
-    /// Member numbers in the order of the payload.
-    fn order(&self, compared: &mut Compared, known: &Known, effects: &crate::apply::Effects) -> Vec<u32> {
-        let mut by_line = ByLine::default();
-        known.seen().for_each(|(no, line)| by_line.put(line, no));
-        for (line, named) in compared.order.drain(..) {
-            if let Some(no) = number(named, effects) {
-                by_line.put(line, no);
-            }
-        }
-        by_line.in_order()
-    }
-
-    /// Remembers the fingerprints of rows that say what the roster now holds.
-    async fn remember(
-        &self,
-        tx: &mut Tx,
-        compared: &Compared,
-        known: &Known,
-        effects: &crate::apply::Effects,
-        selection: &Selection,
-        layout: u64,
-    ) -> Result<()> {
-        let fresh =
-            compared.fingerprints.iter().filter(|(_, _, ordinal)| ordinal.is_none_or(|o| selection.contains(o)));
-        let fresh: Vec<(u128, u32)> = fresh.filter_map(|(f, named, _)| Some((*f, number(*named, effects)?))).collect();
-        let layout = layout.to_le_bytes();
-        let newer = known.newer() + effects.touched.len() + fresh.len();
-        if known.is_empty() || newer * 4 > known.len() || known.deltas() >= MOST_DELTAS {
-            let mut dead = resolve::Bits::default();
-            effects.touched.iter().chain(fresh.iter().map(|f| &f.1)).for_each(|no| dead.set(*no, true));
-            let mut all = known.entries().filter(|(_, no)| !dead.contains(*no)).collect::<Vec<_>>();
-            all.extend(fresh);
-            tx.put_fingerprints(self.feed.no, &layout, pack_pages(all)).await?;
-        } else if !fresh.is_empty() || !effects.touched.is_empty() {
-            tx.add_fingerprint_delta(self.feed.no, pack_delta(&effects.touched, &fresh)).await?;
-        }
-        Ok(())
-    }
-}
-
-/// Members by the line of the payload that names them. Lines are dense, so that a table does without sorting; should
-/// they not be, they are sorted.
-#[derive(Default)]
-struct ByLine {
-    table: Vec<Option<std::num::NonZeroU32>>,
-    beside: Vec<(u32, u32)>,
-}
-
-impl ByLine {
-    /// Up to this line there is a table.
-    const DENSE: u32 = 16 << 20;
-
-    fn put(&mut self, line: u32, no: u32) {
-        let word = no.checked_add(1).and_then(std::num::NonZeroU32::new);
-        if line >= Self::DENSE || word.is_none() {
-            return self.beside.push((line, no));
-        }
-        let at = line as usize;
-        if at >= self.table.len() {
-            self.table.resize((at + 1).next_power_of_two(), None);
-        }
-        match self.table[at] {
-            None => self.table[at] = word,
-            // Two members on one line: an ambiguous key. Both were named.
-            Some(_) => self.beside.push((line, no)),
-        }
-    }
-
-    fn in_order(mut self) -> Vec<u32> {
-        if self.beside.is_empty() {
-            return self.table.iter().flatten().map(|no| no.get() - 1).collect();
-        }
-        let table = self.table.iter().enumerate();
-        self.beside.extend(table.filter_map(|(line, no)| Some((line as u32, no.as_ref()?.get() - 1))));
-        self.beside.sort_unstable();
-        self.beside.iter().map(|(_, no)| *no).collect()
-    }
-}
-
-fn number(named: Named, effects: &crate::apply::Effects) -> Option<u32> {
-    match named {
-        Named::Member(no) => Some(no),
-        Named::Added(ordinal) => {
-            let at = effects.numbers.binary_search_by_key(&ordinal, |n| n.0).ok()?;
-            Some(effects.numbers[at].1)
-        }
+        let change_set = has_changes.then_some(job.change_set);
+        job.engine.put_upload_state(tx, org, job.received.upload, state, change_set, self.compared.counts).await
     }
 }
 
@@ -317,10 +301,6 @@ fn selection(decision: Decision, changes: u32, unproven: &Selection, ineligible:
         Decision::Hold => Selection::default(),
         Decision::ApplyAllButRemovals => Selection::all(changes).minus(unproven).minus(ineligible),
     }
-}
-
-fn new_change_set(computed: &Computed, received: &Received, at: DateTime<Utc>) -> ChangeSet {
-    ChangeSet::new(computed, received, at)
 }
 
 /// Writes a change set's document.

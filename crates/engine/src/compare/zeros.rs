@@ -1,8 +1,11 @@
 //! Match keys that lost their leading zeros on the way through a spreadsheet: `123` for `00123`. They are no new people.
 
-use muster_domain::settings::MatchKey;
+use std::collections::HashMap;
 
-use super::*;
+use muster_domain::{digest::Identifier, identity, ids::MemberNo, member::Member, normalise, settings::MatchKey};
+
+use super::{Comparison, Named, rows::Pending};
+use crate::Result;
 
 /// Up to how many digits a key is filled up again.
 const MOST_DIGITS: usize = 12;
