@@ -27,7 +27,7 @@ use crate::{
 };
 
 /// Chunks folded at a time.
-const GROUP: usize = 50;
+const GROUP: usize = 16;
 
 /// What is done with the changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -33,7 +33,7 @@ pub(crate) fn take<R: Read + Send + 'static>(
     payload: R,
     file: &Path,
 ) -> Result<Taken> {
-    let opening = Opening { org, feed, settings, received, stored, file };
+    let mut opening = Opening { org, feed, settings, received, stored, file };
     let taken = opening.take(payload, false)?;
     // Letters in an older encoding may stand further down than the first look goes.
     let damaged = RowProblem::NotUtf8.to_string();
@@ -69,9 +69,10 @@ struct Opening<'a> {
 }
 
 impl Opening<'_> {
-    fn take<R: Read + Send + 'static>(&self, payload: R, older_text: bool) -> Result<Taken> {
+    fn take<R: Read + Send + 'static>(&mut self, payload: R, older_text: bool) -> Result<Taken> {
         let (input, mut records) = self.open(payload, older_text)?;
-        let stored = self.stored.as_ref().filter(|f| f.layout == input.layout.to_le_bytes());
+        // Taken, so that they are not there twice while the payload comes in.
+        let stored = self.stored.take_if(|f| f.layout == input.layout.to_le_bytes());
         let mut known = stored.map(|f| Known::unpack(&f.pages, &f.deltas)).unwrap_or_default();
         let how = census::Reading {
             delimiter: input.delimiter,

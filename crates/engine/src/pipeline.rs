@@ -168,7 +168,7 @@ impl Engine {
         };
         let mut run = Run::new(&job, lease, dry_run);
         run.recorder.spills = spills.clone();
-        let spoken = Spoken::unpack(&self.store.feed_order(org.row.id, feed.no).await?);
+        let mut spoken = Spoken::unpack(&self.store.feed_order(org.row.id, feed.no).await?);
         let Taken { input, known, census } = match taken {
             Some(taken) => taken?,
             None => {
@@ -184,15 +184,16 @@ impl Engine {
         stages.done("resolve");
         let wholeness = wholeness(&job, &census, &input);
         let tail = tail_missing(&spoken, &resolved, received.mode);
+        spoken.order = Vec::new();
         let comparison =
             Comparison::new(&job, &census, &mut resolved, &mut run.recorder, &input, org.row.secret.bytes());
         let mut compared = comparison.run(&spoken.named, wholeness.is_empty()).await?;
         stages.done("compare");
-        run.naming = Naming {
-            members: std::mem::take(&mut resolved.present),
-            keys: census.misses.iter().map(|m| m.key).collect(),
-        };
-        run.naming.keys.sort_unstable();
+        if received.mode != Mode::Full || !wholeness.is_empty() {
+            run.naming = Naming::new(std::mem::take(&mut resolved.present), &census);
+        }
+        // Memory grows with the payload here, and what follows needs its own.
+        drop((census, resolved, spoken));
         compared.figures.incomplete = wholeness;
         compared.figures.tail_missing = tail;
         self.measure(&job, &mut compared, &input).await?;

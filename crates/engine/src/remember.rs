@@ -30,22 +30,22 @@ impl Job<'_> {
     pub(crate) async fn remember(
         &self,
         tx: &mut Tx,
-        compared: &Compared,
+        compared: &mut Compared,
         known: &Known,
         effects: &Effects,
         selection: &Selection,
         layout: u64,
     ) -> Result<()> {
-        let fresh =
-            compared.fingerprints.iter().filter(|(_, _, ordinal)| ordinal.is_none_or(|o| selection.contains(o)));
-        let fresh: Vec<(u128, u32)> = fresh.filter_map(|(f, named, _)| Some((*f, number(*named, effects)?))).collect();
+        let fresh = std::mem::take(&mut compared.fingerprints).into_iter();
+        let fresh = fresh.filter(|(_, _, ordinal)| ordinal.is_none_or(|o| selection.contains(o)));
+        let fresh: Vec<(u128, u32)> = fresh.filter_map(|(f, named, _)| Some((f, number(named, effects)?))).collect();
         let layout = layout.to_le_bytes();
         let newer = known.newer() + effects.touched.len() + fresh.len();
         if known.is_empty() || newer * 4 > known.len() || known.deltas() >= MOST_DELTAS {
             let mut dead = resolve::Bits::default();
             effects.touched.iter().chain(fresh.iter().map(|f| &f.1)).for_each(|no| dead.set(*no, true));
-            let mut all = known.entries().filter(|(_, no)| !dead.contains(*no)).collect::<Vec<_>>();
-            all.extend(fresh);
+            let mut all = fresh;
+            all.extend(known.entries().filter(|(_, no)| !dead.contains(*no)));
             tx.put_fingerprints(self.feed.no, &layout, pack_pages(all)).await?;
         } else if !fresh.is_empty() || !effects.touched.is_empty() {
             tx.add_fingerprint_delta(self.feed.no, pack_delta(&effects.touched, &fresh)).await?;
@@ -73,7 +73,7 @@ impl ByLine {
         }
         let at = line as usize;
         if at >= self.table.len() {
-            self.table.resize((at + 1).next_power_of_two(), None);
+            self.table.resize(at + 1 + at / 4, None);
         }
         match self.table[at] {
             None => self.table[at] = word,
@@ -84,7 +84,7 @@ impl ByLine {
 
     fn in_order(mut self) -> Vec<u32> {
         if self.beside.is_empty() {
-            return self.table.iter().flatten().map(|no| no.get() - 1).collect();
+            return self.table.into_iter().flatten().map(|no| no.get() - 1).collect();
         }
         let table = self.table.iter().enumerate();
         self.beside.extend(table.filter_map(|(line, no)| Some((line as u32, no.as_ref()?.get() - 1))));

@@ -259,7 +259,7 @@ impl<'a> Sealing<'a> {
         let complete = !matches!(self.computed.state, State::PartlyApplied | State::Held);
         let speaking = (job.feed.no, (complete && job.received.mode == Mode::Full).then_some(order));
         job.engine.settle_feeds(tx, feeds, effects, Some(speaking)).await?;
-        job.remember(tx, &self.compared, known, effects, &self.selection, self.input.layout).await
+        job.remember(tx, &mut self.compared, known, effects, &self.selection, self.input.layout).await
     }
 
     /// Writes the documents: feeds, change set, upload.

@@ -14,9 +14,9 @@ use muster_domain::{
 };
 use muster_store::Tx;
 
-use crate::{Engine, Organisation, Result, event, resolve::Bits, seal::put_change_set};
+use crate::{Engine, Organisation, Result, census::Census, event, resolve::Bits, seal::put_change_set};
 
-/// Whom a payload names.
+/// Whom a payload names; nobody is noted of one that takes the place of all that wait.
 #[derive(Default)]
 pub struct Naming {
     /// Members.
@@ -37,6 +37,13 @@ pub enum Standing {
 }
 
 impl Naming {
+    /// Whom the census found, in rows that were known and in others.
+    pub fn new(members: Bits, census: &Census) -> Self {
+        let mut keys: Vec<u64> = census.misses.iter().map(|m| m.key).collect();
+        keys.sort_unstable();
+        Naming { members, keys }
+    }
+
     fn names(&self, change: &Change, org: &Organisation) -> bool {
         match change.no {
             Some(no) => self.members.contains(no),
