@@ -12,12 +12,12 @@ use muster_domain::{
     values::Values,
 };
 use muster_intake::{
-    Columns, IntakeError, Reader, Row, RowIssue,
+    Columns, IntakeError, Reader, Row, RowIssue, RowProblem,
     aside::{self, Aside},
     csv::{CellBuffer, Ending, Place, Records},
 };
 
-use crate::known::Known;
+use crate::{known::Known, roster::in_parallel};
 
 /// A row that is not known: whom it names, and where it stands.
 #[derive(Clone, Copy, Debug, Default)]
@@ -66,6 +66,13 @@ const KEEP: usize = 16 << 20;
 /// Up to so many unknown rows, all that may tell who they are is looked up at once.
 const FEW: usize = 65_536;
 
+/// Rows read at a time where none is known: enough to be shared out.
+const WHOLESALE: usize = 8192;
+/// In so many pieces.
+const PIECES: usize = 16;
+/// From so many on they are.
+const SHARED_FROM: usize = 512;
+
 /// Rows looked up together, so that memory answers for many at once.
 const BATCH: usize = 256;
 
@@ -88,27 +95,18 @@ pub struct Reading<'a> {
 /// # Errors
 /// If the payload as a whole cannot be read.
 pub fn take<R: Read>(records: &mut Records<R>, how: &Reading, known: &mut Known) -> Result<Census, IntakeError> {
-    let mut taking = Taking {
-        how,
-        census: Census::default(),
-        cells: CellBuffer::default(),
-        row: Row::default(),
-        keeping: true,
-        totals: Vec::new(),
-    };
-    if known.is_empty() {
-        while let Some(raw) = records.next()? {
-            taking.census.rows += 1;
-            taking.miss(raw.bytes, raw.line, raw.offset);
+    let mut taking = Taking { how, census: Census::default(), keeping: true, totals: Vec::new() };
+    let mut batch = Batch::default();
+    let most = if known.is_empty() { WHOLESALE } else { BATCH };
+    loop {
+        let bytes = records.next_some(most, &mut batch.places)?;
+        if batch.places.is_empty() {
+            break;
         }
-    } else {
-        let mut batch = Batch::default();
-        loop {
-            let bytes = records.next_some(BATCH, &mut batch.places)?;
-            if batch.places.is_empty() {
-                break;
-            }
-            taking.batch(bytes, &mut batch, known);
+        taking.census.rows += batch.places.len() as u64;
+        match known.is_empty() {
+            true => taking.misses(bytes, &batch.places),
+            false => taking.batch(bytes, &mut batch, known),
         }
     }
     taking.pass_totals();
@@ -126,14 +124,13 @@ struct Batch {
     places: Vec<Place>,
     fingerprints: Vec<u128>,
     found: Vec<Option<usize>>,
+    unknown: Vec<Place>,
 }
 
 /// A census in the making.
 struct Taking<'a> {
     how: &'a Reading<'a>,
     census: Census,
-    cells: CellBuffer,
-    row: Row,
     keeping: bool,
     /// Rows at the end, so far, that look like totals: where they stand in the misses or the unreadable.
     totals: Vec<(u64, Found)>,
@@ -154,52 +151,94 @@ impl Taking<'_> {
             .fingerprints
             .extend(batch.places.iter().map(|p| how.keys.fingerprint(how.layout, &bytes[p.start..p.end])));
         known.find_all(&batch.fingerprints, &mut batch.found);
-        self.census.rows += batch.places.len() as u64;
+        batch.unknown.clear();
+        let mut last_hit = 0;
         for (place, found) in batch.places.iter().zip(&batch.found) {
             match found {
-                Some(at) => self.hit(*at, place.line, known),
-                None => self.miss(&bytes[place.start..place.end], place.line, place.offset),
+                Some(at) => {
+                    last_hit = place.line;
+                    self.hit(*at, place.line, known);
+                }
+                None => batch.unknown.push(*place),
             }
         }
+        if !batch.unknown.is_empty() {
+            self.misses(bytes, &batch.unknown);
+        }
+        // A person below it shows that a row was no total of all.
+        self.totals.retain(|(line, _)| *line > last_hit);
     }
 
     fn hit(&mut self, at: usize, line: u64, known: &mut Known) {
         self.census.hits += 1;
-        self.totals.clear();
         if let Some(first) = known.see(at, short(line)) {
             self.census.repeated += 1;
             self.census.notes.push(repeats(line, first.into(), self.how.reader.columns()));
         }
     }
 
-    fn miss(&mut self, bytes: &[u8], line: u64, offset: u64) {
-        let Taking { how, census, row, .. } = self;
-        let mut aside = None;
-        let read = self.cells.split(bytes, how.delimiter).and_then(|cells| {
-            aside = aside::aside(&cells, how.reader.columns());
-            how.reader.read(&cells, line, row)
-        });
+    /// Reads rows that are not known, on both cores if they are many, and notes them in order.
+    fn misses(&mut self, bytes: &[u8], places: &[Place]) {
+        let pieces = if places.len() < SHARED_FROM { 1 } else { PIECES };
+        let pieces: Vec<&[Place]> = places.chunks(places.len().div_ceil(pieces).max(1)).collect();
+        let (how, keeping) = (self.how, self.keeping);
+        let read = in_parallel(&pieces, |piece| Ok(read_rows(how, bytes, piece, keeping)));
+        for (place, looked) in places.iter().zip(read.into_iter().flatten().flatten()) {
+            self.note(place, &bytes[place.start..place.end], looked);
+        }
+    }
+
+    fn note(&mut self, place: &Place, bytes: &[u8], Looked { aside, read }: Looked) {
+        let Taking { how, census, .. } = self;
         match aside {
             None => self.totals.clear(),
-            Some(Aside::Total) => self.totals.push((line, if read.is_ok() { Found::Miss } else { Found::Unreadable })),
+            Some(Aside::Total) => {
+                let found = if read.is_ok() { Found::Miss } else { Found::Unreadable };
+                self.totals.push((place.line, found));
+            }
             Some(Aside::Header) => {
                 census.rows -= 1;
-                return census.notes.push(Aside::Header.note(line));
+                return census.notes.push(Aside::Header.note(place.line));
             }
         }
-        if let Err(problem) = read {
-            census.unreadable.push(problem.issue(line, how.reader.columns()));
-            return;
-        }
+        let (miss, person) = match read {
+            Ok(read) => read,
+            Err(problem) => return census.unreadable.push(problem.issue(place.line, how.reader.columns())),
+        };
         self.keeping = self.keeping && census.kept.len() + bytes.len() <= KEEP;
         if self.keeping {
             census.kept.extend_from_slice(bytes);
             census.kept_ends.push(census.kept.len() as u32);
-            census.persons.extend(person(&row.values, how.keys));
+            census.persons.extend(person);
         }
-        let at = Miss { offset, line: short(line), flawed: !row.issues.is_empty(), ..Miss::default() };
-        census.misses.push(miss_of(row, how.keys, how.match_key, at));
+        census.misses.push(miss);
     }
+}
+
+/// What an unknown row was found to be.
+struct Looked {
+    aside: Option<Aside>,
+    /// Whom it names, and the hash of name with birth date, where that is asked for.
+    read: Result<(Miss, Option<u64>), RowProblem>,
+}
+
+fn read_rows(how: &Reading, bytes: &[u8], places: &[Place], keeping: bool) -> Vec<Looked> {
+    let (mut cells, mut row) = (CellBuffer::default(), Row::default());
+    let look = |place: &Place| {
+        let mut aside = None;
+        let read = cells.split(&bytes[place.start..place.end], how.delimiter).and_then(|cells| {
+            aside = aside::aside(&cells, how.reader.columns());
+            how.reader.read(&cells, place.line, &mut row)
+        });
+        let read = read.map(|()| {
+            let flawed = !row.issues.is_empty();
+            let at = Miss { offset: place.offset, line: short(place.line), flawed, ..Miss::default() };
+            let person = if keeping { person(&row.values, how.keys) } else { None };
+            (miss_of(&row, how.keys, how.match_key, at), person)
+        });
+        Looked { aside, read }
+    };
+    places.iter().map(look).collect()
 }
 
 impl Taking<'_> {

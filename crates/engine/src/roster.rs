@@ -98,12 +98,22 @@ impl Engine {
         scan: impl Fn(MemberNo, &[u8]) -> Result<Option<T>> + Sync,
         mut take: impl FnMut(T),
     ) -> Result<()> {
-        let last = self.store.head(org).await?.next_member;
-        for first in (0..last.div_ceil(MEMBERS_PER_PAGE)).step_by(SLICE as usize) {
-            let newer =
-                self.store.member_deltas(org, first * MEMBERS_PER_PAGE, (first + SLICE) * MEMBERS_PER_PAGE).await?;
+        let last = self.store.head(org).await?.next_member.div_ceil(MEMBERS_PER_PAGE);
+        let read = |first: u32| {
+            let store = self.store.clone();
+            tokio::spawn(async move {
+                let newer =
+                    store.member_deltas(org, first * MEMBERS_PER_PAGE, (first + SLICE) * MEMBERS_PER_PAGE).await?;
+                Ok::<_, Error>((newer, store.roster_pages(org, first, SLICE).await?))
+            })
+        };
+        let mut ahead = read(0);
+        for first in (0..last).step_by(SLICE as usize) {
+            // The next slice is read while this one is unpacked.
+            let slice = std::mem::replace(&mut ahead, read(first + SLICE));
+            let (newer, pages) =
+                slice.await.map_err(|_| Error::Damaged("reading the roster was broken off".to_owned()))??;
             let is_newer = |no: MemberNo| newer.binary_search_by_key(&no, |n| n.0).is_ok();
-            let pages = self.store.roster_pages(org, first, SLICE).await?;
             let found = tokio::task::block_in_place(|| {
                 in_parallel(&pages, |(page, bytes)| {
                     let bytes = decompress(bytes)?;
