@@ -23,7 +23,7 @@ use crate::{
     Engine, Result,
     census::{self, Census},
     recorder::Recorder,
-    resolve::Resolved,
+    resolve::{Bits, Resolved},
 };
 
 mod absences;
@@ -147,12 +147,12 @@ pub struct Comparison<'a> {
     resolved: &'a mut Resolved,
     recorder: &'a mut Recorder,
     input: &'a Input,
-    /// Hash of what a row would have to say to be nothing new, by member; 0: to be compared in full.
-    contents: Vec<u64>,
+    /// Unknown rows, by index, of which the roster holds all that they say.
+    nothing_new: Bits,
     /// How often the other identifier stands in the rows that are not known.
     others: Vec<u64>,
     /// Members whom a row compared before names.
-    taken: crate::resolve::Bits,
+    taken: Bits,
     uuids: Uuids,
     found: Compared,
 }
@@ -179,7 +179,7 @@ impl<'a> Comparison<'a> {
             resolved,
             recorder,
             input,
-            contents: Vec::new(),
+            nothing_new: Bits::default(),
             others,
             taken: Default::default(),
             uuids,
@@ -191,9 +191,9 @@ impl<'a> Comparison<'a> {
     ///
     /// # Errors
     /// If payload or store cannot be read.
-    pub async fn run(mut self, claimed: &crate::resolve::Bits, whole: bool) -> Result<Compared> {
+    pub async fn run(mut self, claimed: &Bits, whole: bool) -> Result<Compared> {
         if self.job.has_members && self.census.misses.len() > SKIM_FROM {
-            self.contents = self.skim().await?;
+            self.nothing_new = self.nothing_new(&self.skim().await?);
         }
         self.rows().await?;
         match self.job.received.mode {

@@ -10,7 +10,7 @@ use crate::{
     Result,
     census::{self, Miss},
     misses::MissRows,
-    resolve::{SEVERAL, Verdict},
+    resolve::{Bits, SEVERAL, Verdict},
 };
 
 /// A row on its way through the comparison.
@@ -32,6 +32,9 @@ const BATCH_BYTES: usize = 24 << 20;
 pub(super) const BATCH_ROWS: usize = 65_536;
 /// With more rows than this to compare, the roster is read through once beforehand.
 pub(super) const SKIM_FROM: usize = 20_000;
+
+/// Rows looked at together.
+const TOGETHER: usize = 256;
 
 thread_local! {
     static SKIMMED: std::cell::RefCell<Row> = std::cell::RefCell::default();
@@ -92,15 +95,32 @@ impl Comparison<'_> {
 
     /// Whether the roster, read through beforehand, holds all that the row says.
     pub(super) fn is_nothing_new(&mut self, index: usize, miss: &Miss, raw: &[u8]) -> bool {
-        let no = self.resolved.named[index];
-        if miss.flawed || self.contents.get(no as usize) != Some(&miss.content) {
+        if !self.nothing_new.contains(index as u32) {
             return false;
         }
+        let no = self.resolved.named[index];
         self.found.counts.unchanged += 1;
         self.found.order.push((miss.line, Named::Member(no)));
         let fingerprint = self.job.keys.fingerprint(self.input.layout, raw);
         self.found.fingerprints.push((fingerprint, Named::Member(no), None));
         true
+    }
+
+    /// Holds the rows against what each member's row would have to say.
+    pub(super) fn nothing_new(&self, contents: &[u64]) -> Bits {
+        let mut same = Bits::default();
+        let said = |no: MemberNo| contents.get(no as usize).copied();
+        let rows = self.resolved.named.chunks(TOGETHER).zip(self.census.misses.chunks(TOGETHER));
+        for (first, (named, misses)) in (0u32..).step_by(TOGETHER).zip(rows) {
+            // Looked at first for all of them: answers that are on their way together are not waited for one by one.
+            std::hint::black_box(named.iter().filter_map(|no| said(*no)).fold(0, |sum, said| sum ^ said));
+            for (i, (no, miss)) in (first..).zip(named.iter().zip(misses)) {
+                if !miss.flawed && said(*no) == Some(miss.content) {
+                    same.set(i, true);
+                }
+            }
+        }
+        same
     }
 
     /// Reads the whole roster once and notes for each member what a row would have to say to be nothing new.
