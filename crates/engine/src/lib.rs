@@ -25,6 +25,7 @@ pub mod hand;
 pub mod handover;
 pub mod history;
 pub mod known;
+mod lately;
 pub mod lease;
 mod match_key;
 pub mod members;

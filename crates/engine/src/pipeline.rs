@@ -3,7 +3,7 @@
 use std::io::Read;
 
 use muster_domain::{
-    documents::{ChangeSet, Feed, Upload},
+    documents::{Feed, Upload},
     fact::{Counts, Fact, Received, State},
     guard,
     ids::{ChangeSetId, OrganisationId, UploadId},
@@ -275,29 +275,9 @@ impl Engine {
                 figures.missing_columns = baseline.columns.iter().filter(|c| !here.contains(c)).cloned().collect();
             }
         } else {
-            figures.removals_24h = self.removals_of_a_day(job).await?;
+            figures.removals_24h = self.removals_of_a_day(job.org, &[job.feed.no]).await?;
         }
         Ok(())
-    }
-
-    /// Single deletes and partial removals add up over 24 hours.
-    async fn removals_of_a_day(&self, job: &Job<'_>) -> Result<u64> {
-        let since = self.now() - chrono::Duration::hours(24);
-        let filter = muster_store::Filter { feed: Some(job.feed.no), limit: 10_000, ..Default::default() };
-        let mut sum = 0;
-        for row in self.store.change_sets(job.org, &filter).await? {
-            let set: ChangeSet = serde_json::from_slice(&row.doc)?;
-            if set.computed_at < since {
-                break;
-            }
-            if set.mode != Mode::Full
-                && matches!(set.state, State::Applied | State::PartlyApplied)
-                && set.undoes.is_empty()
-            {
-                sum += set.figures.removals;
-            }
-        }
-        Ok(sum)
     }
 
     /// Records that nothing was taken from an upload.

@@ -71,7 +71,8 @@ impl Engine {
         }
         let counts = counts(&proposal.changes);
         let mut figures = figures(org, &proposal, &ctx);
-        figures.removals_24h = self.removals_by_hand(org).await?;
+        let feeds: Vec<FeedNo> = org.feeds.iter().map(|f| f.no).collect();
+        figures.removals_24h = self.removals_of_a_day(org.row.id, &feeds).await?;
         let holds = Guards::judge(&org.settings, &figures, Channel::Hand);
         let decision =
             guard::decide(org.settings.policy(Channel::Hand), proposal.asked, &holds, org.settings.guards.on_trip);
@@ -226,22 +227,6 @@ impl Engine {
             }
         }
         Ok(())
-    }
-
-    async fn removals_by_hand(&self, org: &Organisation) -> Result<u64> {
-        let since = self.now() - chrono::Duration::hours(24);
-        let filter = muster_store::Filter { feed: Some(FeedNo::HAND), limit: 10_000, ..Default::default() };
-        let mut sum = 0;
-        for row in self.store.change_sets(org.row.id, &filter).await? {
-            let set: ChangeSet = serde_json::from_slice(&row.doc)?;
-            if set.computed_at < since {
-                break;
-            }
-            if set.undoes.is_empty() && matches!(set.state, State::Applied | State::PartlyApplied) {
-                sum += set.figures.removals;
-            }
-        }
-        Ok(sum)
     }
 }
 

@@ -207,3 +207,18 @@ async fn single_deletes_by_hand_add_up_over_24_hours() {
     assert_eq!(given.listed().await.len(), ALL - 4);
     given.verified().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn deletes_by_hand_and_partial_removals_add_up_together() {
+    let given = forty().await;
+    for n in 1..=3 {
+        given.by_hand(Edit::Remove { key: format!("E{n}") }).await;
+    }
+    let report = given.sync(leavers(), &staff(4..=5)).await;
+    assert_eq!((report.state, guards(&report)), (State::Held, vec!["removals"]), "3 by hand and 2 of 37");
+    let given = forty().await;
+    given.applied(leavers(), &staff(1..=4)).await;
+    let report = given.by_hand(Edit::Remove { key: "E5".into() }).await;
+    assert_eq!((report.state, guards(&report)), (State::Held, vec!["removals"]), "4 by a list and 1 of 36");
+    given.verified().await;
+}
