@@ -114,6 +114,16 @@ pub fn loses_eligibility(before: &Member, after: &Member, settings: &Settings, t
         || [today, tomorrow].into_iter().any(|on| whenever(before, on) && !whenever(after, on))
 }
 
+/// Whether the guard `removals` counts it: eligibility is lost, or somebody listed gets an end date, or an earlier one.
+pub fn is_cut_short(before: &Member, after: &Member, settings: &Settings, today: Day) -> bool {
+    let brought_forward = match (before.values.get(FieldId::END_DATE), after.values.get(FieldId::END_DATE)) {
+        (Some(before), Some(after)) => after < before,
+        (None, after) => after.is_some(),
+        (Some(_), None) => false,
+    };
+    loses_eligibility(before, after, settings, today) || before.is_listed() && after.is_listed() && brought_forward
+}
+
 /// What another rule makes of a member.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Turn {

@@ -188,6 +188,30 @@ pub struct Received {
     pub hands_over: Option<HandsOver>,
 }
 
+impl Received {
+    /// An upload by hand, which has no payload; its arrival number is not given yet.
+    pub fn by_hand(upload: UploadId, day: Day) -> Self {
+        Received {
+            upload,
+            arrival: 0,
+            feed: FeedNo::HAND,
+            channel: Channel::Hand,
+            mode: Mode::Partial,
+            size: 0,
+            blake3: String::new(),
+            day,
+            asked: None,
+            as_of: None,
+            expect_rows: None,
+            format: None,
+            sheet: None,
+            mapping: BTreeMap::new(),
+            undoes: Vec::new(),
+            hands_over: None,
+        }
+    }
+}
+
 /// Between which feeds claims pass.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HandsOver {

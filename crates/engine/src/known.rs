@@ -79,7 +79,8 @@ impl Known {
     }
 
     /// The position of a known row.
-    pub fn find(&self, fingerprint: u128) -> Option<usize> {
+    #[cfg(test)]
+    fn find(&self, fingerprint: u128) -> Option<usize> {
         self.starts.len().checked_sub(1)?;
         let high = (fingerprint >> 64) as u64;
         self.look(self.starts[slot(high, self.starts.len())] as usize, high, fingerprint as u64)

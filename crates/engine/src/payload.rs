@@ -43,21 +43,8 @@ impl Payloads {
         self.dir.join(organisation.to_string()).join(upload.to_string())
     }
 
-    /// Copies the payload in, hashes it on the way, and returns once file and directory are on the disk.
-    ///
-    /// # Errors
-    /// What reading or writing says; nothing is left behind then.
-    pub fn store(
-        &self,
-        organisation: OrganisationId,
-        upload: UploadId,
-        source: &mut dyn Read,
-        sha256: bool,
-    ) -> io::Result<Stored> {
-        self.store_while(organisation, upload, source, sha256, |_| ()).map(|(stored, ())| stored)
-    }
-
-    /// [`store`](Self::store), while another thread reads the payload as it grows. What that makes of it is given back
+    /// Copies the payload in, hashes it on the way, and returns once file and directory are on the disk, while another
+    /// thread reads the payload as it grows. What that makes of it is given back
     /// with the rest; it must not wait for anything but the bytes.
     ///
     /// # Errors
@@ -83,14 +70,6 @@ impl Payloads {
             let _ = fs::remove_file(&path);
         }
         outcome
-    }
-
-    /// Opens a stored payload.
-    ///
-    /// # Errors
-    /// If it is gone or unreadable.
-    pub fn open(&self, organisation: OrganisationId, upload: UploadId) -> io::Result<File> {
-        File::open(self.path(organisation, upload))
     }
 
     /// Takes back a payload that was never accepted.
@@ -250,7 +229,7 @@ mod tests {
         let payloads = Payloads::new(dir.path());
         let (org, upload) = (OrganisationId(uuid::Uuid::from_u128(1)), UploadId(uuid::Uuid::from_u128(2)));
         let bytes: Vec<u8> = (0..3_000_000u32).map(|i| (i % 251) as u8).collect();
-        let stored = payloads.store(org, upload, &mut bytes.as_slice(), true).unwrap();
+        let (stored, ()) = payloads.store_while(org, upload, &mut bytes.as_slice(), true, |_| ()).unwrap();
         assert_eq!(stored.size, 3_000_000);
         assert_eq!(stored.blake3, blake3::hash(&bytes).to_hex().to_string());
         assert_eq!(stored.sha256, Some(hex(&Sha256::digest(&bytes))));

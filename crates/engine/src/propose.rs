@@ -8,7 +8,6 @@ use muster_domain::{
     eligibility,
     event::Body,
     fact::{Applied, Baseline, Computed, Counts, Fact, Received, State},
-    field::FieldId,
     fold,
     guard::{self, Asked, Decision, Figures},
     ids::{ChangeSetId, FeedNo, MemberNo, UploadId},
@@ -16,7 +15,7 @@ use muster_domain::{
     selection::Selection,
     settings::{Channel, Guards, Mode},
 };
-use muster_store::{Lease, UploadRow};
+use muster_store::{Lease, Tx, UploadRow, Who};
 use uuid::Uuid;
 
 use crate::{
@@ -101,24 +100,8 @@ impl Engine {
             report.upload_id = None;
             return Ok(report);
         }
-        let mut received = Received {
-            upload,
-            arrival: 0,
-            feed: FeedNo::HAND,
-            channel: Channel::Hand,
-            mode: Mode::Partial,
-            size: 0,
-            blake3: String::new(),
-            day: today,
-            asked: proposal.asked,
-            as_of: None,
-            expect_rows: None,
-            format: None,
-            sheet: None,
-            mapping: Default::default(),
-            undoes: proposal.undoes.clone(),
-            hands_over: None,
-        };
+        let mut received =
+            Received { asked: proposal.asked, undoes: proposal.undoes.clone(), ..Received::by_hand(upload, today) };
         let computed = Computed {
             change_set,
             upload,
@@ -186,23 +169,7 @@ impl Engine {
             }
         }
         put_change_set(&mut tx, &set).await?;
-        let doc = Upload {
-            received: received.clone(),
-            received_at: sealed_at,
-            actor: who.actor.clone(),
-            state,
-            change_set: Some(change_set),
-            counts,
-        };
-        tx.put_upload(&UploadRow {
-            id: upload,
-            arrival: received.arrival,
-            feed: FeedNo::HAND,
-            state: state.word().to_owned(),
-            idempotency_key: None,
-            doc: serde_json::to_vec(&doc)?,
-        })
-        .await?;
+        put_upload(&mut tx, &received, &set, &who).await?;
         crash::point("hand_before_commit");
         tx.commit().await?;
         crash::point("hand_after_commit");
@@ -228,6 +195,30 @@ impl Engine {
         }
         Ok(())
     }
+}
+
+/// Writes the document of an upload by hand.
+///
+/// # Errors
+/// If the store refuses.
+pub(crate) async fn put_upload(tx: &mut Tx, received: &Received, set: &ChangeSet, who: &Who) -> Result<()> {
+    let doc = Upload {
+        received: received.clone(),
+        received_at: set.computed_at,
+        actor: who.actor.clone(),
+        state: set.state,
+        change_set: Some(set.id),
+        counts: set.counts,
+    };
+    let row = UploadRow {
+        id: received.upload,
+        arrival: received.arrival,
+        feed: received.feed,
+        state: set.state.word().to_owned(),
+        idempotency_key: None,
+        doc: serde_json::to_vec(&doc)?,
+    };
+    Ok(tx.put_upload(&row).await?)
 }
 
 fn counts(changes: &[Change]) -> Counts {
@@ -256,14 +247,7 @@ fn figures(org: &Organisation, proposal: &Proposal, ctx: &fold::Context) -> Figu
         figures.key_changes += u64::from(change.kind == Kind::Rekey);
         let Some(before) = change.no.and_then(|no| proposal.members.get(&no)) else { continue };
         let after = fold::apply(Some(before.clone()), before.no, change, ctx);
-        let end = |m: &Member| m.values.get(FieldId::END_DATE).map(str::to_owned);
-        let brought_forward = match (end(before), end(&after)) {
-            (Some(before), Some(after)) => after < before,
-            (None, after) => after.is_some(),
-            _ => false,
-        };
-        let loses = eligibility::loses_eligibility(before, &after, &org.settings, ctx.day);
-        figures.removals += u64::from(loses || before.is_listed() && after.is_listed() && brought_forward);
+        figures.removals += u64::from(eligibility::is_cut_short(before, &after, &org.settings, ctx.day));
     }
     figures
 }

@@ -10,7 +10,7 @@ use muster_store::Prepared;
 use crate::{Engine, Result, compare::Job, crash, event, recorder::Recorder, roster::in_parallel};
 
 /// From so many full chunks on, they are recorded ahead of the rest, inert until the change set is sealed.
-const SPILL: usize = 50;
+pub(crate) const SPILL: usize = 50;
 
 impl Engine {
     /// Stores full chunks ahead of the rest once there are many.

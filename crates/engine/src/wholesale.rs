@@ -2,7 +2,7 @@
 
 use muster_domain::{
     change::{Change, Kind},
-    documents::{ChangeSet, Upload},
+    documents::ChangeSet,
     eligibility,
     fact::{Applied, Baseline, Computed, Counts, Fact, HandsOver, Received, State},
     fold,
@@ -10,9 +10,9 @@ use muster_domain::{
     ids::{ChangeSetId, FeedNo, UploadId},
     member::Reason,
     selection::Selection,
-    settings::{Channel, Mode, Settings},
+    settings::{Mode, Settings},
 };
-use muster_store::{Lease, Tx, UploadRow, Who};
+use muster_store::{Lease, Tx, Who};
 use uuid::Uuid;
 
 use crate::{
@@ -20,13 +20,11 @@ use crate::{
     apply::{Application, Chunks, Deed},
     crash, event, handover,
     organisation::put_feed,
+    propose::put_upload,
     recorder::Recorder,
     seal::put_change_set,
-    spill::prepare,
+    spill::{SPILL, prepare},
 };
-
-/// From so many full chunks on, they are stored ahead of the rest, inert until the change set is sealed.
-const AHEAD: usize = 50;
 
 /// A change set in the making, under the organisation's lease.
 pub struct Wholesale<'a> {
@@ -79,7 +77,7 @@ impl<'a> Wholesale<'a> {
     /// If the store refuses.
     pub async fn push(&mut self, change: &Change<'_>) -> Result<()> {
         self.recorder.push(change);
-        if self.recorder.full_chunks() < AHEAD {
+        if self.recorder.full_chunks() < SPILL {
             return Ok(());
         }
         self.recorder.spilled = true;
@@ -109,9 +107,13 @@ impl<'a> Wholesale<'a> {
         }
         let (engine, org, who) = (self.engine, self.org, self.who.clone());
         let changes = self.recorder.changes;
-        let received = self.received(saying.hands_over);
         let mut tx = engine.store.begin(org.row.id, Some(self.lease)).await?;
-        let received = Received { arrival: tx.next_arrival().await?, ..received };
+        let day = eligibility::today(&org.settings, who.now);
+        let received = Received {
+            arrival: tx.next_arrival().await?,
+            hands_over: saying.hands_over,
+            ..Received::by_hand(self.upload, day)
+        };
         tx.append(vec![event(&Fact::UploadReceived(Box::new(received.clone())), None)], &who).await?;
         if !spilled {
             tx.append_prepared(prepare(self.change_set, &rest)?, &who).await?;
@@ -149,27 +151,6 @@ impl<'a> Wholesale<'a> {
             rekeyed: count(Kind::Rekey),
             unchanged: count(Kind::Say),
             ..Counts::default()
-        }
-    }
-
-    fn received(&self, hands_over: Option<HandsOver>) -> Received {
-        Received {
-            upload: self.upload,
-            arrival: 0,
-            feed: FeedNo::HAND,
-            channel: Channel::Hand,
-            mode: Mode::Partial,
-            size: 0,
-            blake3: String::new(),
-            day: eligibility::today(&self.org.settings, self.who.now),
-            asked: None,
-            as_of: None,
-            expect_rows: None,
-            format: None,
-            sheet: None,
-            mapping: Default::default(),
-            undoes: Vec::new(),
-            hands_over,
         }
     }
 }
@@ -256,24 +237,4 @@ fn figures(org: &Organisation, counts: Counts) -> Figures {
         key_changes: counts.rekeyed,
         ..Figures::default()
     }
-}
-
-async fn put_upload(tx: &mut Tx, received: &Received, set: &ChangeSet, who: &Who) -> Result<()> {
-    let doc = Upload {
-        received: received.clone(),
-        received_at: set.computed_at,
-        actor: who.actor.clone(),
-        state: set.state,
-        change_set: Some(set.id),
-        counts: set.counts,
-    };
-    let row = UploadRow {
-        id: received.upload,
-        arrival: received.arrival,
-        feed: received.feed,
-        state: set.state.word().to_owned(),
-        idempotency_key: None,
-        doc: serde_json::to_vec(&doc)?,
-    };
-    Ok(tx.put_upload(&row).await?)
 }

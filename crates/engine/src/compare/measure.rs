@@ -2,9 +2,7 @@
 
 use muster_domain::{
     change::{Change, Kind},
-    eligibility,
-    field::FieldId,
-    fold,
+    eligibility, fold,
     guard::Blanked,
     member::Member,
 };
@@ -30,14 +28,7 @@ impl Comparison<'_> {
             return ordinal;
         }
         let after = fold::apply(Some(before.clone()), before.no, change, &self.job.fold_context());
-        let earlier_end = match (before.values.get(FieldId::END_DATE), after.values.get(FieldId::END_DATE)) {
-            (Some(before), Some(after)) => after < before,
-            (None, after) => after.is_some(),
-            (Some(_), None) => false,
-        };
-        if eligibility::loses_eligibility(before, &after, self.job.settings, self.job.today)
-            || before.is_listed() && after.is_listed() && earlier_end
-        {
+        if eligibility::is_cut_short(before, &after, self.job.settings, self.job.today) {
             self.found.ineligible.insert(ordinal);
             self.found.figures.removals += 1;
         }
