@@ -78,6 +78,10 @@ pub enum Command {
     Changes(command::changes::Changes),
     /// List, show, export and edit the members of an organisation
     Members(command::members::Members),
+    /// Compare the roster at two moments
+    Diff(command::diff::Diff),
+    /// Tell for every value of a member which event set it
+    Blame(command::blame::BlameOf),
     /// Say whether somebody is eligible, why, since when and until when
     Eligibility(command::eligibility::Eligibility),
     /// Export and show the events of an organisation

@@ -67,6 +67,8 @@ async fn dispatch(command: Command, session: &mut Session<'_>) -> Result<Exit, F
         Command::Sync(c) => command::sync::run(c, session).await,
         Command::Changes(c) => command::changes::run(c, session).await,
         Command::Members(c) => command::members::run(c, session).await,
+        Command::Diff(c) => command::diff::run(c, session).await,
+        Command::Blame(c) => command::blame::run(c, session).await,
         Command::Eligibility(c) => command::eligibility::run(c, session).await,
         Command::Events(c) => command::events::run(c, session).await,
         Command::Verify(c) => command::verify::run(c, session).await,

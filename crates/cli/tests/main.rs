@@ -6,6 +6,7 @@ mod demo;
 mod export;
 mod feeds;
 mod formats;
+mod past;
 mod privacy;
 mod review;
 mod settings;

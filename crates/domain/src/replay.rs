@@ -10,6 +10,7 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use crate::{
+    codec,
     event::{self, Body, GENESIS, Hash, Meta, StoredEvent},
     fact::{Applied, Fact, Rejected, Unreadable},
     fold,
@@ -379,6 +380,24 @@ impl Replay {
     /// If memory is damaged.
     pub fn member(&self, no: MemberNo) -> Result<Option<Member>, ReplayError> {
         Ok(self.roster.member(no)?)
+    }
+
+    /// From now on, keeps how members were before they change: [`Replay::watched`] tells.
+    pub fn watch(&mut self) {
+        self.roster.watch();
+    }
+
+    /// Everybody whose row was written since [`Replay::watch`], as they were then and are now, in order of numbers.
+    pub fn watched(&self) -> impl Iterator<Item = Result<(Option<Member>, Option<Member>), ReplayError>> + '_ {
+        self.roster.watched().map(|(no, packed)| {
+            let before = packed.map(|packed| codec::decode(no, packed)).transpose()?;
+            Ok((before, self.member(no)?))
+        })
+    }
+
+    /// How many members are listed.
+    pub fn listed(&self) -> u64 {
+        self.roster.counts().0
     }
 
     /// Everybody whom the log knows, in order of numbers: listed, former, and declined.

@@ -16,7 +16,12 @@ use muster_domain::{
 use serde::Serialize;
 use uuid::Uuid;
 
-use crate::{Engine, Organisation, Result, export::SLICE, roster::in_parallel};
+use crate::{
+    Engine, Organisation, Result,
+    export::SLICE,
+    members::{At, is_past, is_reached},
+    roster::in_parallel,
+};
 
 /// One value that was set, or, without a field, a coming, going or new match key.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -65,6 +70,20 @@ struct Search {
     sets: HashMap<ChangeSetId, Found>,
     now: Option<Member>,
     entries: Vec<HistoryEntry>,
+    turn: Option<HistoryEntry>,
+    first: Option<HistoryEntry>,
+}
+
+/// All that the log tells of a member up to some time.
+pub(crate) struct Told {
+    /// The member then; none if they had not come yet.
+    pub member: Option<Member>,
+    /// Every value that was set, oldest first.
+    pub entries: Vec<HistoryEntry>,
+    /// The last coming or going.
+    pub turn: Option<HistoryEntry>,
+    /// What made the member known, without a field.
+    pub first: Option<HistoryEntry>,
 }
 
 struct Sent {
@@ -85,17 +104,32 @@ impl Engine {
     /// # Errors
     /// If nobody has that key, or the log cannot be read.
     pub async fn history(&self, org: &Organisation, key: &str) -> Result<Vec<HistoryEntry>> {
+        Ok(self.history_until(org, key, At::Now).await?.entries)
+    }
+
+    /// The same up to some time, of whoever has or had the key by now.
+    pub(crate) async fn history_until(&self, org: &Organisation, key: &str, at: At) -> Result<Told> {
+        let head = self.store.head(org.row.id).await?;
+        is_reached(org, at, head.roster_version, head.last_seq)?;
         let member = self.member(org, key).await?;
         let mut search = Search::new(org, member.uuid);
         let mut slices = self.store.event_slices(org.row.id, 0, SLICE);
         while let Some(slice) = slices.next().await? {
-            tokio::task::block_in_place(|| -> Result<()> {
+            let past = tokio::task::block_in_place(|| -> Result<bool> {
                 let needle = &search.needle;
-                let opened = in_parallel(&slice, |raw| Ok(without_others(raw.clone().open()?, needle)))?;
-                opened.into_iter().try_for_each(|event| search.take(event))
+                for event in in_parallel(&slice, |raw| Ok(without_others(raw.clone().open()?, needle)))? {
+                    if is_past(&event, at)? {
+                        return Ok(true);
+                    }
+                    search.take(event)?;
+                }
+                Ok(false)
             })?;
+            if past {
+                break;
+            }
         }
-        Ok(search.entries)
+        Ok(Told { member: search.now, entries: search.entries, turn: search.turn, first: search.first })
     }
 }
 
@@ -120,6 +154,8 @@ impl Search {
             sets: HashMap::new(),
             now: None,
             entries: Vec::new(),
+            turn: None,
+            first: None,
         }
     }
 
@@ -213,6 +249,9 @@ impl Search {
             applied_by: event.meta.actor.clone(),
             reviewed: applied.reviewed,
         };
+        if before.is_none() {
+            self.first = Some(bare.clone());
+        }
         let first = self.entries.len();
         for field in self.fields.all() {
             let was = before.and_then(|m| m.values.get(field));
@@ -229,8 +268,11 @@ impl Search {
             let (value, before) = (Some(after.key.clone()), Some(old.key.clone()));
             self.entries.push(HistoryEntry { field, value, before, ..bare.clone() });
         }
-        if self.entries.len() == first && before.is_some_and(Member::is_listed) != after.is_listed() {
-            self.entries.push(bare);
+        if before.is_some_and(Member::is_listed) != after.is_listed() {
+            self.turn = Some(bare.clone());
+            if self.entries.len() == first {
+                self.entries.push(bare);
+            }
         }
     }
 }

@@ -16,6 +16,7 @@ use muster_store::{OrganisationRow, Store, Who};
 use uuid::Uuid;
 
 pub mod apply;
+pub mod blame;
 pub mod census;
 pub mod compare;
 pub mod crash;
@@ -30,6 +31,7 @@ pub mod lease;
 mod match_key;
 pub mod members;
 pub mod misses;
+pub mod moments;
 mod opening;
 pub mod organisation;
 pub mod past;

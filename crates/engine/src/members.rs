@@ -28,6 +28,8 @@ pub enum At {
     Time(DateTime<Utc>),
     /// As it was after so many applied change sets.
     Version(u64),
+    /// As it was after an event.
+    Event(u64),
 }
 
 /// Whether a member is eligible.
@@ -150,14 +152,8 @@ impl Engine {
                 return Ok(replay);
             }
         }
-        match at {
-            At::Version(version) if version > replay.roster_version() => Err(Error::Unknown(format!(
-                "There is no roster version {version} of {} yet; the present one is {}.",
-                org.row.slug,
-                replay.roster_version()
-            ))),
-            _ => Ok(replay),
-        }
+        is_reached(org, at, replay.roster_version(), replay.last_seq())?;
+        Ok(replay)
     }
 
     /// The member of that match key; else of that old key; else the only one with that e-mail or employee id.
@@ -201,11 +197,25 @@ fn meant<'m>(mut members: Vec<&'m Member>, key: &str) -> Option<&'m Member> {
     by_key.or_else(by_alias).or_else(by_other).copied()
 }
 
+/// An error if a log of so many versions and events does not come to this point.
+pub(crate) fn is_reached(org: &Organisation, at: At, roster_version: u64, last_seq: u64) -> Result<()> {
+    let (what, wanted, last) = match at {
+        At::Version(version) => ("roster version", version, roster_version),
+        At::Event(seq) => ("event", seq, last_seq),
+        At::Now | At::Time(_) => return Ok(()),
+    };
+    if wanted <= last {
+        return Ok(());
+    }
+    Err(Error::Unknown(format!("There is no {what} {wanted} of {} yet; the present one is {last}.", org.row.slug)))
+}
+
 /// Whether the event lies past the point up to which the log is folded.
-fn is_past(event: &StoredEvent, at: At) -> Result<bool> {
+pub(crate) fn is_past(event: &StoredEvent, at: At) -> Result<bool> {
     Ok(match at {
         At::Now => false,
         At::Time(time) => event.meta.recorded_at > time,
+        At::Event(seq) => event.meta.seq > seq,
         At::Version(version) => match event.meta.kind.as_str() {
             "change_set.applied" => matches!(Fact::read(&event.meta)?, Fact::Applied(a) if a.roster_version > version),
             _ => false,

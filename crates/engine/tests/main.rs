@@ -3,6 +3,7 @@
 mod cut;
 mod folding;
 mod log;
+mod moments;
 mod privacy;
 mod renewal;
 mod rules_arrival;

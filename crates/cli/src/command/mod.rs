@@ -1,8 +1,10 @@
 //! The commands, a file each.
 
+pub mod blame;
 pub mod changes;
 pub mod completions;
 pub mod demo;
+pub mod diff;
 pub mod eligibility;
 pub mod events;
 pub mod feeds;

@@ -77,6 +77,8 @@ impl Folding<'_> {
 pub struct Roster {
     slots: Vec<Option<Slot>>,
     tally: Tally,
+    /// Everybody whose row is another since [`Roster::watch`], in packed form as they were then.
+    before: Option<BTreeMap<MemberNo, Option<Box<[u8]>>>>,
 }
 
 struct Slot {
@@ -128,7 +130,7 @@ impl Roster {
                 folded += (part.fresh.len() + part.others.len()) as u64;
                 self.tally.join(part.tally);
                 for (no, slot) in part.fresh {
-                    *self.slot(no, folding.seq)? = Some(slot);
+                    self.put(no, slot, folding.seq)?;
                 }
                 for change in part.others {
                     self.change(&change, folding, |before, no| folding.fold(before, no, &change))?;
@@ -157,13 +159,28 @@ impl Roster {
         }
         let after = fold(before, no);
         self.tally.add(&after, 1);
-        *self.slot(no, folding.seq)? = Some(slot(&after, &mut Vec::with_capacity(256)));
+        self.put(no, slot(&after, &mut Vec::with_capacity(256)), folding.seq)
+    }
+
+    fn put(&mut self, no: MemberNo, slot: Slot, seq: u64) -> Result<(), ReplayError> {
+        let what = || format!("is about member {no}, whom nobody knows");
+        let place = self.slots.get_mut(no as usize);
+        let place = place.ok_or_else(|| ReplayError::Contradiction { seq, what: what() })?;
+        let old = place.replace(slot);
+        if let Some(before) = &mut self.before {
+            before.entry(no).or_insert(old.map(|slot| slot.packed));
+        }
         Ok(())
     }
 
-    fn slot(&mut self, no: MemberNo, seq: u64) -> Result<&mut Option<Slot>, ReplayError> {
-        let what = || format!("is about member {no}, whom nobody knows");
-        self.slots.get_mut(no as usize).ok_or_else(|| ReplayError::Contradiction { seq, what: what() })
+    /// From now on, keeps how members were before they change.
+    pub fn watch(&mut self) {
+        self.before = Some(BTreeMap::new());
+    }
+
+    /// Everybody whose row was written since [`Roster::watch`], with their packed form then.
+    pub fn watched(&self) -> impl Iterator<Item = (MemberNo, Option<&[u8]>)> {
+        self.before.iter().flatten().map(|(no, packed)| (*no, packed.as_deref()))
     }
 
     /// The number that the next new member gets.

@@ -5,6 +5,7 @@ use muster_domain::change::Kind;
 use muster_engine::history::HistoryEntry;
 use serde_json::json;
 
+use super::check_field;
 use crate::{
     arguments::OfOrganisation,
     fail::{Exit, Failure},
@@ -33,11 +34,7 @@ pub struct History {
 pub async fn run(history: History, session: &mut Session<'_>) -> Result<Exit, Failure> {
     let engine = session.engine().await?;
     let org = engine.organisation(&history.org.slug).await?;
-    let fields = &org.settings.fields;
-    if let Some(field) = history.field.as_deref().filter(|f| *f != "unique_id" && fields.by_name(f).is_none()) {
-        let names: Vec<&str> = fields.all().map(|f| fields.name(f)).collect();
-        return Err(Failure::wrong(format!("There is no field {field}; there are: unique_id, {}.", names.join(", "))));
-    }
+    history.field.iter().try_for_each(|field| check_field(&org, field))?;
     let member = engine.member(&org, &history.key).await?;
     let mut entries = engine.history(&org, &history.key).await?;
     if let Some(field) = &history.field {

@@ -4,11 +4,11 @@ mod by_hand;
 mod export;
 mod history;
 mod list;
-mod person;
+pub mod person;
 
 use chrono::{DateTime, Utc};
 use clap::{Args, Subcommand};
-use muster_engine::members::At;
+use muster_engine::{Organisation, members::At};
 
 use crate::{
     arguments::time,
@@ -68,6 +68,19 @@ impl When {
             _ => At::Now,
         }
     }
+}
+
+/// An error that names the fields there are, if this is none of them.
+///
+/// # Errors
+/// If the organisation has no such field.
+pub fn check_field(org: &Organisation, field: &str) -> Result<(), Failure> {
+    let fields = &org.settings.fields;
+    if field == "unique_id" || fields.by_name(field).is_some() {
+        return Ok(());
+    }
+    let names: Vec<&str> = fields.all().map(|f| fields.name(f)).collect();
+    Err(Failure::wrong(format!("There is no field {field}; there are: unique_id, {}.", names.join(", "))))
 }
 
 /// Runs the command.

@@ -6,7 +6,7 @@ use muster_domain::{
     member::{ABSENT, Member, NAMED},
 };
 use muster_engine::Organisation;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use crate::{
     session::Session,
@@ -15,8 +15,6 @@ use crate::{
 
 /// A member as JSON.
 pub fn document(member: &Member, org: &Organisation) -> Value {
-    let fields: Map<String, Value> =
-        member.values.iter().map(|(field, value)| (org.settings.fields.name(field).to_owned(), json!(value))).collect();
     let claims: Vec<Value> = (member.spells.iter())
         .map(|s| json!({ "feed": org.feed_name(s.feed), "from": date_of(s.from), "to": s.to.map(date_of) }))
         .collect();
@@ -34,10 +32,16 @@ pub fn document(member: &Member, org: &Organisation) -> Value {
         "id": member.uuid,
         "listed": member.is_listed(),
         "aliases": member.aliases,
-        "fields": fields,
+        "fields": values(member, org),
         "claims": claims,
         "last_words": words,
     })
+}
+
+/// The values of a member by field, as JSON.
+pub fn values(member: &Member, org: &Organisation) -> Value {
+    let name = |field| org.settings.fields.name(field).to_owned();
+    Value::Object(member.values.iter().map(|(field, value)| (name(field), json!(value))).collect())
 }
 
 /// Prints all that is known of a member.

@@ -1,0 +1,261 @@
+//! `muster diff`: who joined, who left and what changed between two moments of a roster.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, NaiveDate};
+use clap::{Args, ValueEnum};
+use muster_engine::{
+    Organisation,
+    members::At,
+    moments::{Difference, Field, Moment, Moments, Named, What},
+};
+use serde_json::{Map, Value, json};
+
+use crate::{
+    arguments::OfOrganisation,
+    command::members::{check_field, person},
+    fail::{Exit, Failure},
+    output::{Listing, Output},
+    progress::Progress,
+    report::grouped,
+    session::Session,
+    table::one_line,
+};
+
+/// Compare the roster at two moments
+///
+/// A moment is a time (2026-03-20T08:00:00Z), a day (2026-03-20, in the organisation's time zone: the first from its
+/// beginning, the second to its end), a roster version (12 or v12), an event (event:340) or `now`. Claims, and what feeds
+/// said beside the roster, are not compared. The exit code is 0 whether or not anything differs; --exit-code asks for 3
+/// if it does.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  muster diff 2026-03-01 2026-03-31 --org acme\n  muster diff 11 12 --org acme\n  \
+    muster diff 2026-03-20T08:00:00Z --org acme --only changed --field department --json")]
+pub struct Diff {
+    /// The first moment
+    #[arg(value_name = "FROM", value_parser = moment)]
+    from: Named,
+    /// The second
+    #[arg(value_name = "TO", value_parser = moment, default_value = "now")]
+    to: Named,
+    #[command(flatten)]
+    org: OfOrganisation,
+    /// Only this person, by present or former match key; may be repeated
+    #[arg(long, value_name = "KEY")]
+    key: Vec<String>,
+    /// Only people of whom this field differs; may be repeated
+    #[arg(long, value_name = "FIELD")]
+    field: Vec<String>,
+    /// Only these; may be repeated
+    #[arg(long, value_enum, value_name = "WHICH")]
+    only: Vec<Only>,
+    /// Only the counts
+    #[arg(long)]
+    summary: bool,
+    /// Exit with 3 if anything differs
+    #[arg(long)]
+    exit_code: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Only {
+    Joined,
+    Left,
+    Changed,
+}
+
+/// Reads a moment: `now`, a time, a day, `event:N`, or a roster version.
+fn moment(text: &str) -> Result<Named, String> {
+    let text = text.trim();
+    if text == "now" {
+        return Ok(Named::At(At::Now));
+    }
+    let event = text.strip_prefix("event:").and_then(|n| n.parse().ok()).map(At::Event);
+    let version = || text.strip_prefix('v').unwrap_or(text).parse().ok().map(At::Version);
+    let time = || DateTime::parse_from_rfc3339(text).ok().map(|t| At::Time(t.to_utc()));
+    if let Some(at) = event.or_else(version).or_else(time) {
+        return Ok(Named::At(at));
+    }
+    NaiveDate::parse_from_str(text, "%Y-%m-%d").map(Named::Day).map_err(|_| {
+        "write a time such as 2026-03-20T08:00:00Z, a day such as 2026-03-20, a roster version such as 12, an event \
+         such as event:340, or now"
+            .to_owned()
+    })
+}
+
+/// What is counted on the way.
+#[derive(Default)]
+struct Counted {
+    joined: u64,
+    left: u64,
+    changed: u64,
+    fields: BTreeMap<String, u64>,
+}
+
+impl Counted {
+    fn add(&mut self, what: What, fields: &[Field]) {
+        match what {
+            What::Joined => self.joined += 1,
+            What::Left => self.left += 1,
+            What::Changed => self.changed += 1,
+        }
+        for (name, ..) in fields {
+            *self.fields.entry((*name).to_owned()).or_default() += 1;
+        }
+    }
+
+    fn all(&self) -> u64 {
+        self.joined + self.left + self.changed
+    }
+
+    fn document(&self) -> Map<String, Value> {
+        let counts = json!({ "joined": self.joined, "left": self.left, "changed": self.changed });
+        Map::from_iter([("counts".to_owned(), counts), ("fields".to_owned(), json!(self.fields))])
+    }
+}
+
+impl Diff {
+    /// The fields that are to be shown of a person; none if the person is not.
+    fn shown<'a>(&self, difference: &'a Difference, org: &'a Organisation) -> Option<Vec<Field<'a>>> {
+        let wanted = |what| match what {
+            What::Joined => Only::Joined,
+            What::Left => Only::Left,
+            What::Changed => Only::Changed,
+        };
+        let asked = self.only.is_empty() || self.only.contains(&wanted(difference.what));
+        let meant = self.key.is_empty() || self.key.iter().any(|key| difference.is_about(key));
+        if !asked || !meant {
+            return None;
+        }
+        let mut fields = difference.fields(org);
+        if !self.field.is_empty() {
+            fields.retain(|(name, ..)| self.field.iter().any(|f| f == name));
+            if fields.is_empty() {
+                return None;
+            }
+        }
+        Some(fields)
+    }
+}
+
+/// Runs the command.
+pub async fn run(diff: Diff, session: &mut Session<'_>) -> Result<Exit, Failure> {
+    let engine = session.engine().await?;
+    let org = engine.organisation(&diff.org.slug).await?;
+    diff.field.iter().try_for_each(|field| check_field(&org, field))?;
+    let progress = Progress::working(session.config.progress, "Reading the log");
+    let moments = engine.moments(&org, diff.from, diff.to).await;
+    progress.done();
+    let moments = moments?;
+    let counted = match session.out.json {
+        true => as_document(&diff, &moments, &org, session.out)?,
+        false => for_people(&diff, &moments, &org, session.out)?,
+    };
+    Ok(if diff.exit_code && counted.all() > 0 { Exit::Waiting } else { Exit::Done })
+}
+
+fn as_document(diff: &Diff, moments: &Moments, org: &Organisation, out: &mut Output) -> Result<Counted, Failure> {
+    let mut counted = Counted::default();
+    let head = Map::from_iter([("from".to_owned(), json!(moments.from)), ("to".to_owned(), json!(moments.to))]);
+    let mut listing = Listing::begin(out, &head, "people");
+    moments.each(|difference| {
+        if let Some(fields) = diff.shown(&difference, org) {
+            counted.add(difference.what, &fields);
+            if !diff.summary && !listing.is_closed() {
+                listing.item(&document(&difference, &fields, org));
+            }
+        }
+        Ok(())
+    })?;
+    listing.end(&counted.document());
+    Ok(counted)
+}
+
+fn document(difference: &Difference, fields: &[Field], org: &Organisation) -> Value {
+    let pairs = fields.iter().map(|(name, from, to)| ((*name).to_owned(), json!({ "from": from, "to": to })));
+    let pairs: Map<String, Value> = pairs.collect();
+    let member = difference.member();
+    let mut document = json!({
+        "what": difference.what, "key": member.map(|m| &m.key), "id": member.map(|m| m.uuid), "changes": pairs,
+    });
+    if difference.what != What::Changed
+        && let (Some(object), Some(member)) = (document.as_object_mut(), member)
+    {
+        object.remove("changes");
+        object.insert("fields".to_owned(), person::values(member, org));
+    }
+    document
+}
+
+fn for_people(diff: &Diff, moments: &Moments, org: &Organisation, out: &mut Output) -> Result<Counted, Failure> {
+    let mut counted = Counted::default();
+    out.line(out.paint("1", format_args!("from  {}", said(&moments.from))));
+    out.line(out.paint("1", format_args!("to    {}", said(&moments.to))));
+    out.line("");
+    moments.each(|difference| {
+        if let Some(fields) = diff.shown(&difference, org) {
+            counted.add(difference.what, &fields);
+            if !diff.summary && !out.is_closed() {
+                print(&difference, &fields, out);
+            }
+        }
+        Ok(())
+    })?;
+    if counted.all() == 0 {
+        out.line("No difference.");
+        return Ok(counted);
+    }
+    if !diff.summary {
+        out.line("");
+    }
+    let (joined, left, changed) = (grouped(counted.joined), grouped(counted.left), grouped(counted.changed));
+    out.line(format_args!("{joined} joined, {left} left, {changed} changed"));
+    let mut fields: Vec<_> = counted.fields.iter().collect();
+    fields.sort_by_key(|(_, n)| std::cmp::Reverse(**n));
+    for (name, n) in fields {
+        out.line(format_args!("  {name:<18} {}", grouped(*n)));
+    }
+    Ok(counted)
+}
+
+fn said(moment: &Moment) -> String {
+    let Some(at) = moment.at else { return "before the first event: nobody".to_owned() };
+    format!(
+        "roster version {}, event {} of {}: {} members",
+        moment.roster_version,
+        moment.event,
+        at.format("%Y-%m-%d %H:%M:%SZ"),
+        grouped(moment.members)
+    )
+}
+
+fn print(difference: &Difference, fields: &[Field], out: &mut Output) {
+    let Some(member) = difference.member() else { return };
+    let (sign, colour) = match difference.what {
+        What::Joined => ("+", "32"),
+        What::Left => ("-", "31"),
+        What::Changed => ("~", "33"),
+    };
+    let line = format!("{sign} {}  {}", one_line(&member.key), person::name(member));
+    out.line(out.paint(colour, line.trim_end()));
+    let shown = |value: &Option<&str>| value.map_or("(blank)".to_owned(), one_line);
+    for (name, from, to) in fields {
+        out.line(format_args!("    {name:<18} {} → {}", shown(from), shown(to)));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_moment_is_told_by_its_form() {
+        assert_eq!(moment("12"), Ok(Named::At(At::Version(12))));
+        assert_eq!(moment("v12"), Ok(Named::At(At::Version(12))));
+        assert_eq!(moment("event:3"), Ok(Named::At(At::Event(3))));
+        assert_eq!(moment("now"), Ok(Named::At(At::Now)));
+        assert!(matches!(moment("2026-03-20T08:00:00+01:00"), Ok(Named::At(At::Time(_)))));
+        assert!(matches!(moment("2026-03-20"), Ok(Named::Day(_))));
+        assert!(moment("20.03.2026").is_err() && moment("event:x").is_err() && moment("").is_err());
+    }
+}

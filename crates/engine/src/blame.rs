@@ -1,0 +1,57 @@
+//! Blame: for every value that a member has, the event that set it, with file, line and who let it pass.
+
+use std::collections::HashMap;
+
+use muster_domain::field::FieldId;
+use serde::Serialize;
+use uuid::Uuid;
+
+use crate::{Engine, Organisation, Result, history::HistoryEntry, members::At};
+
+/// What is known of a member, and where each part of it came from.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Blame {
+    /// The match key.
+    pub key: String,
+    /// Who.
+    #[serde(rename = "id")]
+    pub member: Uuid,
+    /// Whether the member is on the roster.
+    pub listed: bool,
+    /// The last coming or going.
+    pub since: Option<HistoryEntry>,
+    /// The match key, as `unique_id`, and every field that ever had a value, each with what set it last.
+    pub fields: Vec<HistoryEntry>,
+}
+
+impl Engine {
+    /// Where every value came from that a member has, or had at another time. A field that was cleared is told too.
+    ///
+    /// # Errors
+    /// If nobody has that key, or the log does not reach that time or cannot be read.
+    pub async fn blame(&self, org: &Organisation, key: &str, at: At) -> Result<Option<Blame>> {
+        let found = self.history_until(org, key, at).await?;
+        let Some(member) = found.member else { return Ok(None) };
+        let fields = &org.settings.fields;
+        // A key that never changed came with the person.
+        let named = |e: HistoryEntry| HistoryEntry {
+            field: Some("unique_id".to_owned()),
+            value: Some(member.key.clone()),
+            ..e
+        };
+        let first = found.first.map(named);
+        let mut last: HashMap<&str, &HistoryEntry> = first.iter().map(|e| ("unique_id", e)).collect();
+        for entry in &found.entries {
+            last.extend(entry.field.as_deref().map(|field| (field, entry)));
+        }
+        let names = std::iter::once("unique_id").chain(fields.all().map(|f: FieldId| fields.name(f)));
+        let fields = names.filter_map(|name| last.get(name).map(|e| (*e).clone())).collect();
+        Ok(Some(Blame {
+            key: member.key.clone(),
+            member: member.uuid,
+            listed: member.is_listed(),
+            since: found.turn,
+            fields,
+        }))
+    }
+}
