@@ -1,6 +1,14 @@
 //! Reads a payload to its end, as the engine does: whatever is in it, that gives rows with issues or one sentence.
 
-use std::{cell::OnceCell, collections::BTreeMap, fs, io::Cursor, path::PathBuf};
+use std::{
+    cell::OnceCell,
+    collections::BTreeMap,
+    fs,
+    io::Cursor,
+    panic::{self, AssertUnwindSafe},
+    path::PathBuf,
+    sync::Once,
+};
 
 use muster_domain::{
     field::{FieldId, Fields},
@@ -18,8 +26,21 @@ thread_local! {
     static SCRATCH: OnceCell<(tempfile::TempDir, PathBuf)> = const { OnceCell::new() };
 }
 
+static QUIET: Once = Once::new();
+
 /// Reads a payload that is said to be of this format.
 pub fn read(payload: &[u8], format: Option<Format>) {
+    // The fuzzer's own hook ends the process at any panic, and those within a parser of workbooks are caught. What is not
+    // caught still ends it, behind this.
+    QUIET.call_once(|| panic::set_hook(Box::new(|_| {})));
+    if let Err(cause) = panic::catch_unwind(AssertUnwindSafe(|| read_whole(payload, format))) {
+        let text = cause.downcast_ref::<String>().map(String::as_str).or(cause.downcast_ref::<&str>().copied());
+        eprintln!("panicked: {}", text.unwrap_or("without a text"));
+        panic::resume_unwind(cause);
+    }
+}
+
+fn read_whole(payload: &[u8], format: Option<Format>) {
     SCRATCH.with(|scratch| {
         let (directory, file) = scratch.get_or_init(|| {
             let directory = tempfile::tempdir().expect("a directory for scratch files");

@@ -8,7 +8,9 @@ mod output;
 mod progress;
 mod report;
 mod session;
+mod spreadsheet;
 mod table;
+mod whole;
 
 use std::{
     io::Write,

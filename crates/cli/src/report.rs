@@ -113,7 +113,7 @@ fn issues(report: &Report, out: &mut Output) {
         out.line(format_args!("  {}", described(issue)));
     }
     if all > SHOWN_ISSUES {
-        out.line(format_args!("  … and {} more; --json shows the first 100.", all - SHOWN_ISSUES));
+        out.line(format_args!("  … and {} more; --issues FILE writes all of them.", all - SHOWN_ISSUES));
     }
 }
 

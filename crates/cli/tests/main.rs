@@ -8,6 +8,7 @@ mod feeds;
 mod formats;
 mod past;
 mod privacy;
+mod refused;
 mod review;
 mod settings;
 mod support;

@@ -329,7 +329,8 @@ fn repeats(line: u64, first: u64, columns: &Columns) -> RowIssue {
         line,
         column: columns.header.get(columns.key).cloned().unwrap_or_default(),
         value: String::new(),
-        reason: format!("The row says the same as line {first}; it is counted once."),
+        reason: format!("The row says the same as line {first}, and is counted once."),
         decides: false,
+        lost: false,
     }
 }

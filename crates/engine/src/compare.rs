@@ -17,7 +17,7 @@ use muster_domain::{
     settings::{Mode, Settings},
     values::Values,
 };
-use muster_intake::{Reader, RowIssue, payload::Plain};
+use muster_intake::{Original, Reader, RowIssue, payload::Plain};
 
 use crate::{
     Engine, Result,
@@ -75,6 +75,8 @@ pub struct Input {
     pub unfinished: Option<String>,
     /// Its plain text, if it is written in another way.
     pub plain: Option<Plain>,
+    /// How it lies in its file.
+    pub original: Original,
 }
 
 impl<'a> Job<'a> {

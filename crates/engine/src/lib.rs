@@ -40,6 +40,7 @@ pub mod pipeline;
 pub mod propose;
 pub mod receive;
 pub mod recorder;
+pub mod refused;
 mod remember;
 pub mod renewal;
 pub mod report;

@@ -135,6 +135,7 @@ impl Opening<'_> {
             read_as: opened.read_as,
             unfinished: opened.unfinished,
             plain: opened.plain,
+            original: opened.original,
         };
         Ok((input, opened.records))
     }

@@ -21,6 +21,7 @@ use crate::{
     opening::{Taken, take},
     receive::Arrival,
     recorder::Spills,
+    refused::{self, Asked, Witness},
     resolve,
     seal::Run,
     supersede::Naming,
@@ -51,10 +52,24 @@ impl Engine {
     /// # Errors
     /// If it makes no sense, cannot be read, or the store refuses; then nothing was taken from it.
     pub async fn sync(&self, slug: &str, request: Request, source: &mut dyn Read) -> Result<Report> {
+        self.sync_witnessed(slug, request, source, None).await
+    }
+
+    /// The same, with a witness of all that could not be taken.
+    ///
+    /// # Errors
+    /// As [`sync`](Self::sync).
+    pub async fn sync_witnessed(
+        &self,
+        slug: &str,
+        request: Request,
+        source: &mut dyn Read,
+        witness: Option<&mut dyn Witness>,
+    ) -> Result<Report> {
         let org = self.organisation(slug).await?;
         let lease = self.lease(org.row.id).await?;
         let id = org.row.id;
-        let outcome = self.sync_leased(&lease, org, request, source).await;
+        let outcome = self.sync_leased(&lease, org, request, source, witness).await;
         if outcome.is_ok() {
             self.tidy(&lease, id).await;
         }
@@ -77,18 +92,23 @@ impl Engine {
         org: Organisation,
         request: Request,
         source: &mut dyn Read,
+        witness: Asked<'_>,
     ) -> Result<Report> {
         self.finish_pending(lease, &org).await?;
         let org = self.load(org.row).await?;
         let received = self.receive(lease, &org, &request, source).await?;
         let (received, taken) = match received {
             Arrival::New(received, taken) => (received, *taken),
-            Arrival::Answered(report) => return Ok(*report),
+            Arrival::Answered(report, received, taken) => {
+                let told = self.tell_again(lease, &org, &received, Some(*taken), witness).await;
+                self.payloads.discard(org.row.id, received.upload);
+                return told.map(|()| *report);
+            }
         };
         if !request.dry_run {
             crash::point("received");
         }
-        let worked = self.work(lease, &org, &received, Some(taken), request.dry_run).await;
+        let worked = self.work(lease, &org, &received, Some(taken), request.dry_run, witness).await;
         if request.dry_run {
             self.payloads.discard(org.row.id, received.upload);
         }
@@ -100,7 +120,7 @@ impl Engine {
         for row in self.store.uploads_in_state(org.row.id, State::Received.word()).await? {
             let upload: Upload = serde_json::from_slice(&row.doc)?;
             let org = self.load(org.row.clone()).await?;
-            match self.work(lease, &org, &upload.received, None, false).await {
+            match self.work(lease, &org, &upload.received, None, false, None).await {
                 Ok(_) | Err(Error::Refused(_)) => {}
                 Err(e) => return Err(e),
             }
@@ -117,9 +137,13 @@ impl Engine {
         received: &Received,
         taken: Option<Result<Taken>>,
         dry_run: bool,
+        witness: Asked<'_>,
     ) -> Result<Report> {
         let spills = Spills::default();
-        let computed = self.compute(lease, org, received, taken, dry_run, &spills).await;
+        let computed = match self.same_as_before(org, received).await? {
+            Some(report) => self.same_again(lease, org, received, taken, dry_run, (report, witness)).await,
+            None => self.compute(lease, org, received, taken, dry_run, (&spills, witness)).await,
+        };
         // Nothing may reach the log behind what is said of a failure.
         spills.settle().await?;
         match computed {
@@ -136,21 +160,11 @@ impl Engine {
         received: &Received,
         taken: Option<Result<Taken>>,
         dry_run: bool,
-        spills: &Spills,
+        (spills, witness): (&Spills, Asked<'_>),
     ) -> Result<Report> {
         let mut stages = Stages::start();
-        let feed = org
-            .feeds
-            .iter()
-            .find(|f| f.no == received.feed)
-            .ok_or_else(|| Error::Damaged("the upload's feed is gone".into()))?;
+        let feed = feed_of(org, received)?;
         let settings = org.settings.for_feed(&feed.settings);
-        if let Some(report) = self.same_as_before(org, feed, received).await? {
-            if !dry_run {
-                self.decide_without_changes(lease, org, received, State::NoChanges, report.counts).await?;
-            }
-            return Ok(Report { upload_id: Some(received.upload), ..report });
-        }
         let head = self.store.head(org.row.id).await?;
         let (priorities, speaks) = (org.priorities(), org.speaks());
         let job = Job {
@@ -197,6 +211,10 @@ impl Engine {
         compared.figures.incomplete = wholeness;
         compared.figures.tail_missing = tail;
         self.measure(&job, &mut compared, &input).await?;
+        if let Some(witness) = witness {
+            let file = self.payloads.path(org.row.id, received.upload);
+            refused::tell(witness, &compared.issues, &input, &file)?;
+        }
         if settings.invalid_rows(received.channel) == InvalidRows::Refuse && compared.counts.invalid > 0 {
             return Err(Error::Refused(format!(
                 "{} rows cannot be taken and invalid_rows=refuse, so nothing was taken; the first: line {}: {}",
@@ -211,8 +229,44 @@ impl Engine {
         run.seal(org, compared, holds, decision, &known, &input).await
     }
 
+    /// Answers a payload that says nothing anew.
+    async fn same_again(
+        &self,
+        lease: &Lease,
+        org: &Organisation,
+        received: &Received,
+        taken: Option<Result<Taken>>,
+        dry_run: bool,
+        (report, witness): (Report, Asked<'_>),
+    ) -> Result<Report> {
+        self.tell_again(lease, org, received, taken, witness).await?;
+        if !dry_run {
+            self.decide_without_changes(lease, org, received, State::NoChanges, report.counts).await?;
+        }
+        Ok(Report { upload_id: Some(received.upload), ..report })
+    }
+
+    /// Tells a witness of a payload that has its answer already, by comparing it once more without taking anything.
+    async fn tell_again(
+        &self,
+        lease: &Lease,
+        org: &Organisation,
+        received: &Received,
+        taken: Option<Result<Taken>>,
+        witness: Asked<'_>,
+    ) -> Result<()> {
+        if witness.is_none() {
+            return Ok(());
+        }
+        match self.compute(lease, org, received, taken, true, (&Spills::default(), witness)).await {
+            Ok(_) | Err(Error::Refused(_)) => Ok(()),
+            Err(e) => Err(e),
+        }
+    }
+
     /// A payload identical to the feed's last decided one says nothing; a retry while held gives the held one back.
-    async fn same_as_before(&self, org: &Organisation, feed: &Feed, received: &Received) -> Result<Option<Report>> {
+    async fn same_as_before(&self, org: &Organisation, received: &Received) -> Result<Option<Report>> {
+        let feed = feed_of(org, received)?;
         let Some(decided) = &feed.decided else { return Ok(None) };
         let same = decided.blake3 == received.blake3
             && decided.mapping_version == feed.settings.mapping_version
@@ -336,4 +390,9 @@ impl Engine {
         row.doc = serde_json::to_vec(&doc)?;
         Ok(tx.put_upload(&row).await?)
     }
+}
+
+fn feed_of<'a>(org: &'a Organisation, received: &Received) -> Result<&'a Feed> {
+    let feed = org.feeds.iter().find(|f| f.no == received.feed);
+    feed.ok_or_else(|| Error::Damaged("the upload's feed is gone".into()))
 }

@@ -66,8 +66,8 @@ fn too_large(error: std::io::Error) -> Error {
 pub(crate) enum Arrival {
     /// An upload to be worked on, with the census that was taken while it came in.
     New(Box<Received>, Box<Result<Taken>>),
-    /// The answer to an earlier upload with the same key.
-    Answered(Box<Report>),
+    /// The answer to an earlier upload with the same key, or of the same payload; this one is not kept.
+    Answered(Box<Report>, Box<Received>, Box<Result<Taken>>),
 }
 
 impl Engine {
@@ -142,12 +142,10 @@ impl Engine {
         if let Some(key) = &request.idempotency_key
             && let Some(report) = self.answered(org, key, &received).await?
         {
-            self.payloads.discard(org.row.id, upload);
-            return Ok(Arrival::Answered(Box::new(report)));
+            return Ok(Arrival::Answered(Box::new(report), Box::new(received), Box::new(taken)));
         }
         if let Some(report) = self.held_already(org, &received).await? {
-            self.payloads.discard(org.row.id, upload);
-            return Ok(Arrival::Answered(Box::new(report)));
+            return Ok(Arrival::Answered(Box::new(report), Box::new(received), Box::new(taken)));
         }
         if !request.dry_run {
             self.accept(lease, org, request, &mut received).await?;

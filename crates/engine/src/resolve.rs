@@ -258,7 +258,7 @@ impl Resolved {
             let other = kept.unwrap_or(if *i == group[0] { group[1] } else { group[0] });
             let other = miss(other).line;
             let reason = match (same, kept) {
-                (true, _) => format!("The row says the same as line {other}; it is counted once."),
+                (true, _) => format!("The row says the same as line {other}, and is counted once."),
                 (false, Some(_)) => format!("Line {other} counts for this person (duplicates={}).", duplicates.word()),
                 (false, None) => format!(
                     "Line {other} has the same match key and says something else; neither counts. Take the wrong one out."
@@ -271,6 +271,7 @@ impl Resolved {
                 value: String::new(),
                 reason,
                 decides: !same && kept.is_none(),
+                lost: !same && kept.is_none(),
             });
         }
     }

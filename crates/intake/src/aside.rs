@@ -32,10 +32,17 @@ impl Aside {
     /// A note that the row on this line was passed over.
     pub fn note(self, line: u64) -> RowIssue {
         let reason = match self {
-            Aside::Header => "The header row stands here once more; it was passed over.",
-            Aside::Total => "A total or a remark below the list; it was passed over.",
+            Aside::Header => "The header row stands here once more, and was passed over.",
+            Aside::Total => "A total or a remark below the list, which was passed over.",
         };
-        RowIssue { line, column: String::new(), value: String::new(), reason: reason.to_owned(), decides: false }
+        RowIssue {
+            line,
+            column: String::new(),
+            value: String::new(),
+            reason: reason.to_owned(),
+            decides: false,
+            lost: false,
+        }
     }
 }
 

@@ -28,7 +28,11 @@ pub(crate) fn bring<R: Read, W: Write>(
         Some(Format::Json) => false,
         _ => looks_like_lines(head, limits),
     };
-    let mut brought = if is_lines { bringing.lines(document)? } else { wrapper::bring(&mut bringing, document)? };
+    let depth = limits.depth as usize;
+    let mut brought = match is_lines {
+        true => bringing.lines(document)?,
+        false => wrapper::bring(&mut |object: &[u8]| bringing.row(object), document, depth)?,
+    };
     let ends_with_line_break = !std::mem::take(&mut brought.lacks_line_break);
     bringing.writer.finish(ends_with_line_break)?;
     brought.header = bringing.columns.names;
@@ -41,6 +45,33 @@ pub(crate) fn bring<R: Read, W: Write>(
         ));
     }
     Ok(brought)
+}
+
+/// Gives every object of a document, as it is written.
+pub(crate) fn pick_objects(
+    document: impl Read,
+    depth: usize,
+    take: &mut dyn FnMut(&[u8]) -> Result<(), IntakeError>,
+) -> Result<(), IntakeError> {
+    wrapper::bring(&mut |object: &[u8]| take(object), document, depth).map(drop)
+}
+
+/// Gives the lines of those numbers, as they are written.
+pub(crate) fn pick_lines(
+    document: impl Read,
+    numbers: &[u64],
+    take: &mut dyn FnMut(&[u8]) -> Result<(), IntakeError>,
+) -> Result<(), IntakeError> {
+    let mut reader = BufReader::with_capacity(1 << 18, document);
+    let (mut line, mut number) = (Vec::new(), 0);
+    while reader.read_until(b'\n', &mut line)? > 0 {
+        number += 1;
+        if numbers.binary_search(&number).is_ok() {
+            take(&line)?;
+        }
+        line.clear();
+    }
+    Ok(())
 }
 
 /// Whether the first value is followed by another, or is the only one and holds no list.
@@ -102,24 +133,7 @@ impl<W: Write> Bringing<W> {
             }
             if text.is_empty() { self.writer.blank()? } else { self.row(text)? }
         }
-        Ok(Brought { written: " ndjson", lacks_line_break: !ended, ..Brought::default() })
-    }
-
-    /// The objects of a list, up to its end, which it proves.
-    fn list(&mut self, scan: &mut Scan<impl Read>) -> Result<(), IntakeError> {
-        scan.expect(b'[')?;
-        if scan.take_if(b']')? {
-            return Ok(());
-        }
-        loop {
-            let row = scan.value()?;
-            self.row(row)?;
-            scan.rows += 1;
-            if scan.take_if(b']')? {
-                return Ok(());
-            }
-            scan.expect(b',')?;
-        }
+        Ok(Brought { written: " ndjson", lacks_line_break: !ended, is_lines: true, ..Brought::default() })
     }
 }
 

@@ -19,7 +19,9 @@ use crate::{
     format::{self, Format, Packing},
     gzip,
     headers::Knows,
-    json, workbook,
+    json,
+    original::{Kind, Original},
+    workbook,
 };
 
 /// What is known of a payload beforehand.
@@ -61,6 +63,8 @@ pub struct Payload {
     pub records: Records<Source>,
     /// The plain text, if the payload itself is not that.
     pub plain: Option<Plain>,
+    /// How it lies in its file.
+    pub original: Original,
 }
 
 /// The plain text of a payload that is written in another way.
@@ -98,6 +102,8 @@ pub(crate) struct Brought {
     pub(crate) unfinished: Option<String>,
     /// Whether the last row ended without a line break.
     pub(crate) lacks_line_break: bool,
+    /// Whether each row is a line of the original.
+    pub(crate) is_lines: bool,
 }
 
 /// Opens a payload and reads as far as its header row.
@@ -113,6 +119,7 @@ pub fn open<R: Read + Send + 'static>(mut payload: R, how: &How<'_>) -> Result<P
             let (unpacked, ()) = scratch(how, |out| gzip::unpack(payload, how.limits, out))?;
             let mut opened = open_unpacked(unpacked, how)?;
             opened.written.insert_str(0, "gzip ");
+            opened.original.packed = true;
             Ok(opened)
         }
         packing => {
@@ -140,7 +147,8 @@ fn open_unpacked(mut file: File, how: &How<'_>) -> Result<Payload, IntakeError> 
 
 fn workbook<R: Read + Seek>(file: R, packing: Packing, how: &How<'_>) -> Result<Payload, IntakeError> {
     let (file, brought) = scratch(how, |out| workbook::bring(file, packing, how, out))?;
-    rows(file, brought, how)
+    let kind = Kind::Workbook { first_row: brought.first };
+    rows(file, brought, kind, how)
 }
 
 /// Text: in UTF-8 it is read as it lies, in other encodings it is brought into UTF-8 first.
@@ -164,6 +172,7 @@ fn text<R: Read + Send + 'static>(
         opened
     };
     opened.written.insert_str(0, encoding.name());
+    opened.original.encoding = encoding;
     opened.read_as.splice(0..0, note);
     Ok(opened)
 }
@@ -186,11 +195,13 @@ fn utf8<R: Read + Send + 'static>(payload: R, head: &[u8], how: &How<'_>) -> Res
         return delimited(payload, how);
     }
     let (file, brought) = scratch(how, |out| json::bring(payload, head, how.format, how.limits, out))?;
-    rows(file, brought, how)
+    let depth = how.limits.depth as usize;
+    let kind = if brought.is_lines { Kind::Ndjson } else { Kind::Json { depth } };
+    rows(file, brought, kind, how)
 }
 
 /// Rows in the plain form.
-fn rows(file: File, brought: Brought, how: &How<'_>) -> Result<Payload, IntakeError> {
+fn rows(file: File, brought: Brought, kind: Kind, how: &How<'_>) -> Result<Payload, IntakeError> {
     check_columns(&brought.header, how.limits)?;
     let source: Source = Box::new(file.try_clone()?);
     let mut records = Records::rows(source, brought.first);
@@ -205,6 +216,7 @@ fn rows(file: File, brought: Brought, how: &How<'_>) -> Result<Payload, IntakeEr
         unfinished: brought.unfinished,
         records,
         plain: Some(Plain { file, counts_rows: true }),
+        original: Original { packed: false, encoding: Encoding::Utf8, kind },
     })
 }
 
@@ -214,6 +226,7 @@ fn delimited<R: Read + Send + 'static>(payload: R, how: &How<'_>) -> Result<Payl
     let opened = csv::open_knowing(source, how.format, how.knows)?;
     let mut records = opened.records;
     records.at_most(how.limits.rows.into());
+    let kind = Kind::Delimited { delimiter: opened.dialect.delimiter, first_line: records.line() };
     check_columns(&opened.header, how.limits)?;
     let mut read_as = Vec::new();
     if opened.rows_above > 0 {
@@ -230,6 +243,7 @@ fn delimited<R: Read + Send + 'static>(payload: R, how: &How<'_>) -> Result<Payl
         unfinished: None,
         records,
         plain: None,
+        original: Original { packed: false, encoding: Encoding::Utf8, kind },
     })
 }
 

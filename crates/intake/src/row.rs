@@ -76,6 +76,21 @@ pub struct RowIssue {
     pub reason: String,
     /// Whether the field decides identity or eligibility, so that the row cannot do without it.
     pub decides: bool,
+    /// Whether something was not taken that could be, once the row is corrected and sent again.
+    pub lost: bool,
+}
+
+impl RowIssue {
+    /// Why, and what to do. A reason is `Why; what to do.` or `Why. What to do.`; a note on something that needs nobody
+    /// has no second part.
+    pub fn why_and_advice(&self) -> (&str, &str) {
+        let reason = self.reason.as_str();
+        let end = |mark: &str| reason.rfind(mark).map(|at| (at, at + mark.len()));
+        match end("; ").max(end(". ")) {
+            Some((why, advice)) if advice < reason.len() => (&reason[..why], &reason[advice..]),
+            _ => (reason, ""),
+        }
+    }
 }
 
 /// Why a row as a whole is unreadable. It could hide someone, so the payload proves no absence.
@@ -138,6 +153,7 @@ impl RowProblem {
             value: value.to_owned(),
             reason: self.to_string(),
             decides: true,
+            lost: true,
         }
     }
 }
@@ -320,7 +336,11 @@ impl Reader {
         let tells_who = [FieldId::EMPLOYEE_ID, FieldId::EMAIL, FieldId::FIRST_NAME, FieldId::LAST_NAME];
         if tells_who.contains(&planned.field) && normalise::mixes_alphabets(value) {
             let reason = "Letters of two alphabets that look alike stand in one word; the value is taken as it is. Check it at the source.";
-            row.notes.push(RowIssue { decides: false, ..self.issue(planned, value, row.line, reason.to_owned()) });
+            row.notes.push(RowIssue {
+                decides: false,
+                lost: false,
+                ..self.issue(planned, value, row.line, reason.to_owned())
+            });
         }
     }
 
@@ -331,6 +351,7 @@ impl Reader {
             value: shown(cell),
             reason,
             decides: decides(planned.field),
+            lost: true,
         }
     }
 

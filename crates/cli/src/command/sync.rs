@@ -1,5 +1,8 @@
 //! `muster sync`: brings the roster in step with a payload.
 
+mod book;
+mod refused;
+
 use std::{
     collections::BTreeMap,
     fs::File,
@@ -9,24 +12,40 @@ use std::{
 
 use chrono::{DateTime, Utc};
 use clap::Args;
-use muster_domain::settings::{Channel, Mode};
-use muster_engine::pipeline::Request;
+use muster_domain::{
+    fact::State,
+    settings::{Channel, Mode},
+};
+use muster_engine::{
+    Organisation,
+    pipeline::{Report, Request},
+};
+use serde::Serialize;
+use serde_json::Value;
 
 use crate::{
     arguments::{Ask, OfOrganisation, mode, pair, payload_channel, time},
     fail::{Exit, Failure},
     progress::Progress,
     report,
-    session::Session,
+    session::{Session, quoted},
 };
+use refused::{Files, Wanted};
 
 /// Bring the roster in step with a payload
 ///
 /// The difference between the payload and the roster becomes a change set, which policy and guards apply or hold.
+///
+/// The files of --issues and --refused are whole or not there, replace files of that name, and only their owner can read
+/// them; a dry run writes them too. In the CSV of --issues, what a spreadsheet would take for a formula gets an apostrophe in
+/// front. In that of --refused nothing is changed: text comes byte for byte under its header row (unpacked, if it was
+/// packed), objects of a JSON document as a list, and rows of a workbook as a workbook of text, or as CSV if FILE ends in
+/// .csv. A payload refused as a whole has one issue and no refused rows.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  muster sync people.csv --org acme --mode full\n  \
     muster sync people.csv --org acme --mode full --channel schedule --expect-rows 1204 --json\n  \
-    hr-export | muster sync - --format csv --org acme --mode full --dry-run")]
+    hr-export | muster sync - --format csv --org acme --mode full --dry-run\n  \
+    muster sync people.csv --org acme --mode full --issues issues.csv --refused again.csv")]
 pub struct Sync {
     /// The payload; - reads standard input
     pub file: PathBuf,
@@ -67,20 +86,89 @@ pub struct Sync {
     /// The same key with the same payload gives the same answer
     #[arg(long, value_name = "KEY")]
     pub idempotency_key: Option<String>,
+    #[command(flatten)]
+    files: Wanted,
 }
 
 /// Runs the command.
-pub async fn run(sync: Sync, session: &mut Session<'_>) -> Result<Exit, Failure> {
+pub async fn run(mut sync: Sync, session: &mut Session<'_>) -> Result<Exit, Failure> {
+    let wanted = std::mem::take(&mut sync.files);
+    wanted.check(&sync.file)?;
     let (mut source, bytes) = open(&sync.file)?;
-    let slug = sync.org.slug.clone();
+    let (slug, again) = (sync.org.slug.clone(), Again::of(&sync));
     let request = request(sync);
     let engine = session.engine().await?;
     let progress = Progress::reading(session.config.progress, bytes);
-    let outcome = engine.sync(&slug, request, &mut progress.wrap(&mut source)).await;
+    let mut source = progress.wrap(&mut source);
+    if !wanted.any() {
+        let outcome = engine.sync(&slug, request, &mut source).await;
+        progress.done();
+        let report = outcome?;
+        report::print(&report, &slug, session);
+        return Ok(Exit::of(report.state));
+    }
+    let mut files = Files::new(wanted);
+    let outcome = engine.sync_witnessed(&slug, request, &mut source, Some(&mut files)).await;
     progress.done();
+    let written = files.finish(outcome.as_ref().ok());
     let report = outcome?;
-    report::print(&report, &slug, session);
-    Ok(Exit::of(report.state))
+    if session.out.json {
+        session.out.document(&WithFiles { report: &report, files: written.members() });
+    } else {
+        report::print(&report, &slug, session);
+        let again = match (written.refused(), report.state) {
+            (None, _) | (_, State::Refused) => None,
+            (Some(path), _) => Some(again.line(path, &engine.organisation(&slug).await?, session)),
+        };
+        written.print(again, session);
+    }
+    match written.failure {
+        // In the one document it stands already.
+        Some(failure) if session.out.json => Ok(failure.exit),
+        Some(failure) => Err(failure),
+        None => Ok(Exit::of(report.state)),
+    }
+}
+
+/// A report, and the files that were asked for.
+#[derive(Serialize)]
+struct WithFiles<'a> {
+    #[serde(flatten)]
+    report: &'a Report,
+    #[serde(flatten)]
+    files: Value,
+}
+
+/// How corrected rows are sent again: as the payload was, but that nobody leaves for want of being named.
+struct Again {
+    slug: String,
+    feed: Option<String>,
+    mode: Option<Mode>,
+    rest: Vec<String>,
+}
+
+impl Again {
+    fn of(sync: &Sync) -> Again {
+        let maps =
+            sync.mapping.iter().map(|(field, column)| format!(" --map {}", quoted(&format!("{field}={column}"))));
+        let format = sync.format.iter().filter(|f| *f == "tsv").map(|f| format!(" --format {f}"));
+        let channel = sync.channel.map(|c| format!(" --channel {c}"));
+        Again {
+            slug: sync.org.slug.clone(),
+            feed: sync.feed.clone(),
+            mode: sync.mode,
+            rest: maps.chain(format).chain(channel).collect(),
+        }
+    }
+
+    fn line(&self, path: &Path, org: &Organisation, session: &Session<'_>) -> String {
+        let own = || org.feed(self.feed.as_deref().unwrap_or("main")).ok()?.settings.mode;
+        // Whoever stands on a list of leavers must not come by it.
+        let mode = if self.mode.or_else(own) == Some(Mode::Leavers) { Mode::Leavers } else { Mode::Partial };
+        let feed = self.feed.as_ref().map(|f| format!(" --feed {}", quoted(f))).unwrap_or_default();
+        let path = quoted(&path.display().to_string());
+        session.suggestion(&format!("sync {path} --org {}{feed} --mode {mode}{}", self.slug, self.rest.concat()))
+    }
 }
 
 fn request(sync: Sync) -> Request {

@@ -163,7 +163,7 @@ impl Comparison<'_> {
                 self.found.counts.unchanged += 1;
                 self.found
                     .issues
-                    .push(self.note(pending, &format!("The row says the same as line {known}; it is counted once.")));
+                    .push(self.note(pending, &format!("The row says the same as line {known}, and is counted once.")));
                 return true;
             }
             Duplicates::Invalid => None,
@@ -180,7 +180,7 @@ impl Comparison<'_> {
                 ),
             };
             let mut issue = self.note(pending, &reason);
-            (issue.line, issue.decides) = (line.into(), counts.is_none());
+            (issue.line, issue.decides, issue.lost) = (line.into(), counts.is_none(), counts.is_none());
             self.found.issues.push(issue);
             self.found.counts.invalid += 1;
         };
@@ -218,7 +218,7 @@ impl Comparison<'_> {
             self.found.counts.unchanged += 1;
             self.found
                 .issues
-                .push(self.note(pending, "Nobody on the roster has this match key; nothing is to be removed."));
+                .push(self.note(pending, "Nobody on the roster has this match key, so there is nobody to remove."));
             return;
         }
         // Whoever stands in the same payload under a key of their own is somebody else.
@@ -243,6 +243,7 @@ impl Comparison<'_> {
             value: pending.row.key.clone(),
             reason: reason.to_owned(),
             decides: false,
+            lost: false,
         }
     }
 }

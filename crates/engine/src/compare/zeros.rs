@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use muster_domain::{digest::Identifier, identity, ids::MemberNo, member::Member, normalise, settings::MatchKey};
+use muster_intake::RowIssue;
 
 use super::{Comparison, Named, rows::Pending};
 use crate::Result;
@@ -76,7 +77,7 @@ impl Comparison<'_> {
         self.found.counts.invalid += 1;
         self.found.order.push((pending.miss.line, Named::Member(member.no)));
         let note = self.note(pending, &reason);
-        self.found.issues.push(note);
+        self.found.issues.push(RowIssue { lost: true, ..note });
         true
     }
 }

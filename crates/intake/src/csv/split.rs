@@ -22,6 +22,8 @@ pub struct Raw<'a> {
     pub line: u64,
     /// Where in the payload it starts, in bytes.
     pub offset: u64,
+    /// Where it ends with its line end, in bytes.
+    pub end: u64,
 }
 
 /// Where a record stands among bytes read together.
@@ -170,7 +172,8 @@ impl<R: Read> Records<R> {
             }
             self.count()?;
             // Sliced a second time, because the borrow checker does not yet see that `continue` gives it back.
-            return Ok(Some(Raw { bytes: &self.buffer[start..found.end], line, offset: self.base + start as u64 }));
+            let (offset, end) = (self.base + start as u64, self.base + found.next as u64);
+            return Ok(Some(Raw { bytes: &self.buffer[start..found.end], line, offset, end }));
         }
     }
 
@@ -200,6 +203,11 @@ impl<R: Read> Records<R> {
             }
         }
         Ok(true)
+    }
+
+    /// The line that is read next.
+    pub fn line(&self) -> u64 {
+        self.line
     }
 
     /// How the payload ended, once [`next`](Self::next) has given `None`.

@@ -1,10 +1,10 @@
 //! A whole JSON document: the list itself, or the object in which systems wrap it, with what that says besides.
 
-use std::io::{Read, Write};
+use std::io::Read;
 
 use serde_json::Value;
 
-use super::{Bringing, Scan};
+use super::Scan;
 use crate::{error::IntakeError, payload::Brought};
 
 /// Members under which a list that is not people is kept.
@@ -24,17 +24,20 @@ const MORE: [&str; 3] = ["hasMore", "has_more", "hasNextPage"];
 /// Members that hold what leads to the next page.
 const PAGING: [&str; 6] = ["meta", "links", "_links", "paging", "pagination", "page_info"];
 
-/// Writes the list in the document as rows, to the document's end.
-pub(super) fn bring<R: Read, W: Write>(bringing: &mut Bringing<W>, document: R) -> Result<Brought, IntakeError> {
-    let mut scan = Scan::new(document, bringing.limits.depth as usize);
+/// What is done with the bytes of each value of the list.
+type Take<'a> = &'a mut dyn FnMut(&[u8]) -> Result<(), IntakeError>;
+
+/// Gives every value of the list in the document, to the document's end.
+pub(super) fn bring(take: Take<'_>, document: impl Read, depth: usize) -> Result<Brought, IntakeError> {
+    let mut scan = Scan::new(document, depth);
     scan.pass_mark()?;
     let mut found = Found::default();
     match scan.peek()? {
         Some(b'[') => {
-            bringing.list(&mut scan)?;
+            values(take, &mut scan)?;
             found.list = Some(String::new());
         }
-        Some(b'{') => object(bringing, &mut scan, &mut found, 0)?,
+        Some(b'{') => object(take, &mut scan, &mut found, 0)?,
         None => return Err(IntakeError::Empty),
         Some(_) => return Err(no_list()),
     }
@@ -71,12 +74,7 @@ struct Found {
     unfinished: Option<String>,
 }
 
-fn object<R: Read, W: Write>(
-    bringing: &mut Bringing<W>,
-    scan: &mut Scan<R>,
-    found: &mut Found,
-    depth: usize,
-) -> Result<(), IntakeError> {
+fn object<R: Read>(take: Take<'_>, scan: &mut Scan<R>, found: &mut Found, depth: usize) -> Result<(), IntakeError> {
     scan.expect(b'{')?;
     if scan.take_if(b'}')? {
         return Ok(());
@@ -89,8 +87,8 @@ fn object<R: Read, W: Write>(
         scan.expect(b':')?;
         match scan.peek()? {
             Some(b'[') if NOT_PEOPLE.contains(&name.as_str()) => pass_list(scan)?,
-            Some(b'[') => list(bringing, scan, found, name)?,
-            Some(b'{') if depth < 2 && ONCE_MORE.contains(&name.as_str()) => object(bringing, scan, found, depth + 1)?,
+            Some(b'[') => list(take, scan, found, name)?,
+            Some(b'{') if depth < 2 && ONCE_MORE.contains(&name.as_str()) => object(take, scan, found, depth + 1)?,
             _ => member(&name, scan, found)?,
         }
         if scan.take_if(b'}')? {
@@ -100,12 +98,7 @@ fn object<R: Read, W: Write>(
     }
 }
 
-fn list<R: Read, W: Write>(
-    bringing: &mut Bringing<W>,
-    scan: &mut Scan<R>,
-    found: &mut Found,
-    name: String,
-) -> Result<(), IntakeError> {
+fn list<R: Read>(take: Take<'_>, scan: &mut Scan<R>, found: &mut Found, name: String) -> Result<(), IntakeError> {
     if let Some(first) = &found.list {
         return Err(IntakeError::damaged(format!(
             "The JSON document holds several lists (\"{}\" and \"{}\"), and which of them are the people is not clear; send the \
@@ -115,7 +108,23 @@ fn list<R: Read, W: Write>(
         )));
     }
     found.list = Some(shown(&name));
-    bringing.list(scan)
+    values(take, scan)
+}
+
+/// The values of a list, up to its end, which it proves.
+fn values<R: Read>(take: Take<'_>, scan: &mut Scan<R>) -> Result<(), IntakeError> {
+    scan.expect(b'[')?;
+    if scan.take_if(b']')? {
+        return Ok(());
+    }
+    loop {
+        take(scan.value()?)?;
+        scan.rows += 1;
+        if scan.take_if(b']')? {
+            return Ok(());
+        }
+        scan.expect(b',')?;
+    }
 }
 
 fn pass_list<R: Read>(scan: &mut Scan<R>) -> Result<(), IntakeError> {

@@ -200,3 +200,38 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn every_reason_says_what_to_do() {
+    use muster_domain::normalise::Refusal;
+    let value = || "x".to_owned();
+    let problems = [
+        RowProblem::NotUtf8,
+        RowProblem::UnclosedQuote,
+        RowProblem::WrongCellCount { found: 1, expected: 2 },
+        RowProblem::BlankKey,
+        RowProblem::KeyTooLong { value: value() },
+        RowProblem::BadKey { value: value(), reason: Refusal::RoundedId },
+        RowProblem::BadKey { value: value(), reason: Refusal::ControlCharacter },
+    ];
+    let refusals = [
+        Refusal::TooLong,
+        Refusal::NotAnEmail,
+        Refusal::NotADate,
+        Refusal::NoSuchDay,
+        Refusal::AmbiguousDate,
+        Refusal::ShortYear,
+        Refusal::YearOutOfRange,
+        Refusal::NotANumber,
+        Refusal::NotABoolean,
+        Refusal::SpreadsheetError,
+    ];
+    let all = problems.iter().map(ToString::to_string).chain(refusals.iter().map(ToString::to_string));
+    for reason in all {
+        let issue = RowIssue { line: 1, column: String::new(), value: value(), reason, decides: true, lost: true };
+        let (why, advice) = issue.why_and_advice();
+        assert!(why.len() > 10 && advice.len() > 10 && advice.ends_with('.'), "{why} | {advice}");
+    }
+    let note = crate::aside::Aside::Total.note(9);
+    assert_eq!(note.why_and_advice(), (note.reason.as_str(), ""));
+}
