@@ -11,6 +11,8 @@ mod durable;
 #[cfg(test)]
 mod feeds;
 #[cfg(test)]
+mod import;
+#[cfg(test)]
 mod muster;
 #[cfg(test)]
 mod review;

@@ -55,6 +55,14 @@ pub fn binary() -> &'static Path {
 impl Muster {
     /// A fresh installation with an organisation `acme` whose pushes apply by themselves.
     pub fn new(on: On) -> Muster {
+        let muster = Muster::empty(on);
+        muster.ok(&["org", "create", "acme", "--name", "Acme"]);
+        muster.ok(&["org", "set", "acme", "guard.first_import=off", "policy.upload=apply"]);
+        muster
+    }
+
+    /// A fresh installation without any organisation.
+    pub fn empty(on: On) -> Muster {
         let dir = tempfile::tempdir().unwrap();
         let database = match on {
             On::Sqlite => format!("sqlite:{}", dir.path().join("muster.db").display()),
@@ -64,8 +72,6 @@ impl Muster {
         if on == On::Postgres {
             assert_eq!(muster.run(&["migrate"]).code, Some(0));
         }
-        muster.ok(&["org", "create", "acme", "--name", "Acme"]);
-        muster.ok(&["org", "set", "acme", "guard.first_import=off", "policy.upload=apply"]);
         muster
     }
 
@@ -79,8 +85,13 @@ impl Muster {
 
     /// The log of acme, as it is exported.
     pub fn log(&self) -> Vec<u8> {
+        self.log_of("acme")
+    }
+
+    /// The log of an organisation, as it is exported.
+    pub fn log_of(&self, slug: &str) -> Vec<u8> {
         let mut command = Command::new(binary());
-        command.args(["--database", &self.database, "events", "export", "--org", "acme"]);
+        command.args(["--database", &self.database, "events", "export", "--org", slug]);
         let output = command.output().unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         output.stdout

@@ -84,7 +84,7 @@ pub enum Command {
     Blame(command::blame::BlameOf),
     /// Say whether somebody is eligible, why, since when and until when
     Eligibility(command::eligibility::Eligibility),
-    /// Export and show the events of an organisation
+    /// Export, import and show the events of an organisation
     Events(command::events::Events),
     /// Fold an exported log from nothing, without a database
     Replay(command::replay::Replay),

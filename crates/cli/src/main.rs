@@ -5,6 +5,7 @@ mod command;
 mod config;
 mod fail;
 mod output;
+mod private;
 mod progress;
 mod report;
 mod session;

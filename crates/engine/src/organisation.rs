@@ -31,10 +31,8 @@ impl Engine {
     pub async fn create_organisation(&self, slug: &str, settings: Settings) -> Result<OrganisationId> {
         check_slug(slug)?;
         let org = OrganisationId(Uuid::now_v7());
-        let mut secret = [0; 32];
-        rand::rng().fill_bytes(&mut secret);
         let mut tx = self.store.begin(org, None).await?;
-        let created = tx.create_organisation(slug, &Secret::new(secret), self.now()).await;
+        let created = tx.create_organisation(slug, &new_secret(), self.now()).await;
         if let Err(StoreError::SlugTaken) = created {
             return Err(Error::Wrong(format!("There is an organisation {slug} already; choose another slug.")));
         }
@@ -188,7 +186,14 @@ pub async fn put_feed(tx: &mut Tx, feed: &Feed) -> Result<()> {
     Ok(tx.put_feed(&FeedRow { no: feed.no, name: feed.settings.name.clone(), doc }).await?)
 }
 
-fn check_slug(slug: &str) -> Result<()> {
+/// A random secret.
+pub(crate) fn new_secret() -> Secret {
+    let mut secret = [0; 32];
+    rand::rng().fill_bytes(&mut secret);
+    Secret::new(secret)
+}
+
+pub(crate) fn check_slug(slug: &str) -> Result<()> {
     let fits = (1..=63).contains(&slug.len())
         && slug.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
         && !slug.starts_with('-');

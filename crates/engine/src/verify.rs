@@ -4,9 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use muster_domain::{
     codec,
-    documents::Feed,
     ids::{FeedNo, MemberNo},
-    member::{ABSENT, Member, NAMED},
     replay::{Checked, Replay, ReplayError},
 };
 use muster_store::{Filter, IDENTS_PER_PAGE, Ident, MEMBERS_PER_PAGE, RawEvent};
@@ -15,9 +13,9 @@ use serde::Serialize;
 use crate::{
     Engine, Organisation, Result,
     apply::Spoken,
-    compare::hashes,
     export::SLICE,
     known::Known,
+    rebuild::{self, Told},
     resolve::Bits,
     roster::{self, in_parallel},
 };
@@ -62,16 +60,6 @@ impl VerifyReport {
         }
         Ok(())
     }
-}
-
-/// What the members say of things stored beside them.
-#[derive(Default)]
-struct Told {
-    idents: Vec<Ident>,
-    named: BTreeMap<FeedNo, Bits>,
-    /// Members whose rows a feed may know by fingerprint: it claims them and last named them. It may have words of its
-    /// own on fields of which the known row says nothing.
-    plain: BTreeMap<FeedNo, Bits>,
 }
 
 impl Engine {
@@ -137,10 +125,9 @@ impl Engine {
             None => muster_domain::settings::Settings::default(),
         };
         report.documents("The settings document", &settings, told.settings())?;
-        let feeds = self.store.feeds(id).await?;
-        let rows = feeds.iter().map(|f| (f.no, f.doc.as_slice()));
-        let claimed = |feed: &Feed| Feed { claims: replay.claims(feed.no), ..feed.clone() };
-        let feeds = told.feeds().iter().map(|(no, feed)| (*no, claimed(feed))).collect();
+        let stored = self.store.feeds(id).await?;
+        let rows = stored.iter().map(|f| (f.no, f.doc.as_slice()));
+        let feeds = rebuild::feeds(replay).map(|feed| (feed.no, feed)).collect();
         compare_all("feed", |no: &FeedNo| no.0.to_string(), rows, &feeds, report)?;
         let all = Filter::default();
         let uploads = self.store.uploads(id, &all).await?;
@@ -175,28 +162,10 @@ impl Engine {
             for no in stored.range(replay.next_member().max(first)..).map(|(no, _)| no) {
                 report.differs(|| format!("A row is stored for member {no}, whom the log does not know."));
             }
-            let numbers: Vec<MemberNo> = (first..end.min(replay.next_member())).collect();
-            let parts: Vec<&[MemberNo]> = numbers.chunks(4096).collect();
-            let gathered = tokio::task::block_in_place(|| {
-                in_parallel(&parts, |part| {
-                    part.iter()
-                        .filter_map(|no| Some(says(org, replay.member(*no).ok()??)))
-                        .map(Ok)
-                        .collect::<Result<Vec<_>>>()
-                })
-            })?;
-            for (no, idents, spoken) in gathered.into_iter().flatten() {
-                report.members += 1;
-                told.idents.extend(idents.into_iter().map(|hash| (hash, no)));
-                for (feed, plain) in spoken {
-                    told.named.entry(feed).or_default().set(no, true);
-                    told.plain.entry(feed).or_default().set(no, plain);
-                }
-            }
+            report.members += told.gather(replay, &org.keys, first..end.min(replay.next_member()))?;
             first = end;
         }
-        told.idents.sort_unstable();
-        told.idents.dedup();
+        told.sort();
         Ok(told)
     }
 
@@ -268,18 +237,6 @@ fn sentence(error: &ReplayError) -> String {
     let text = error.to_string();
     let mut letters = text.chars();
     letters.next().map(|first| format!("{}{}.", first.to_uppercase(), letters.as_str())).unwrap_or_default()
-}
-
-/// A member's number and identifiers, and the feeds that name them, each with whether its rows may be known.
-type Says = (MemberNo, Vec<u64>, Vec<(FeedNo, bool)>);
-
-fn says(org: &Organisation, member: Member) -> Says {
-    let whole = |field| field == ABSENT || field == NAMED;
-    let plain = |feed| !member.words.iter().any(|w| w.feed == feed && whole(w.field));
-    let mut spoken: Vec<_> = member.claimants().map(|feed| (feed, plain(feed))).collect();
-    let declined = member.words.iter().filter(|w| w.field == NAMED).map(|w| (w.feed, false));
-    spoken.extend(declined);
-    (member.no, hashes(&member, &org.keys), spoken)
 }
 
 fn compare_row(

@@ -53,6 +53,11 @@ fn unpack_lines(packed: &[u8], size: usize) -> io::Result<Vec<u8>> {
 
 /// Packs and hashes a body. Pure: call it on whichever thread is free.
 pub fn encode(body: &Body) -> Result<EncodedBody> {
+    encode_hashed(body, body.root())
+}
+
+/// Packs a body whose root is known to be this.
+pub fn encode_hashed(body: &Body, root: Hash) -> Result<EncodedBody> {
     let count = u32::try_from(body.len()).map_err(|_| StoreError::Corrupt("a body has too many lines"))?;
     let packed = pack(&body.lines).map_err(|_| StoreError::Corrupt("a body cannot be packed"))?;
     let mut bytes = Vec::with_capacity(HEADER + body.erased.len() * 36 + body.salts.len() * 16 + packed.len());
@@ -67,7 +72,7 @@ pub fn encode(body: &Body) -> Result<EncodedBody> {
         bytes.extend_from_slice(salt);
     }
     bytes.extend_from_slice(&packed);
-    Ok(EncodedBody { bytes, root: body.root(), count })
+    Ok(EncodedBody { bytes, root, count })
 }
 
 /// Unpacks a body.

@@ -18,14 +18,14 @@ mod roster;
 mod schema;
 mod tx;
 
-pub use body::{EncodedBody, decode, encode};
+pub use body::{EncodedBody, decode, encode, encode_hashed};
 pub use connect::Store;
 pub use document::{ChangeSetRow, FeedRow, Filter, UploadRow};
 pub use error::{Result, StoreError};
 pub use fingerprint::Fingerprints;
 pub use ident::{IDENTS_PER_PAGE, Ident};
 pub use lease::Lease;
-pub use log::{Appended, KeyedAppend, Prepared, RawEvent, Who};
+pub use log::{Appended, Imported, KeyedAppend, Prepared, RawEvent, Who};
 pub use organisation::{Head, OrganisationRow, Secret};
 pub use read::EventSlices;
 pub use roster::{MEMBERS_PER_PAGE, Stored};

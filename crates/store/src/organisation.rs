@@ -141,6 +141,17 @@ pub(crate) async fn head(conn: &mut Conn<'_>, org: OrganisationId) -> Result<Hea
     })
 }
 
+pub(crate) async fn set_head(conn: &mut Conn<'_>, org: OrganisationId, head: &Head) -> Result<()> {
+    const SQL: &str = "UPDATE head SET last_seq = $2, hash = $3, last_recorded_at = $4, roster_version = $5, \
+        next_arrival = $6, next_member = $7 WHERE org = $1";
+    on!(conn, c => {
+        let query = sqlx::query(SQL).bind(org.0).bind(head.last_seq as i64).bind(&head.hash[..]);
+        let query = query.bind(micros(head.last_recorded_at)).bind(head.roster_version as i64);
+        query.bind(head.next_arrival as i64).bind(i64::from(head.next_member)).execute(&mut **c).await.map(drop)?
+    });
+    Ok(())
+}
+
 fn number(value: i64) -> Result<MemberNo> {
     MemberNo::try_from(value).map_err(|_| StoreError::Corrupt("a member's number is out of range"))
 }

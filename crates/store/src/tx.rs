@@ -12,8 +12,8 @@ use crate::document::{ChangeSetRow, FeedRow, UploadRow};
 use crate::error::{Result, StoreError};
 use crate::ident::Ident;
 use crate::lease::Lease;
-use crate::log::{Appended, KeyedAppend, Prepared, Who};
-use crate::organisation::Secret;
+use crate::log::{Appended, Imported, KeyedAppend, Prepared, Who};
+use crate::organisation::{Head, Secret};
 use crate::{document, fingerprint, ident, lease, log, organisation, roster};
 
 /// A transaction. Dropped without [`Tx::commit`], it leaves nothing behind; after a failed call it cannot be committed.
@@ -96,6 +96,10 @@ writes! {
     /// Appends once: the same key with the same content gets the first answer again, with other content
     /// [`StoreError::KeyConflict`].
     append_keyed(key: &str, content: &Hash, events: Vec<Prepared>, who: &Who) -> KeyedAppend = log::append_keyed;
+    /// Takes over events of another log as they are; the head does not move.
+    import_events(events: Vec<Imported>) -> () = log::import;
+    /// Says where the log and the counters stand, after a log was taken over.
+    set_head(head: &Head) -> () = organisation::set_head;
     /// Puts a body with erased lines in place of an event's; the root must be the same.
     replace_body(seq: u64, body: &EncodedBody) -> () = log::replace_body;
     /// Writes the settings document.

@@ -1,6 +1,11 @@
 //! `muster events`: the log of an organisation as lines of JSON.
 
-use std::io::{self, Write};
+mod import;
+
+use std::{
+    io::{self, Write},
+    path::PathBuf,
+};
 
 use clap::{Args, Subcommand};
 use muster_domain::replay::log::write_event;
@@ -13,7 +18,7 @@ use crate::{
     session::Session,
 };
 
-/// Export and show the events of an organisation
+/// Export, import and show the events of an organisation
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  muster events export --org acme > log.ndjson\n  muster replay log.ndjson")]
 pub struct Events {
@@ -28,7 +33,12 @@ enum Command {
     Export {
         #[command(flatten)]
         org: OfOrganisation,
+        /// Write the organisation's secret to this file, for an import elsewhere; keep it as you keep the database
+        #[arg(long, value_name = "FILE")]
+        secret_file: Option<PathBuf>,
     },
+    /// Make the organisation of an exported log in this database
+    Import(import::FromLog),
     /// Show one event, as it is exported
     #[command(after_help = "Example:\n  muster events show 12 --org acme")]
     Show {
@@ -71,10 +81,14 @@ async fn one_document(engine: &Engine, org: &Organisation, out: &mut Output) -> 
 
 /// Runs the command.
 pub async fn run(events: Events, session: &mut Session<'_>) -> Result<Exit, Failure> {
-    let engine = session.engine().await?;
     match events.command {
-        Command::Export { org } => {
+        Command::Import(from) => return import::run(from, session).await,
+        Command::Export { org, secret_file } => {
+            let engine = session.engine().await?;
             let org = engine.organisation(&org.slug).await?;
+            if let Some(path) = secret_file {
+                import::write_secret(&path, &org.row)?;
+            }
             let exported = match session.out.json {
                 true => one_document(&engine, &org, session.out).await,
                 false => engine.export(&org, session.out).await,
@@ -85,6 +99,7 @@ pub async fn run(events: Events, session: &mut Session<'_>) -> Result<Exit, Fail
             }
         }
         Command::Show { seq, org } => {
+            let engine = session.engine().await?;
             let org = engine.organisation(&org.slug).await?;
             let event = engine.show_event(&org, seq).await?;
             let mut line = Vec::new();

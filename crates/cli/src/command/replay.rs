@@ -3,7 +3,7 @@
 use std::{
     fs::File,
     io::{self, BufRead, BufReader},
-    path::PathBuf,
+    path::{Path, PathBuf},
 };
 
 use clap::Args;
@@ -31,19 +31,37 @@ pub struct Replay {
     until: Option<u64>,
 }
 
+/// Opens a log; - is standard input.
+///
+/// # Errors
+/// If there is no such file, or it cannot be opened.
+pub fn open(log: &Path) -> Result<Box<dyn BufRead + Send>, Failure> {
+    if log.as_os_str() == "-" {
+        return Ok(Box::new(BufReader::with_capacity(1 << 20, io::stdin())));
+    }
+    let name = log.display();
+    let file = File::open(log).map_err(|e| match e.kind() {
+        io::ErrorKind::NotFound => Failure::wrong(format!("There is no file {name}.")),
+        _ => Failure::new("io", Exit::Failed, format!("The file {name} cannot be opened: {e}")),
+    })?;
+    Ok(Box::new(BufReader::with_capacity(1 << 20, file)))
+}
+
+/// What is wrong with a log, and at which line.
+pub fn of_log(log: &Path, error: ReplayError) -> Failure {
+    let kind = if matches!(error, ReplayError::Io(_)) { "io" } else { "damaged" };
+    let place = match (&error, error.line()) {
+        // These name the line themselves, or know none.
+        (ReplayError::Line { .. }, _) | (_, None) => String::new(),
+        (_, Some(line)) => format!("The log {}, line {line}: ", log.display()),
+    };
+    Failure::new(kind, Exit::Failed, format!("{place}{error}"))
+}
+
 /// Runs the command.
 pub fn run(replay: Replay, session: &mut Session<'_>) -> Result<Exit, Failure> {
     let name = replay.log.display();
-    let reader: Box<dyn BufRead + Send> = match replay.log.as_os_str() == "-" {
-        true => Box::new(BufReader::with_capacity(1 << 20, io::stdin())),
-        false => {
-            let file = File::open(&replay.log).map_err(|e| match e.kind() {
-                io::ErrorKind::NotFound => Failure::wrong(format!("There is no file {name}.")),
-                _ => Failure::new("io", Exit::Failed, format!("The file {name} cannot be opened: {e}")),
-            })?;
-            Box::new(BufReader::with_capacity(1 << 20, file))
-        }
-    };
+    let reader = open(&replay.log)?;
     let progress = Progress::working(session.config.progress, "Replaying");
     let folded = read_log(reader, replay.until).map(|folded| {
         let report = folded.report();
@@ -52,15 +70,7 @@ pub fn run(replay: Replay, session: &mut Session<'_>) -> Result<Exit, Failure> {
         report
     });
     progress.done();
-    let report = folded.map_err(|e| {
-        let kind = if matches!(e, ReplayError::Io(_)) { "io" } else { "damaged" };
-        let place = match (&e, e.line()) {
-            // These name the line themselves, or know none.
-            (ReplayError::Line { .. }, _) | (_, None) => String::new(),
-            (_, Some(line)) => format!("The log {name}, line {line}: "),
-        };
-        Failure::new(kind, Exit::Failed, format!("{place}{e}"))
-    })?;
+    let report = folded.map_err(|e| of_log(&replay.log, e))?;
     if report.events == 0 {
         return Err(Failure::new(
             "damaged",

@@ -54,6 +54,34 @@ pub fn read_log(mut reader: impl BufRead + Send, until: Option<u64>) -> Result<R
     })
 }
 
+/// An exported log, read some events at a time: for whoever does more with them than to fold them.
+pub struct LogReader<R> {
+    reader: R,
+    line: u64,
+}
+
+impl<R: BufRead> LogReader<R> {
+    /// Reads from the beginning.
+    pub fn new(reader: R) -> Self {
+        LogReader { reader, line: 0 }
+    }
+
+    /// The next events, their lines checked; none at the end. What stands behind one that cannot be read is not to be
+    /// looked at.
+    ///
+    /// # Errors
+    /// What reading says.
+    pub fn next_events(&mut self) -> Result<Vec<Result<Checked, ReplayError>>, ReplayError> {
+        let batch = read_batch(&mut self.reader)?;
+        let events = in_parallel(&batch, |bytes| read_event(bytes).map(Checked::new));
+        let numbered = events.into_iter().map(|event| {
+            self.line += 1;
+            event.map_err(|why| ReplayError::Line { line: self.line, why })?
+        });
+        Ok(numbered.collect())
+    }
+}
+
 /// The next lines of a log, empty ones left out; none at its end.
 fn read_batch(reader: &mut impl BufRead) -> Result<Vec<Vec<u8>>, ReplayError> {
     let (mut batch, mut size, mut usual) = (Vec::new(), 0, 0);
@@ -187,7 +215,8 @@ pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().flat_map(|b| [DIGITS[usize::from(b >> 4)], DIGITS[usize::from(b & 15)]]).map(char::from).collect()
 }
 
-fn unhex(text: &str) -> Option<Hash> {
+/// What [`hex`] wrote of a hash.
+pub fn unhex(text: &str) -> Option<Hash> {
     let (pairs, []) = text.as_bytes().as_chunks::<2>() else { return None };
     let digit = |b: u8| match b {
         b'0'..=b'9' => Some(b - b'0'),
