@@ -90,6 +90,12 @@ pub enum Command {
     Replay(command::replay::Replay),
     /// Check the log and hold it against what is stored
     Verify(command::verify::Verify),
+    /// Copy the embedded database and its payloads into one file
+    Backup(command::backup::Backup),
+    /// Put a backup in the place of the embedded database
+    Restore(command::restore::Restore),
+    /// Show the epoch of the database, or begin a new one
+    Epoch(command::epoch::Epoch),
     /// Bring the database to the schema of this program
     Migrate(command::migrate::Migrate),
     /// Print the completions for a shell

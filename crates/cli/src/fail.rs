@@ -96,7 +96,7 @@ impl From<Error> for Failure {
             Error::Guarded(_) => ("guarded", Exit::Waiting),
             Error::Stale(_) => ("stale", Exit::Stale),
             Error::Store(e) => return of_store(e),
-            Error::Io(_) => ("io", Exit::Failed),
+            Error::Io(_) | Error::File(_) => ("io", Exit::Failed),
             Error::Damaged(_) => ("damaged", Exit::Failed),
             _ => ("failed", Exit::Failed),
         };

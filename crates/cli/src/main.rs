@@ -76,6 +76,9 @@ async fn dispatch(command: Command, session: &mut Session<'_>) -> Result<Exit, F
         Command::Events(c) => command::events::run(c, session).await,
         Command::Verify(c) => command::verify::run(c, session).await,
         Command::Replay(c) => command::replay::run(c, session),
+        Command::Backup(c) => command::backup::run(c, session).await,
+        Command::Restore(c) => command::restore::run(c, session).await,
+        Command::Epoch(c) => command::epoch::run(c, session).await,
         Command::Migrate(c) => command::migrate::run(c, session).await,
         Command::Completions(c) => command::completions::run(c, session),
     }

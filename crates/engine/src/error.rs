@@ -28,6 +28,9 @@ pub enum Error {
     /// The payload directory, or the file that was to be read.
     #[error("{0}")]
     Io(#[from] std::io::Error),
+    /// A file that was named cannot be read or written.
+    #[error("{0}")]
+    File(String),
     /// The log or the stored roster is not what it should be.
     #[error("{0}")]
     Damaged(String),

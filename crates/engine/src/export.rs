@@ -16,16 +16,25 @@ impl Engine {
     /// # Errors
     /// If the log cannot be read or the output not be written.
     pub async fn export(&self, org: &Organisation, out: &mut dyn Write) -> Result<u64> {
-        let mut slices = self.store.event_slices(org.row.id, 0, SLICE);
-        let mut count = 0;
+        Ok(self.export_after(org, 0, out).await?.0)
+    }
+
+    /// The same from behind an event on; says how many there were, and the number of the last.
+    ///
+    /// # Errors
+    /// As [`Engine::export`].
+    pub async fn export_after(&self, org: &Organisation, after: u64, out: &mut dyn Write) -> Result<(u64, u64)> {
+        let mut slices = self.store.event_slices(org.row.id, after, SLICE);
+        let (mut count, mut last) = (0, after);
         while let Some(slice) = slices.next().await? {
+            last = slice.last().map_or(last, |event| event.seq);
             let lines = tokio::task::block_in_place(|| in_parallel(&slice, line))?;
             for line in &lines {
                 out.write_all(line)?;
             }
             count += lines.len() as u64;
         }
-        Ok(count)
+        Ok((count, last))
     }
 
     /// One event by its number.

@@ -201,7 +201,7 @@ pub fn hex(bytes: &[u8]) -> String {
 }
 
 /// Makes a directory and what is missing above it, each entry synced in its parent.
-fn make_durable_dir(dir: &Path) -> io::Result<()> {
+pub(crate) fn make_durable_dir(dir: &Path) -> io::Result<()> {
     if dir.is_dir() {
         return Ok(());
     }
@@ -215,7 +215,7 @@ fn make_durable_dir(dir: &Path) -> io::Result<()> {
     fs::create_dir_all(dir)
 }
 
-fn sync_dir(dir: &Path) -> io::Result<()> {
+pub(crate) fn sync_dir(dir: &Path) -> io::Result<()> {
     File::open(dir)?.sync_all()
 }
 

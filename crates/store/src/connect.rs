@@ -150,13 +150,13 @@ impl Writing {
     }
 }
 
-enum Address {
+pub(crate) enum Address {
     Sqlite(std::path::PathBuf),
     Postgres(Box<PgConnectOptions>),
 }
 
 impl Address {
-    fn of(url: &str) -> Result<Address> {
+    pub fn of(url: &str) -> Result<Address> {
         if let Some(path) = url.strip_prefix("sqlite:") {
             let path = path.strip_prefix("//").unwrap_or(path);
             if path.is_empty() || path.starts_with(":memory:") {
@@ -216,7 +216,7 @@ fn sqlite_pool(size: u32) -> SqlitePoolOptions {
         .max_lifetime(None)
 }
 
-fn sqlite_options(path: &Path, cache_bytes: u32) -> SqliteConnectOptions {
+pub(crate) fn sqlite_options(path: &Path, cache_bytes: u32) -> SqliteConnectOptions {
     SqliteConnectOptions::new()
         .filename(path)
         .create_if_missing(true)

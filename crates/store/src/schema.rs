@@ -5,8 +5,14 @@ use sqlx::{Connection, PgConnection, SqliteConnection};
 use crate::error::{Result, StoreError};
 
 /// The migrations in order; the last number is the version that this binary works with.
-const SQLITE: &[&str] = &[include_str!("../../../migrations/sqlite/0001_init.sql")];
-const POSTGRES: &[&str] = &[include_str!("../../../migrations/postgres/0001_init.sql")];
+const SQLITE: &[&str] = &[
+    include_str!("../../../migrations/sqlite/0001_init.sql"),
+    include_str!("../../../migrations/sqlite/0002_epoch.sql"),
+];
+const POSTGRES: &[&str] = &[
+    include_str!("../../../migrations/postgres/0001_init.sql"),
+    include_str!("../../../migrations/postgres/0002_epoch.sql"),
+];
 
 /// The schema that this binary works with.
 pub const SCHEMA_VERSION: i64 = SQLITE.len() as i64;

@@ -90,6 +90,14 @@ pub fn create_database() -> Result<String> {
     with_database(&server, &name)
 }
 
+/// One of the server's programs, such as `pg_dump`.
+///
+/// # Errors
+/// If PostgreSQL is not installed.
+pub fn program(name: &str) -> Result<Command> {
+    Ok(Command::new(bin_dir()?.join(name)))
+}
+
 /// The same address with another database.
 fn with_database(url: &str, name: &str) -> Result<String> {
     let (address, query) = url.split_once('?').map_or((url, None), |(a, q)| (a, Some(q)));

@@ -29,13 +29,18 @@ pub struct Events {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Write the whole log to standard output, a line of JSON an event
-    #[command(after_help = "Example:\n  muster events export --org acme > log.ndjson")]
+    #[command(after_help = "Examples:\n  muster events export --org acme > log.ndjson\n  \
+        muster events export --org acme --after 6f1c7a90d2e4b358:120")]
     Export {
         #[command(flatten)]
         org: OfOrganisation,
         /// Write the organisation's secret to this file, for an import elsewhere; keep it as you keep the database
         #[arg(long, value_name = "FILE")]
         secret_file: Option<PathBuf>,
+        /// Only the events behind this cursor, or from the `start`; the next cursor is told on standard error, with --json
+        /// in the document
+        #[arg(long, value_name = "CURSOR")]
+        after: Option<String>,
     },
     /// Make the organisation of an exported log in this database
     Import(import::FromLog),
@@ -71,27 +76,42 @@ impl Write for Items<'_> {
     }
 }
 
-/// The whole log as one document, for `--json`; only the lines themselves can be replayed.
-async fn one_document(engine: &Engine, org: &Organisation, out: &mut Output) -> Result<u64, Error> {
+/// The log as one document, for `--json`; only the lines themselves can be replayed.
+async fn one_document(engine: &Engine, org: &Organisation, after: u64, out: &mut Output) -> Result<(), Error> {
     out.text("{\"events\":[\n");
-    let exported = engine.export(org, &mut Items { out, first: true }).await?;
-    out.text("]}\n");
-    Ok(exported)
+    let (_, last) = engine.export_after(org, after, &mut Items { out, first: true }).await?;
+    let cursor = engine.cursor(org, last).await?;
+    out.text(&format!("],\"cursor\":\"{cursor}\"}}\n"));
+    Ok(())
+}
+
+/// The log as it is exported; who reads on from a cursor is given the next one, on standard error.
+async fn lines(engine: &Engine, org: &Organisation, after: Option<u64>, out: &mut Output) -> Result<(), Error> {
+    let (_, last) = engine.export_after(org, after.unwrap_or(0), out).await?;
+    if after.is_some() {
+        out.flush();
+        let _ = writeln!(io::stderr(), "cursor {}", engine.cursor(org, last).await?);
+    }
+    Ok(())
 }
 
 /// Runs the command.
 pub async fn run(events: Events, session: &mut Session<'_>) -> Result<Exit, Failure> {
     match events.command {
         Command::Import(from) => return import::run(from, session).await,
-        Command::Export { org, secret_file } => {
+        Command::Export { org, secret_file, after } => {
             let engine = session.engine().await?;
             let org = engine.organisation(&org.slug).await?;
             if let Some(path) = secret_file {
                 import::write_secret(&path, &org.row)?;
             }
+            let after = match &after {
+                Some(cursor) => Some(engine.after(&org, cursor).await?),
+                None => None,
+            };
             let exported = match session.out.json {
-                true => one_document(&engine, &org, session.out).await,
-                false => engine.export(&org, session.out).await,
+                true => one_document(&engine, &org, after.unwrap_or(0), session.out).await,
+                false => lines(&engine, &org, after, session.out).await,
             };
             // A reader who has seen enough is no failure.
             if !session.out.is_closed() {

@@ -1,16 +1,19 @@
 //! The commands, a file each.
 
+pub mod backup;
 pub mod blame;
 pub mod changes;
 pub mod completions;
 pub mod demo;
 pub mod diff;
 pub mod eligibility;
+pub mod epoch;
 pub mod events;
 pub mod feeds;
 pub mod members;
 pub mod migrate;
 pub mod org;
 pub mod replay;
+pub mod restore;
 pub mod sync;
 pub mod verify;
