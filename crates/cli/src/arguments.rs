@@ -72,6 +72,8 @@ pub enum Command {
     Org(command::org::Org),
     /// List, create, set, show and hand over the feeds of an organisation
     Feeds(command::feeds::Feeds),
+    /// Show what each column of a file seems to hold, and save that as a feed's mapping
+    Map(command::map::Map),
     /// Bring the roster in step with a payload
     Sync(command::sync::Sync),
     /// List, show, approve, reject and undo changes

@@ -34,6 +34,9 @@ pub fn print(report: &Report, slug: &str, session: &mut Session<'_>) {
     for note in &report.read_as {
         session.out.line(one_line(note));
     }
+    if let Some(version) = report.mapping_version.filter(|version| *version > 0) {
+        session.out.line(format_args!("Read by version {version} of the feed's mapping."));
+    }
     print_counts(&report.counts, session.out);
     print_holds(&report.holds, report.state, session.out);
     issues(report, session.out);

@@ -6,6 +6,7 @@ mod demo;
 mod export;
 mod feeds;
 mod formats;
+mod mapping;
 mod past;
 mod privacy;
 mod refused;

@@ -9,6 +9,7 @@ use crate::{
     fact::{Applied, Baseline, Computed, Counts, Fact, HandsOver, Received, Rejected, State},
     guard::{Figures, Hold},
     ids::{ChangeSetId, FeedNo, UploadId},
+    read_as::ReadAs,
     selection::Selection,
     settings::{Channel, FeedSettings, Mode},
 };
@@ -147,6 +148,9 @@ pub struct ChangeSet {
     pub dropped: Selection,
     /// What the feed is measured by once this is accepted.
     pub baseline: Baseline,
+    /// What was assumed in reading the payload, if there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub read_as: Option<ReadAs>,
     /// The change sets that this one undoes.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub undoes: Vec<ChangeSetId>,
@@ -182,6 +186,7 @@ impl ChangeSet {
             rejected: Selection::default(),
             dropped: Selection::default(),
             baseline: computed.baseline.clone(),
+            read_as: computed.read_as.clone(),
             undoes: upload.undoes.clone(),
             hands_over: upload.hands_over,
             decided_by: None,

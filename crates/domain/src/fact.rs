@@ -11,6 +11,7 @@ use crate::{
     guard::{Figures, Hold},
     ids::{ChangeSetId, Day, FeedNo, MemberNo, UploadId},
     member::Reason,
+    read_as::ReadAs,
     selection::Selection,
     settings::{Channel, FeedSettings, Mode, Settings},
 };
@@ -252,6 +253,9 @@ pub struct Computed {
     pub baseline: Baseline,
     /// What the upload comes to in the same breath: `held`, `no_changes`, or as the `applied` that follows says.
     pub state: State,
+    /// What was assumed in reading the payload, if there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub read_as: Option<ReadAs>,
 }
 
 /// What a feed's payload looked like when it was last accepted.

@@ -17,6 +17,7 @@ pub mod ids;
 pub mod link;
 pub mod member;
 pub mod normalise;
+pub mod read_as;
 pub mod rebase;
 pub mod replay;
 pub mod selection;

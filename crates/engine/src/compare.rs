@@ -13,6 +13,7 @@ use muster_domain::{
     guard::Figures,
     ids::{ChangeSetId, Day, FeedNo, MemberNo, OrganisationId},
     member::{Member, Reason},
+    read_as::ReadAs,
     selection::Selection,
     settings::{Mode, Settings},
     values::Values,
@@ -71,6 +72,8 @@ pub struct Input {
     pub layout: u64,
     /// What was assumed in reading it, for people.
     pub read_as: Vec<String>,
+    /// The same for the log, without anything that could be personal.
+    pub how: ReadAs,
     /// Why it is not all that there is, if it says so itself.
     pub unfinished: Option<String>,
     /// Its plain text, if it is written in another way.

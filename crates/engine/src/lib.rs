@@ -31,6 +31,7 @@ pub mod import;
 pub mod known;
 mod lately;
 pub mod lease;
+pub mod mapping;
 mod match_key;
 pub mod members;
 pub mod misses;

@@ -2,9 +2,9 @@
 
 use std::{fs::File, io::Read, path::Path};
 
-use muster_domain::{documents::Feed, fact::Received, normalise, settings::Settings};
+use muster_domain::{documents::Feed, fact::Received, normalise, read_as::ReadAs, settings::Settings};
 use muster_intake::{
-    How, Reader, RowProblem, csv, headers,
+    How, Payload, Reader, RowProblem, csv, headers,
     payload::{Source, is_older_text},
 };
 
@@ -13,6 +13,7 @@ use crate::{
     census::{self, Census},
     compare::Input,
     known::Known,
+    mapping::leave_out_lacking,
 };
 
 /// A payload read once: how it is read, what was known, and who is in it.
@@ -107,7 +108,9 @@ impl Opening<'_> {
                 received.mode.word()
             )));
         }
-        let columns = headers::resolve(&opened.header, &settings.fields, match_key, &mapping)?;
+        let mut said = mapping.clone();
+        let lacking = leave_out_lacking(&mut said, &opened.header, &received.mapping, settings);
+        let columns = headers::resolve(&opened.header, &settings.fields, match_key, &said)?;
         let prefix = feed.settings.key_prefix.as_deref().unwrap_or_default();
         let mut layout = Vec::new();
         for part in [&opened.written, prefix, settings.match_key.word(), received.mode.word()] {
@@ -128,15 +131,32 @@ impl Opening<'_> {
         let reader = Reader::new(columns, &settings.fields, prefix, settings.dates)
             .marked(opened.marked)
             .cells_up_to(settings.limits.cell_chars);
+        let how = how_read(&opened, settings, feed);
         let input = Input {
             reader,
             delimiter: opened.delimiter,
             layout,
-            read_as: opened.read_as,
+            how,
+            read_as: opened.read_as.into_iter().chain(lacking).collect(),
             unfinished: opened.unfinished,
             plain: opened.plain,
             original: opened.original,
         };
         Ok((input, opened.records))
+    }
+}
+
+/// How a payload is read, for the log.
+fn how_read(opened: &Payload, settings: &Settings, feed: &Feed) -> ReadAs {
+    let is_text = !opened.original.is_workbook();
+    ReadAs {
+        format: opened.format().to_owned(),
+        packed: opened.original.packed,
+        encoding: is_text.then(|| opened.original.encoding.name().to_owned()),
+        delimiter: (!opened.marked).then_some(char::from(opened.delimiter)),
+        sheet: opened.sheet,
+        header_line: opened.header_line,
+        dates: settings.dates,
+        mapping_version: feed.settings.mapping_version,
     }
 }

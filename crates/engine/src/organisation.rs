@@ -1,6 +1,6 @@
 //! Organisations, their settings and their feeds.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use muster_domain::{
     digest::Keys,
@@ -18,6 +18,7 @@ use uuid::Uuid;
 use crate::{
     Engine, Error, Organisation, Result, event,
     lease::{self, LEASE, Leased},
+    mapping::leave_out_lacking,
 };
 
 /// For how long another process's lease is waited for.
@@ -168,7 +169,9 @@ impl Organisation {
         let key = self.settings.match_key.field();
         let columns = |feed: &Feed| {
             let header = &feed.baseline.as_ref()?.columns;
-            let columns = headers::resolve(header, &self.settings.fields, key, &feed.settings.mapping).ok()?;
+            let mut mapping = feed.settings.mapping.clone();
+            leave_out_lacking(&mut mapping, header, &BTreeMap::new(), &self.settings);
+            let columns = headers::resolve(header, &self.settings.fields, key, &mapping).ok()?;
             Some((feed.no, columns.by_index.into_iter().flatten().collect()))
         };
         self.feeds.iter().filter_map(columns).collect()

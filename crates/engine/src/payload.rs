@@ -43,6 +43,16 @@ impl Payloads {
         self.dir.join(organisation.to_string()).join(upload.to_string())
     }
 
+    /// The directory of an organisation's payloads, made if it is not there.
+    ///
+    /// # Errors
+    /// If it cannot be made.
+    pub fn directory(&self, organisation: OrganisationId) -> io::Result<PathBuf> {
+        let directory = self.dir.join(organisation.to_string());
+        make_durable_dir(&directory)?;
+        Ok(directory)
+    }
+
     /// Copies the payload in, hashes it on the way, and returns once file and directory are on the disk, while another
     /// thread reads the payload as it grows. What that makes of it is given back
     /// with the rest; it must not wait for anything but the bytes.

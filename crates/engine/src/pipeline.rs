@@ -296,6 +296,7 @@ impl Engine {
             holds: Vec::new(),
             issues: Vec::new(),
             read_as: Vec::new(),
+            mapping_version: Some(decided.mapping_version),
             roster_version: self.store.head(org.row.id).await?.roster_version,
         }))
     }
@@ -347,6 +348,7 @@ impl Engine {
             holds: Vec::new(),
             issues: vec![Issue { line: 0, column: String::new(), value: String::new(), reason: why.to_owned() }],
             read_as: Vec::new(),
+            mapping_version: Some(feed_of(org, received)?.settings.mapping_version),
             roster_version: self.store.head(org.row.id).await?.roster_version,
         })
     }

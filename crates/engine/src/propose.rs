@@ -94,6 +94,7 @@ impl Engine {
             holds: holds.clone(),
             issues: Vec::new(),
             read_as: Vec::new(),
+            mapping_version: None,
             roster_version: head.roster_version,
         };
         if matches!(state, State::DryRun | State::NoChanges) {
@@ -117,6 +118,7 @@ impl Engine {
             roster_version: head.roster_version,
             baseline: proposal.baseline.clone().unwrap_or_default(),
             state,
+            read_as: None,
         };
         let who = self.who(upload.0);
         let mut tx = self.store.begin(org.row.id, Some(lease)).await?;

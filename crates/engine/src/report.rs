@@ -31,6 +31,8 @@ pub struct Report {
     pub issues: Vec<Issue>,
     /// What was assumed in reading the payload: its encoding, its sheet, where the header row is.
     pub read_as: Vec<String>,
+    /// The version of the feed's saved mapping that it was read by; none if that is not known, or nothing was read.
+    pub mapping_version: Option<u32>,
     /// The roster version now.
     pub roster_version: u64,
 }
@@ -65,12 +67,14 @@ impl Engine {
             holds: Vec::new(),
             issues: Vec::new(),
             read_as: Vec::new(),
+            mapping_version: None,
             roster_version: self.store.head(org.row.id).await?.roster_version,
         };
         if let Some(id) = upload.change_set {
             let set: ChangeSet = serde_json::from_slice(&self.store.change_set(org.row.id, id).await?.doc)?;
             report.digest = Some(set.digest);
             report.holds = set.holds;
+            report.mapping_version = set.read_as.map(|read| read.mapping_version);
         }
         Ok(report)
     }

@@ -150,6 +150,7 @@ impl<'a> Sealing<'a> {
             roster_version: head.roster_version,
             baseline: baseline(job, &compared, input),
             state,
+            read_as: Some(input.how.clone()),
         };
         let version = head.roster_version;
         Sealing { job, input, head, compared, computed, rest, spilled, silent, selection, version }
@@ -166,6 +167,7 @@ impl<'a> Sealing<'a> {
             holds: if self.silent { Vec::new() } else { holds.clone() },
             issues: self.compared.issues.iter().take(SHOWN_ISSUES).map(issue).collect(),
             read_as: self.input.read_as.clone(),
+            mapping_version: Some(self.input.how.mapping_version),
             roster_version: self.head.roster_version,
         }
     }

@@ -226,6 +226,7 @@ fn computed(org: &Organisation, received: &Received, counts: Counts) -> Computed
         roster_version: 0,
         baseline: Baseline::default(),
         state: State::Applied,
+        read_as: None,
     }
 }
 

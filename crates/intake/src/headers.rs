@@ -10,9 +10,13 @@ use unicode_normalization::UnicodeNormalization;
 
 use self::synonyms::Rank;
 
+mod content;
+mod guess;
 mod place;
 mod synonyms;
 
+pub use content::Content;
+pub use guess::{Because, Guess, guess};
 pub use place::{Knows, LOOKED_AT, Place, find};
 
 /// Which column holds which field.
@@ -109,13 +113,21 @@ pub fn resolve(
     for (name, column) in saved {
         search.take_saved(name, column, match_key)?;
     }
-    search.take_named(match_key)?;
+    if let Some(rivals) = search.take_named(match_key).into_iter().next() {
+        return Err(rivals);
+    }
     let Some(key) = search.by_index.iter().position(|f| *f == Some(match_key)) else {
         return Err(MappingError::NoKeyColumn { field: fields.name(match_key).to_owned(), found: listed(header) });
     };
     let unused = header.iter().zip(&search.by_index).filter(|(name, field)| field.is_none() && !name.is_empty());
     let ignored = unused.map(|(name, _)| name.clone()).collect();
     Ok(Columns { key, header: header.to_vec(), ignored, by_index: search.by_index })
+}
+
+/// Whether a column of that name is there: as it is written, or without regard to case and punctuation.
+pub fn has(header: &[String], column: &str) -> bool {
+    let wanted = plain(column);
+    header.iter().any(|name| name == normalise::trim(column) || !wanted.is_empty() && plain(name) == wanted)
 }
 
 /// Of how many of these names the meaning is known, by the saved mapping or by themselves; twice as much for the match key,
@@ -197,8 +209,9 @@ impl Search<'_> {
         })
     }
 
-    /// Gives each field that the mapping leaves open the column with the best name.
-    fn take_named(&mut self, match_key: FieldId) -> Result<(), MappingError> {
+    /// Gives each field that the mapping leaves open the column with the best name, unless two are equally good.
+    fn take_named(&mut self, match_key: FieldId) -> Vec<MappingError> {
+        let mut rivals = Vec::new();
         let mut best: BTreeMap<FieldId, (Rank, usize, Option<usize>)> = BTreeMap::new();
         for index in 0..self.header.len() {
             if self.by_index[index].is_some() {
@@ -216,12 +229,12 @@ impl Search<'_> {
             }
         }
         for (field, (_, index, rival)) in best {
-            if let Some(rival) = rival {
-                return Err(self.two_columns(field, index, rival));
+            match rival {
+                Some(rival) => rivals.push(self.two_columns(field, index, rival)),
+                None => self.by_index[index] = Some(field),
             }
-            self.by_index[index] = Some(field);
         }
-        Ok(())
+        rivals
     }
 
     /// The field that a name stands for, and how well: as a whole, or failing that without a remark in brackets.

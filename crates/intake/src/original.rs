@@ -55,6 +55,8 @@ pub enum Kind {
     Workbook {
         /// The row behind the header row.
         first_row: u64,
+        /// Its format's name.
+        written: &'static str,
     },
 }
 
@@ -96,7 +98,7 @@ impl Picking<'_> {
             Kind::Delimited { delimiter, first_line } => self.delimited(delimiter, first_line, out),
             Kind::Json { depth } => self.json(depth, out),
             Kind::Ndjson => json::pick_lines(self.utf8()?, self.lines, &mut |line| Ok(out.bytes(line)?)),
-            Kind::Workbook { first_row } => self.workbook(first_row, out),
+            Kind::Workbook { first_row, .. } => self.workbook(first_row, out),
         }
     }
 

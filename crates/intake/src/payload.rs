@@ -55,6 +55,10 @@ pub struct Payload {
     pub written: String,
     /// What was assumed in reading it: sentences for people, without anything of its rows.
     pub read_as: Vec<String>,
+    /// The line or row of its header row, if it has one.
+    pub header_line: Option<u64>,
+    /// Which of its sheets it is, counted from 1, if it has sheets.
+    pub sheet: Option<u32>,
     /// What it says of its own mode, if it says anything.
     pub mode: Option<String>,
     /// Why it is not all that there is, if it says so itself.
@@ -65,6 +69,18 @@ pub struct Payload {
     pub plain: Option<Plain>,
     /// How it lies in its file.
     pub original: Original,
+}
+
+impl Payload {
+    /// The name of its format.
+    pub fn format(&self) -> &'static str {
+        match self.original.kind {
+            Kind::Delimited { .. } => "csv",
+            Kind::Json { .. } => "json",
+            Kind::Ndjson => "ndjson",
+            Kind::Workbook { written, .. } => written,
+        }
+    }
 }
 
 /// The plain text of a payload that is written in another way.
@@ -99,6 +115,10 @@ pub(crate) struct Brought {
     pub(crate) written: &'static str,
     pub(crate) read_as: Vec<String>,
     pub(crate) mode: Option<String>,
+    /// The row of the header row, if it has one.
+    pub(crate) header_line: Option<u64>,
+    /// Which of the sheets it is.
+    pub(crate) sheet: Option<u32>,
     pub(crate) unfinished: Option<String>,
     /// Whether the last row ended without a line break.
     pub(crate) lacks_line_break: bool,
@@ -147,7 +167,7 @@ fn open_unpacked(mut file: File, how: &How<'_>) -> Result<Payload, IntakeError> 
 
 fn workbook<R: Read + Seek>(file: R, packing: Packing, how: &How<'_>) -> Result<Payload, IntakeError> {
     let (file, brought) = scratch(how, |out| workbook::bring(file, packing, how, out))?;
-    let kind = Kind::Workbook { first_row: brought.first };
+    let kind = Kind::Workbook { first_row: brought.first, written: brought.written };
     rows(file, brought, kind, how)
 }
 
@@ -212,6 +232,8 @@ fn rows(file: File, brought: Brought, kind: Kind, how: &How<'_>) -> Result<Paylo
         marked: true,
         written: brought.written.to_owned(),
         read_as: brought.read_as,
+        header_line: brought.header_line,
+        sheet: brought.sheet,
         mode: brought.mode,
         unfinished: brought.unfinished,
         records,
@@ -239,6 +261,8 @@ fn delimited<R: Read + Send + 'static>(payload: R, how: &How<'_>) -> Result<Payl
         marked: false,
         written: String::new(),
         read_as,
+        header_line: Some(opened.header_line),
+        sheet: None,
         mode: None,
         unfinished: None,
         records,

@@ -70,6 +70,8 @@ fn password() -> IntakeError {
 /// A sheet with its first rows and what of them is the header row.
 struct Candidate {
     name: String,
+    /// Which of the sheets it is, counted from 1.
+    number: u32,
     rows: Vec<(u64, Vec<String>)>,
     place: Place,
     known: usize,
@@ -120,7 +122,8 @@ fn sheet<R: Read + Seek, W: Write>(
     if chosen.place.index > 0 {
         read_as.push(format!("The header row was found in row {named_in}; what stands above it was passed over."));
     }
-    Ok(Brought { header, first: header_row + 1, written, read_as, ..Brought::default() })
+    let (header_line, sheet) = (Some(named_in), Some(chosen.number));
+    Ok(Brought { header, first: header_row + 1, written, read_as, header_line, sheet, ..Brought::default() })
 }
 
 /// The sheet that was named, or the only one that looks like a list of people; and whether there is no other.
@@ -128,14 +131,14 @@ fn choose<R: Read + Seek>(sheets: &mut Sheets<R>, how: &How<'_>) -> Result<(Cand
     let names = sheets.names();
     if let Some(wanted) = how.sheet {
         let plain = normalise::key(wanted);
-        let found = names.iter().find(|(name, _)| normalise::key(name) == plain);
-        let (name, _) = found.ok_or_else(|| no_such_sheet(wanted, &names))?;
-        let chosen = look(sheets, name.clone(), how)?.ok_or(IntakeError::Empty)?;
+        let found = names.iter().zip(1..).find(|((name, _), _)| normalise::key(name) == plain);
+        let ((name, _), number) = found.ok_or_else(|| no_such_sheet(wanted, &names))?;
+        let chosen = look(sheets, name.clone(), number, how)?.ok_or(IntakeError::Empty)?;
         return Ok((chosen, names.len() == 1));
     }
     let mut filled = Vec::new();
-    for (name, _) in names.into_iter().filter(|(_, is_shown)| *is_shown) {
-        filled.extend(look(sheets, name, how)?);
+    for ((name, _), number) in names.into_iter().zip(1..).filter(|((_, is_shown), _)| *is_shown) {
+        filled.extend(look(sheets, name, number, how)?);
     }
     if filled.len() <= 1 {
         return Ok((filled.pop().ok_or(IntakeError::Empty)?, true));
@@ -155,7 +158,12 @@ fn choose<R: Read + Seek>(sheets: &mut Sheets<R>, how: &How<'_>) -> Result<(Cand
 }
 
 /// The first rows of a sheet; `None` if nothing is in it.
-fn look<R: Read + Seek>(sheets: &mut Sheets<R>, name: String, how: &How<'_>) -> Result<Option<Candidate>, IntakeError> {
+fn look<R: Read + Seek>(
+    sheets: &mut Sheets<R>,
+    name: String,
+    number: u32,
+    how: &How<'_>,
+) -> Result<Option<Candidate>, IntakeError> {
     let mut rows: Vec<(u64, Vec<String>)> = Vec::new();
     sheets.rows(&name, how.limits.columns as usize, &mut |number, cells| {
         if cells.iter().any(|cell| !normalise::is_blank(cell)) {
@@ -168,7 +176,7 @@ fn look<R: Read + Seek>(sheets: &mut Sheets<R>, name: String, how: &How<'_>) -> 
     }
     let names: Vec<Vec<String>> = rows.iter().map(|(_, cells)| cells.clone()).collect();
     let place = headers::find(&names, how.knows);
-    let mut candidate = Candidate { name, rows, place, known: 0 };
+    let mut candidate = Candidate { name, number, rows, place, known: 0 };
     candidate.known = (how.knows)(&candidate.header());
     Ok(Some(candidate))
 }

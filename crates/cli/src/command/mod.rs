@@ -10,6 +10,7 @@ pub mod eligibility;
 pub mod epoch;
 pub mod events;
 pub mod feeds;
+pub mod map;
 pub mod members;
 pub mod migrate;
 pub mod org;

@@ -191,7 +191,7 @@ fn request(sync: Sync) -> Request {
 }
 
 /// The payload and, for a file, its size.
-fn open(path: &Path) -> Result<(Box<dyn Read>, Option<u64>), Failure> {
+pub fn open(path: &Path) -> Result<(Box<dyn Read>, Option<u64>), Failure> {
     if path.as_os_str() == "-" {
         return Ok((Box::new(io::stdin().lock()), None));
     }

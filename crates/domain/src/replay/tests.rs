@@ -111,6 +111,7 @@ impl Log {
             roster_version: 0,
             baseline: crate::fact::Baseline { rows: 5, ..Default::default() },
             state,
+            read_as: None,
         };
         self.event(&Fact::Computed(Box::new(computed)), &[])
     }

@@ -96,6 +96,7 @@ pub fn document(set: &ChangeSet, org: &Organisation) -> Value {
         "figures": set.figures,
         "roster_version": set.roster_version,
         "settings_version": set.policy_version,
+        "read_as": set.read_as,
         "undoes": set.undoes,
         "hands_over": set.hands_over.map(|f| json!({ "from": org.feed_name(f.from), "to": org.feed_name(f.to) })),
         "decided_by": set.decided_by,

@@ -223,6 +223,9 @@ fn head(org: &Organisation, set: &ChangeSet, session: &mut Session<'_>) {
     let when = set.computed_at.format("%Y-%m-%d %H:%M:%SZ");
     let feed = org.feed_name(set.feed);
     session.out.line(format_args!("{when}, feed {feed}, channel {}, mode {}", set.channel, set.mode));
+    if let Some(read) = &set.read_as {
+        session.out.line(format_args!("read as {read}"));
+    }
     session.out.line(format_args!("digest {}", set.digest));
     let decided =
         [(set.applied.len(), "applied"), (set.rejected.len(), "rejected"), (set.dropped.len(), "dropped out")];

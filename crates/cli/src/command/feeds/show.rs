@@ -7,7 +7,7 @@ use muster_domain::{
     member::{ABSENT, Member},
     settings::{Mode, Policy},
 };
-use muster_engine::{Engine, Organisation};
+use muster_engine::{Engine, Organisation, mapping::MappingVersion};
 use serde::Serialize;
 use serde_json::{Map, json};
 
@@ -29,11 +29,12 @@ pub async fn run(
     session: &mut Session<'_>,
 ) -> Result<Exit, Failure> {
     let since = engine.now() - Duration::days(days.into());
+    let versions = engine.mapping_versions(org, feed).await?;
     if session.out.json {
-        return show_document(engine, org, feed, (days, since), session).await;
+        return show_document(engine, org, feed, (days, since), &versions, session).await;
     }
     let stale = stale(engine, org, feed, (days, since)).await?;
-    show(feed, &stale, session);
+    show(feed, &stale, &versions, session);
     Ok(Exit::Done)
 }
 
@@ -91,9 +92,11 @@ async fn show_document(
     org: &Organisation,
     feed: &Feed,
     (days, since): (u32, DateTime<Utc>),
+    versions: &[MappingVersion],
     session: &mut Session<'_>,
 ) -> Result<Exit, Failure> {
-    let head = document(feed);
+    let mut head = document(feed);
+    head["mapping_versions"] = json!(versions);
     let mut listing = Listing::begin(session.out, head.as_object().unwrap_or(&Map::new()), "not_renewed_claims");
     let found = engine.not_renewed(org, feed, since, |member| listing.item(&Claim::of(member, feed))).await;
     let found = match found {
@@ -132,7 +135,7 @@ fn print_stale(stale: &Stale, session: &mut Session<'_>) {
     }
 }
 
-fn show(feed: &Feed, stale: &Stale, session: &mut Session<'_>) {
+fn show(feed: &Feed, stale: &Stale, versions: &[MappingVersion], session: &mut Session<'_>) {
     let s = &feed.settings;
     session.out.line(session.out.paint("1", &s.name));
     let mut table = Table::new(&[]).indent(2);
@@ -147,11 +150,34 @@ fn show(feed: &Feed, stale: &Stale, session: &mut Session<'_>) {
         table.row(["columns last time", &baseline.columns.join(", ")]);
     }
     for (field, column) in &s.mapping {
-        table.row(["mapping", &format!("{field} is in the column {column}")]);
+        let what = match column.as_str() {
+            "" => format!("{field} is in no column"),
+            column => format!("{field} is in the column {column}"),
+        };
+        table.row(["mapping", &what]);
     }
     for (key, value) in &s.overrides {
         table.row(["override", &format!("{key}={value}")]);
     }
     table.print(session.out, false);
+    print_versions(versions, session);
     print_stale(stale, session);
+}
+
+/// How many versions of the mapping are shown to people, the newest; the JSON has all.
+const SHOWN_VERSIONS: usize = 10;
+
+fn print_versions(versions: &[MappingVersion], session: &mut Session<'_>) {
+    if versions.is_empty() {
+        return;
+    }
+    session.out.line("\nVersions of the mapping");
+    let mut table = Table::new(&["version", "since", "by", "what"]).right(&[0]).indent(2);
+    for version in versions.iter().rev().take(SHOWN_VERSIONS) {
+        let what: Vec<String> = version.mapping.iter().map(|(field, column)| format!("{field}={column}")).collect();
+        let what = if what.is_empty() { "every column goes by its name".to_owned() } else { what.join(", ") };
+        let at = version.at.format("%Y-%m-%d %H:%M:%SZ").to_string();
+        table.row([version.version.to_string(), at, version.actor.clone(), what]);
+    }
+    table.print(session.out, true);
 }
