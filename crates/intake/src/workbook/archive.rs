@@ -56,12 +56,13 @@ pub(super) fn check(file: impl Read + Seek, limits: Limits) -> Result<Kind, Inta
         }
     }
     if kind == Kind::Ods {
+        super::ods::check(&mut archive)?;
         check_closed(&mut archive)?;
     }
     Ok(kind)
 }
 
-/// Every element of an ODS is closed. `calamine` looks for the end of a table without an end, and never comes back.
+/// Every element of an ODS is closed, so that nothing is taken from a sheet that breaks off.
 fn check_closed<R: Read + Seek>(archive: &mut ZipArchive<R>) -> Result<(), IntakeError> {
     for i in 0..archive.len() {
         let part = archive.by_index(i).map_err(|e| damaged(&e))?;
@@ -93,15 +94,14 @@ fn check_closed<R: Read + Seek>(archive: &mut ZipArchive<R>) -> Result<(), Intak
 /// How large the tables of an ODS become: a few bytes can say that a cell stands there a million times.
 #[derive(Default)]
 struct Extent {
-    row: u64,
     /// How often the row stands there.
     rows: u64,
-    column: u64,
-    width: u64,
+    /// Cells with something in them that nobody wrote.
+    repeated: u64,
 }
 
-/// More cells than this, blank ones between others counted too, are not held in memory.
-const MOST_CELLS: u64 = 30_000_000;
+/// More cells than this that only repeat others are no list of people.
+const MOST_REPEATED: u64 = 30_000_000;
 
 impl Extent {
     fn see(&mut self, element: &BytesStart<'_>) -> Result<(), IntakeError> {
@@ -110,22 +110,14 @@ impl Extent {
             found.map(|a| String::from_utf8_lossy(a.value.as_bytes()).trim().parse::<u64>().unwrap_or(u64::MAX))
         };
         match element.name().as_ref() {
-            "table:table" => *self = Extent::default(),
-            "table:table-row" => {
-                self.row = self.row.saturating_add(self.rows);
-                self.rows = said("table:number-rows-repeated").unwrap_or(1);
-                self.column = 0;
-            }
-            "table:table-cell" => {
-                self.column = self.column.saturating_add(said("table:number-columns-repeated").unwrap_or(1));
-                if said("office:value-type").is_some() {
-                    self.width = self.width.max(self.column);
-                    let last = self.row.saturating_add(self.rows);
-                    if self.width.saturating_mul(last) > MOST_CELLS {
-                        return Err(IntakeError::damaged(
-                            "The spreadsheet has more than 30 million cells, most of them repeated; save the list of people as CSV and send that.",
-                        ));
-                    }
+            "table:table-row" => self.rows = said("table:number-rows-repeated").unwrap_or(1),
+            "table:table-cell" | "table:covered-table-cell" if said("office:value-type").is_some() => {
+                let cells = said("table:number-columns-repeated").unwrap_or(1).saturating_mul(self.rows);
+                self.repeated = self.repeated.saturating_add(cells.saturating_sub(1));
+                if self.repeated > MOST_REPEATED {
+                    return Err(IntakeError::damaged(
+                        "The spreadsheet has more than 30 million cells that only repeat others; save the list of people as CSV and send that.",
+                    ));
                 }
             }
             _ => {}

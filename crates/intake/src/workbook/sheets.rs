@@ -5,11 +5,9 @@ use std::{
     ops::ControlFlow,
 };
 
-use calamine::{
-    Data, DataType, Ods, OdsError, Range, Reader as _, Sheet, SheetType, SheetVisible, Xls, XlsError, Xlsx, XlsxError,
-};
+use calamine::{Data, DataType, Range, Reader as _, Sheet, SheetType, SheetVisible, Xls, XlsError, Xlsx, XlsxError};
 
-use super::{archive::broken, cell, password};
+use super::{archive::broken, cell, ods, password};
 use crate::error::IntakeError;
 
 /// What is done with a row: its number from 1 and its cells.
@@ -19,7 +17,7 @@ pub(super) type Take<'a> = &'a mut dyn FnMut(u64, &[String]) -> Result<ControlFl
 pub(super) enum Sheets<R: Read + Seek> {
     Xlsx(Box<Xlsx<BufReader<R>>>),
     Xls(Box<Xls<BufReader<R>>>),
-    Ods(Box<Ods<BufReader<R>>>),
+    Ods(Box<ods::Book<R>>),
 }
 
 impl<R: Read + Seek> Sheets<R> {
@@ -28,11 +26,7 @@ impl<R: Read + Seek> Sheets<R> {
     }
 
     pub(super) fn ods(file: R) -> Result<Self, IntakeError> {
-        let opened = Ods::new(BufReader::new(file)).map_err(|e| match e {
-            OdsError::Password => password(),
-            _ => broken(),
-        })?;
-        Ok(Sheets::Ods(Box::new(opened)))
+        Ok(Sheets::Ods(Box::new(ods::Book::open(file)?)))
     }
 
     pub(super) fn xls(file: R) -> Result<Self, IntakeError> {
@@ -48,7 +42,7 @@ impl<R: Read + Seek> Sheets<R> {
         let sheets: &[Sheet] = match self {
             Sheets::Xlsx(book) => book.sheets_metadata(),
             Sheets::Xls(book) => book.sheets_metadata(),
-            Sheets::Ods(book) => book.sheets_metadata(),
+            Sheets::Ods(book) => return book.sheets().to_vec(),
         };
         let holds_rows = sheets.iter().filter(|s| s.typ == SheetType::WorkSheet);
         holds_rows.map(|s| (s.name.clone(), s.visible == SheetVisible::Visible)).collect()
@@ -59,7 +53,7 @@ impl<R: Read + Seek> Sheets<R> {
         match self {
             Sheets::Xlsx(book) => stream(book, sheet, most_columns, take),
             Sheets::Xls(book) => walk(&book.worksheet_range(sheet).map_err(|_| broken())?, most_columns, take),
-            Sheets::Ods(book) => walk(&book.worksheet_range(sheet).map_err(|_| broken())?, most_columns, take),
+            Sheets::Ods(book) => book.rows(sheet, most_columns, take),
         }
     }
 }
@@ -74,7 +68,7 @@ pub(super) fn is_locked(file: impl Read + Seek) -> bool {
 }
 
 /// A row that is being put together.
-struct Line {
+pub(super) struct Line {
     number: u64,
     cells: Vec<String>,
     used: usize,
@@ -82,16 +76,25 @@ struct Line {
 }
 
 impl Line {
-    fn new(most_columns: usize) -> Self {
+    pub(super) fn new(most_columns: usize) -> Self {
         Line { number: 0, cells: Vec::new(), used: 0, most_columns }
     }
 
-    fn begin(&mut self, number: u64) {
+    pub(super) fn begin(&mut self, number: u64) {
         self.number = number;
         self.used = 0;
     }
 
-    fn put(&mut self, column: usize, value: &impl DataType, zeros: usize) -> Result<(), IntakeError> {
+    /// Gives the same cells another number.
+    pub(super) fn renumber(&mut self, number: u64) {
+        self.number = number;
+    }
+
+    pub(super) fn is_blank(&self) -> bool {
+        self.used == 0
+    }
+
+    pub(super) fn put(&mut self, column: usize, value: &impl DataType, zeros: usize) -> Result<(), IntakeError> {
         if value.is_empty() {
             return Ok(());
         }
@@ -111,7 +114,7 @@ impl Line {
         Ok(())
     }
 
-    fn give(&mut self, take: Take<'_>) -> Result<ControlFlow<()>, IntakeError> {
+    pub(super) fn give(&mut self, take: Take<'_>) -> Result<ControlFlow<()>, IntakeError> {
         if self.used == 0 { Ok(ControlFlow::Continue(())) } else { take(self.number, &self.cells[..self.used]) }
     }
 }
