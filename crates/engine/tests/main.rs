@@ -2,6 +2,7 @@
 
 mod cut;
 mod folding;
+mod given_log;
 mod log;
 mod moments;
 mod privacy;

@@ -2,4 +2,5 @@
 
 pub mod conformance;
 pub mod database;
+pub mod given;
 pub mod postgres;
