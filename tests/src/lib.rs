@@ -13,6 +13,8 @@ mod durable;
 #[cfg(test)]
 mod feeds;
 #[cfg(test)]
+mod forgetting;
+#[cfg(test)]
 mod import;
 #[cfg(test)]
 mod muster;

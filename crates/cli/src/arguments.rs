@@ -90,6 +90,10 @@ pub enum Command {
     Events(command::events::Events),
     /// Fold an exported log from nothing, without a database
     Replay(command::replay::Replay),
+    /// Erase one person's data from roster, log and payload originals
+    Forget(command::forget::Forget),
+    /// Destroy payload originals that have been kept for long enough
+    Retention(command::retention::Retention),
     /// Check the log and hold it against what is stored
     Verify(command::verify::Verify),
     /// Copy the embedded database and its payloads into one file

@@ -62,6 +62,8 @@ fn told(state: State) -> (&'static str, &'static str, &'static str) {
 
 /// Prints the counts that are not zero, and what each means.
 pub fn print_counts(counts: &Counts, out: &mut Output) {
+    let forgotten =
+        if counts.forgotten == 1 { "is of somebody who was forgotten" } else { "are of people who were forgotten" };
     let rows = [
         ("rows", counts.rows, ""),
         ("added", counts.added, "new to the roster"),
@@ -72,6 +74,7 @@ pub fn print_counts(counts: &Counts, out: &mut Output) {
         ("unchanged", counts.unchanged, "as the roster says"),
         ("suppressed", counts.suppressed, "differ from the roster and say nothing new"),
         ("invalid", counts.invalid, "left out"),
+        ("forgotten", counts.forgotten, forgotten),
     ];
     let mut table = Table::new(&[]).right(&[1]).indent(2);
     for (name, n, meaning) in rows.into_iter().filter(|(name, n, _)| *n > 0 || *name == "rows") {
@@ -162,6 +165,7 @@ pub fn in_words(counts: &Counts) -> String {
         (counts.unchanged, "unchanged"),
         (counts.suppressed, "suppressed"),
         (counts.invalid, "invalid"),
+        (counts.forgotten, "of people who were forgotten"),
     ];
     let some: Vec<String> =
         all.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{} {what}", grouped(*n))).collect();

@@ -5,6 +5,7 @@ mod contract;
 mod demo;
 mod export;
 mod feeds;
+mod forget;
 mod formats;
 mod mapping;
 mod past;

@@ -4,12 +4,13 @@ use std::cell::RefCell;
 
 use xxhash_rust::xxh3::{xxh3_64_with_secret, xxh3_128_with_secret};
 
-use crate::normalise;
+use crate::{forgotten::Block, normalise};
 
 /// The secrets derived from the organisation's, one for each use.
 #[derive(Clone)]
 pub struct Keys {
     digest: [u8; 32],
+    forgotten: [u8; 32],
     hash: Box<[u8; 192]>,
 }
 
@@ -40,7 +41,24 @@ impl Keys {
             .update(secret)
             .finalize_xof()
             .fill(hash.as_mut_slice());
-        Keys { digest: blake3::derive_key("muster 2026 change set digest", secret), hash }
+        let derived = |purpose| blake3::derive_key(purpose, secret);
+        Keys {
+            digest: derived("muster 2026 change set digest"),
+            forgotten: derived("muster 2026 forgotten people"),
+            hash,
+        }
+    }
+
+    /// By which somebody forgotten is known again. Unlike [`identifier`](Keys::identifier) it stands in the log, so
+    /// nobody may find what gives it.
+    pub fn block(&self, kind: Identifier, text: &str) -> Block {
+        let hash = blake3::Hasher::new_keyed(&self.forgotten)
+            .update(&[kind as u8])
+            .update(normalise::key(text).as_bytes())
+            .finalize();
+        let mut block = [0; 16];
+        block.copy_from_slice(&hash.as_bytes()[..16]);
+        Block(block)
     }
 
     /// A digest to which the lines of changes are added in order.

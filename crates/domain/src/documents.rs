@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     event::Meta,
     fact::{Applied, Baseline, Computed, Counts, Fact, HandsOver, Received, Rejected, State},
+    forgotten::Destroyed,
     guard::{Figures, Hold},
     ids::{ChangeSetId, FeedNo, UploadId},
     read_as::ReadAs,
@@ -89,6 +90,9 @@ pub struct Upload {
     /// Counts of its rows.
     #[serde(default)]
     pub counts: Counts,
+    /// When and why its original was destroyed, if it was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub destroyed: Option<Destroyed>,
 }
 
 impl Upload {
@@ -101,6 +105,7 @@ impl Upload {
             state: State::Received,
             change_set: None,
             counts: Counts::default(),
+            destroyed: None,
         }
     }
 }

@@ -8,6 +8,7 @@ use serde_json::value::RawValue;
 
 use crate::{
     event::Meta,
+    forgotten::{Block, Forgotten, PayloadsDestroyed},
     guard::{Figures, Hold},
     ids::{ChangeSetId, Day, FeedNo, MemberNo, UploadId},
     member::Reason,
@@ -124,6 +125,18 @@ pub enum Fact {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         state: Option<State>,
     },
+    /// Somebody was forgotten. Stream `organisation`. The body's first line holds the reason.
+    #[serde(rename = "member.forgotten")]
+    Forgotten(Box<Forgotten>),
+    /// Somebody forgotten may come back. Stream `organisation`. The body's first line holds the reason.
+    #[serde(rename = "member.block_lifted")]
+    BlockLifted {
+        /// The identifiers that are blocked no longer.
+        blocked: Vec<Block>,
+    },
+    /// Originals of payloads were destroyed. Stream `organisation`.
+    #[serde(rename = "payloads.destroyed")]
+    PayloadsDestroyed(PayloadsDestroyed),
 }
 
 fn is_zero(n: &u32) -> bool {
@@ -411,6 +424,13 @@ pub struct Counts {
     pub suppressed: u64,
     /// Rows from which nothing was taken.
     pub invalid: u64,
+    /// Rows of people who were forgotten: nothing was taken from them either.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub forgotten: u64,
+}
+
+fn is_none(n: &u64) -> bool {
+    *n == 0
 }
 
 /// Why an event cannot be read.
@@ -467,7 +487,11 @@ impl Fact {
     /// The stream that the fact belongs to.
     pub fn stream(&self) -> String {
         match self {
-            Fact::OrganisationCreated { .. } | Fact::SettingsChanged { .. } => "organisation".to_owned(),
+            Fact::OrganisationCreated { .. }
+            | Fact::SettingsChanged { .. }
+            | Fact::Forgotten(_)
+            | Fact::BlockLifted { .. }
+            | Fact::PayloadsDestroyed(_) => "organisation".to_owned(),
             Fact::FeedCreated { no, .. } | Fact::FeedChanged { no, .. } => format!("feed:{}", no.0),
             Fact::UploadReceived(r) => format!("upload:{}", r.upload),
             Fact::UploadDecided { upload, .. } => format!("upload:{upload}"),

@@ -61,7 +61,7 @@ pub fn reject(before: Option<Member>, no: MemberNo, change: &Change, absences: b
     let unknown = before.is_none() || change.kind == Kind::Rekey;
     let mut member = match before {
         Some(member) if !unknown => member,
-        _ => blank(no, declined_uuid(ctx, change), &change.key),
+        _ => blank(no, declined_uuid(ctx.change_set, change), &change.key),
     };
     if change.ends && (!change.kind.is_silent() || absences && member.is_claimed_by(ctx.feed)) {
         member.keep_word(whole(ABSENT, Reason::Rejected, ctx));
@@ -107,12 +107,12 @@ fn blank(no: MemberNo, uuid: Uuid, key: &str) -> Member {
 }
 
 /// The identity of a person who was declined under a new key: the change itself names somebody else's.
-fn declined_uuid(ctx: &Context, change: &Change) -> Uuid {
+pub fn declined_uuid(change_set: ChangeSetId, change: &Change) -> Uuid {
     if change.kind != Kind::Rekey {
         return change.member;
     }
     let mut hash = blake3::Hasher::new();
-    hash.update(b"muster.declined\0").update(ctx.change_set.0.as_bytes()).update(change.key.as_bytes());
+    hash.update(b"muster.declined\0").update(change_set.0.as_bytes()).update(change.key.as_bytes());
     let mut bytes = [0; 16];
     bytes.copy_from_slice(&hash.finalize().as_bytes()[..16]);
     uuid::Builder::from_custom_bytes(bytes).into_uuid()

@@ -10,6 +10,7 @@ pub mod event;
 pub mod fact;
 pub mod field;
 pub mod fold;
+pub mod forgotten;
 pub mod guard;
 pub mod handover;
 pub mod identity;

@@ -14,6 +14,7 @@ use crate::{
     event::{self, Body, GENESIS, Hash, Meta, StoredEvent},
     fact::{Applied, Fact, Rejected, Unreadable},
     fold,
+    forgotten::Forgotten,
     ids::{ChangeSetId, Day, FeedNo, MemberNo, OrganisationId},
     member::{Member, Reason},
     selection::Selection,
@@ -22,6 +23,7 @@ use crate::{
 pub mod documents;
 pub mod log;
 mod roster;
+pub mod trial;
 
 pub use documents::Documents;
 pub use log::read_log;
@@ -190,6 +192,7 @@ impl Replay {
             Fact::Computed(c) => self.seal(c.change_set, c.changes, &meta)?,
             Fact::Applied(a) => self.apply(&a, &meta)?,
             Fact::Rejected(r) => self.reject(&r, &meta)?,
+            Fact::Forgotten(f) => self.forget(&f, &meta)?,
             Fact::Superseded { change_set, .. } | Fact::Rebased { change_set, .. } => self.forget_decided(change_set),
             _ => {}
         }
@@ -293,6 +296,19 @@ impl Replay {
             self.fold(deed, rejected.change_set, &rejected.selection, numbers, ctx, meta)?;
         }
         self.forget_decided(rejected.change_set);
+        Ok(())
+    }
+
+    /// The lines that told of these members are erased, so nothing of them was folded; what was, goes.
+    fn forget(&mut self, forgotten: &Forgotten, meta: &Meta) -> Result<(), ReplayError> {
+        let after = forgotten.roster_version;
+        if after != self.roster_version + u64::from(!forgotten.members.is_empty()) {
+            return contradiction(meta.seq, format!("makes roster version {after} of {}", self.roster_version));
+        }
+        for no in &forgotten.members {
+            self.roster.forget(*no, meta.seq)?;
+        }
+        self.roster_version = after;
         Ok(())
     }
 

@@ -16,7 +16,7 @@ pub mod keys;
 mod limits;
 
 pub use keys::{Setting, SettingError};
-pub use limits::Limits;
+pub use limits::{Limits, Originals};
 
 /// Everything that an organisation can decide about its roster.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -46,6 +46,8 @@ pub struct Settings {
     pub unknown_columns: UnknownColumns,
     /// How large a payload may be.
     pub limits: Limits,
+    /// For how long payloads are kept as they came.
+    pub payloads: Originals,
     /// The organisation's fields.
     pub fields: Fields,
     /// Version of these settings: 1 more with each change.
@@ -67,6 +69,7 @@ impl Default for Settings {
             dates: DateOrder::default(),
             unknown_columns: UnknownColumns::default(),
             limits: Limits::default(),
+            payloads: Originals::default(),
             fields: Fields::default(),
             version: 0,
         }

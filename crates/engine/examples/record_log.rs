@@ -10,6 +10,7 @@ use muster_domain::{
 };
 use muster_engine::{
     Engine,
+    forget::ForgetRequest,
     hand::Edit,
     pipeline::Request,
     review::{Approval, Choice},
@@ -40,6 +41,7 @@ async fn main() -> Outcome {
         Engine::open(&format!("sqlite:{}", dir.path().join("m.db").display()), dir.path(), "os:fixture@muster").await?;
     match name.as_str() {
         "story" => play(&engine).await?,
+        "forgotten" => play_and_forget(&engine).await?,
         _ => play_everything(&engine).await?,
     }
     let org = engine.organisation("fernhill").await?;
@@ -49,7 +51,7 @@ async fn main() -> Outcome {
     assert!(verified.is_clean(), "{verified:?}");
     let target = Path::new(target);
     record(target, name, &log)?;
-    if name != "story" {
+    if !["story", "forgotten"].contains(&name.as_str()) {
         record(target, &format!("{name}-forgotten"), &without(&log, engine.member(&org, "1005").await?.uuid)?)?;
     }
     Ok(())
@@ -137,6 +139,23 @@ async fn play_everything(engine: &Engine) -> Outcome {
     let sets = engine.change_sets(&engine.organisation(slug).await?, None).await?;
     let undone = sets.iter().find(|s| s.feed.0 == 3).ok_or("nothing of the agency")?.id.to_string();
     engine.undo(slug, UndoRequest { ids: vec![undone], asked: Some(Asked::Apply), ..UndoRequest::default() }).await?;
+    Ok(())
+}
+
+/// A person forgotten for good, one who is forgotten and may come back, and originals that go by retention.
+async fn play_and_forget(engine: &Engine) -> Outcome {
+    play_everything(engine).await?;
+    let slug = "fernhill";
+    sync(engine, "main", Mode::Full, None, LATER).await?;
+    sync(engine, "main", Mode::Partial, Some(Asked::Hold), "Employee ID,Department\n1001,Roof\n2002,Attic\n").await?;
+    for key in ["2002", "1001"] {
+        let request = ForgetRequest { key: key.into(), reason: Some("request 7".into()), dry_run: false };
+        println!("{:?}", engine.forget(slug, &request).await?);
+    }
+    sync(engine, "main", Mode::Full, None, LATER).await?;
+    engine.lift_forgetting(slug, "1001", Some("hired again")).await?;
+    sync(engine, "main", Mode::Full, None, LATER).await?;
+    engine.run_retention(slug, false, engine.now() + chrono::Duration::days(91)).await?;
     Ok(())
 }
 

@@ -1,7 +1,7 @@
 //! Comparing: the second reading of the payload, in which every unknown row is held against the member whom it names,
 //! and then every absence. What is new goes to the recorder.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use muster_domain::{
     diff::{self},
@@ -10,6 +10,7 @@ use muster_domain::{
     fact::{Counts, Received},
     field::{FieldId, FieldSet},
     fold,
+    forgotten::Block,
     guard::Figures,
     ids::{ChangeSetId, Day, FeedNo, MemberNo, OrganisationId},
     member::{Member, Reason},
@@ -28,6 +29,7 @@ use crate::{
 };
 
 mod absences;
+mod forgotten;
 mod measure;
 mod people;
 mod rows;
@@ -60,6 +62,8 @@ pub struct Job<'a> {
     pub has_members: bool,
     /// The change set in the making.
     pub change_set: ChangeSetId,
+    /// By what people who were forgotten are known again.
+    pub forgotten: &'a BTreeSet<Block>,
 }
 
 /// How the payload is read.

@@ -7,6 +7,7 @@ use muster_domain::{
     diff::{self, Absence, Outcome, Row},
     eligibility,
     field::{FieldId, FieldSet},
+    forgotten::Block,
     guard::Asked,
     ids::{FeedNo, MemberNo},
     link,
@@ -140,6 +141,7 @@ impl Engine {
             }
             Ok(member) => self.named_by_hand(lease, org, member, &typed, &key, asked).await,
             Err(Error::Unknown(_)) => {
+                self.expect_not_forgotten(org, &typed, &key).await?;
                 let (priorities, speaks) = (org.priorities(), org.speaks());
                 let ctx = self.hand_context(org, &priorities, &speaks);
                 let change = diff::unknown(row(&typed, &key), Uuid::now_v7(), &ctx);
@@ -217,6 +219,18 @@ impl Engine {
             today: eligibility::today(&org.settings, self.now()),
             ask_again_days: org.settings.ask_again_days,
         }
+    }
+
+    async fn expect_not_forgotten(&self, org: &Organisation, typed: &Typed, key: &str) -> Result<()> {
+        let blocked = self.blocked(org).await?;
+        if Block::all_of(&org.keys, key, &typed.values).any(|block| blocked.contains(&block)) {
+            return Err(Error::Wrong(format!(
+                "{key} is, by the match key, the e-mail or the employee id, somebody who was forgotten; to take the person \
+                 on again, lift that first: `muster forget --lift {key} --org {}`.",
+                org.row.slug
+            )));
+        }
+        Ok(())
     }
 
     async fn expect_free(&self, org: &Organisation, key: &str, no: MemberNo) -> Result<()> {

@@ -217,6 +217,7 @@ pub(crate) fn is_past(event: &StoredEvent, at: At) -> Result<bool> {
         At::Time(time) => event.meta.recorded_at > time,
         At::Event(seq) => event.meta.seq > seq,
         At::Version(version) => match event.meta.kind.as_str() {
+            "member.forgotten" => matches!(Fact::read(&event.meta)?, Fact::Forgotten(f) if f.roster_version > version),
             "change_set.applied" => matches!(Fact::read(&event.meta)?, Fact::Applied(a) if a.roster_version > version),
             _ => false,
         },

@@ -59,6 +59,35 @@ pub(crate) fn keys_named(org: &Organisation, feed: &Feed, received: &Received, f
     Ok(taken.census.misses.iter().map(|m| m.key).collect())
 }
 
+/// Walks the rows of a stored payload without asking what its columns mean, and says what stands between their cells.
+/// Letters in an older encoding may stand further down than the first look goes: then it is opened again, and said so.
+///
+/// # Errors
+/// If nothing can be read from it.
+pub(crate) fn rows(
+    org: &Organisation,
+    feed: &Feed,
+    received: &Received,
+    file: &Path,
+    older_text: bool,
+) -> Result<(u8, csv::Records<Source>)> {
+    let settings = org.settings.for_feed(&feed.settings);
+    let mut mapping = feed.settings.mapping.clone();
+    mapping.extend(received.mapping.clone());
+    let match_key = settings.match_key.field();
+    let how = How {
+        format: received.format.as_deref().map(str::parse).transpose()?,
+        sheet: received.sheet.as_deref(),
+        limits: settings.limits,
+        knows: &|header| headers::known(header, &settings.fields, match_key, &mapping),
+        file,
+        scratch: file.parent().unwrap_or(file),
+        older_text,
+    };
+    let opened = muster_intake::payload::open(File::open(file)?, &how)?;
+    Ok((opened.delimiter, opened.records))
+}
+
 /// A payload that is to be opened, with all that says how.
 struct Opening<'a> {
     org: &'a Organisation,

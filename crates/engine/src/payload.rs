@@ -40,7 +40,20 @@ impl Payloads {
 
     /// Where a payload lies.
     pub fn path(&self, organisation: OrganisationId, upload: UploadId) -> PathBuf {
-        self.dir.join(organisation.to_string()).join(upload.to_string())
+        self.dir(organisation).join(upload.to_string())
+    }
+
+    /// Where an organisation's payloads lie.
+    pub fn dir(&self, organisation: OrganisationId) -> PathBuf {
+        self.dir.join(organisation.to_string())
+    }
+
+    /// Makes it durable that payloads are gone.
+    ///
+    /// # Errors
+    /// What the disk says.
+    pub fn settle(&self, organisation: OrganisationId) -> io::Result<()> {
+        sync_dir(&self.dir(organisation))
     }
 
     /// The directory of an organisation's payloads, made if it is not there.

@@ -116,7 +116,7 @@ impl Engine {
     }
 
     /// Works on uploads that were accepted and never finished, in order of arrival.
-    async fn finish_pending(&self, lease: &Lease, org: &Organisation) -> Result<()> {
+    pub(crate) async fn finish_pending(&self, lease: &Lease, org: &Organisation) -> Result<()> {
         for row in self.store.uploads_in_state(org.row.id, State::Received.word()).await? {
             let upload: Upload = serde_json::from_slice(&row.doc)?;
             let org = self.load(org.row.clone()).await?;
@@ -167,6 +167,7 @@ impl Engine {
         let settings = org.settings.for_feed(&feed.settings);
         let head = self.store.head(org.row.id).await?;
         let (priorities, speaks) = (org.priorities(), org.speaks());
+        let forgotten = self.blocked(org).await?;
         let job = Job {
             engine: self,
             org: org.row.id,
@@ -179,6 +180,7 @@ impl Engine {
             today: received.day,
             has_members: head.next_member > 0,
             change_set: ChangeSetId(Uuid::now_v7()),
+            forgotten: &forgotten,
         };
         let mut run = Run::new(&job, lease, dry_run);
         run.recorder.spills = spills.clone();
@@ -283,8 +285,9 @@ impl Engine {
         let rows = before.counts.rows;
         let counts = Counts {
             rows,
-            unchanged: rows - before.counts.invalid,
+            unchanged: rows - before.counts.invalid - before.counts.forgotten,
             invalid: before.counts.invalid,
+            forgotten: before.counts.forgotten,
             ..Counts::default()
         };
         Ok(Some(Report {

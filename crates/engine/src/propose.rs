@@ -211,6 +211,7 @@ pub(crate) async fn put_upload(tx: &mut Tx, received: &Received, set: &ChangeSet
         state: set.state,
         change_set: Some(set.id),
         counts: set.counts,
+        destroyed: None,
     };
     let row = UploadRow {
         id: received.upload,

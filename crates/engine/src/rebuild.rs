@@ -119,6 +119,7 @@ fn pack(replay: &Replay, page: u32) -> Result<(u32, Vec<u8>)> {
 
 async fn write_documents(tx: &mut Tx, replay: &Replay) -> Result<()> {
     let told = replay.documents();
+    tx.put_blocked(&told.blocked().iter().map(|b| b.0).collect::<Vec<_>>()).await?;
     tx.put_settings(&serde_json::to_vec(told.settings())?).await?;
     for feed in feeds(replay) {
         put_feed(tx, &feed).await?;

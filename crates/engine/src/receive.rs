@@ -177,6 +177,7 @@ impl Engine {
             state: State::Received,
             change_set: None,
             counts: Counts::default(),
+            destroyed: None,
         };
         tx.put_upload(&UploadRow {
             id: received.upload,

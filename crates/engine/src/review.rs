@@ -207,7 +207,7 @@ impl Engine {
     }
 
     /// The digest of some changes of a set, those of `more` at its end among them; none if there are none.
-    async fn digest_of(
+    pub(crate) async fn digest_of(
         &self,
         org: &Organisation,
         set: &ChangeSet,

@@ -145,7 +145,25 @@ impl Engine {
             });
         }
         let rows = sets.iter().map(|s| (s.id, s.doc.as_slice()));
-        compare_all("change set", ToString::to_string, rows, told.change_sets(), report)
+        compare_all("change set", ToString::to_string, rows, told.change_sets(), report)?;
+        self.compare_forgotten(org, replay, report).await
+    }
+
+    /// Who is kept from coming back, and that originals which the log says are destroyed are gone.
+    async fn compare_forgotten(&self, org: &Organisation, replay: &Replay, report: &mut VerifyReport) -> Result<()> {
+        if self.blocked(org).await? != *replay.documents().blocked() {
+            report.differs(|| "Other people are kept from coming back than the log says were forgotten.".to_owned());
+        }
+        let destroyed = replay.documents().uploads().iter().filter(|(_, u)| u.destroyed.is_some());
+        for (id, _) in destroyed.filter(|(id, _)| self.payloads.path(org.row.id, **id).exists()) {
+            report.differs(|| {
+                format!(
+                    "The original of upload {id} is there, and the log says that it was destroyed; \
+                     `muster retention run` removes it."
+                )
+            });
+        }
+        Ok(())
     }
 
     /// Compares rows in their packed form, and gathers what they say of identifiers and feeds.

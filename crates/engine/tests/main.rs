@@ -11,6 +11,7 @@ mod rules_arrival;
 mod rules_claims;
 mod rules_completeness;
 mod rules_duplicates;
+mod rules_forgetting;
 mod rules_formats;
 mod rules_given;
 mod rules_guards;

@@ -88,6 +88,16 @@ pub struct RawEvent {
 }
 
 impl RawEvent {
+    /// What happened, without opening the rest; nothing if the metadata cannot be read.
+    pub fn kind(&self) -> Option<&str> {
+        #[derive(serde::Deserialize)]
+        struct Kind<'a> {
+            #[serde(rename = "type", borrow)]
+            kind: &'a str,
+        }
+        serde_json::from_slice::<Kind>(&self.meta).ok().map(|k| k.kind)
+    }
+
     /// Opens it: reads the metadata and unpacks the body.
     pub fn open(self) -> Result<StoredEvent> {
         let meta = serde_json::from_slice(&self.meta)

@@ -7,12 +7,13 @@ use crate::connect::Store;
 use crate::document::{ChangeSetRow, FeedRow, Filter, UploadRow};
 use crate::error::Result;
 use crate::fingerprint::Fingerprints;
+use crate::forgotten::BlockHash;
 use crate::ident::Ident;
 use crate::log::RawEvent;
 use crate::organisation::{Head, OrganisationRow};
 use crate::roster::Stored;
 use crate::tx::Tx;
-use crate::{document, fingerprint, ident, log, organisation, roster};
+use crate::{document, fingerprint, forgotten, ident, log, organisation, roster};
 
 /// Declares reads once: on [`Store`] they take the organisation, on [`Tx`] they are about its own.
 macro_rules! reads {
@@ -86,6 +87,10 @@ reads! {
     fingerprints(feed: FeedNo) -> Option<Fingerprints> = fingerprint::fingerprints;
     /// The order of a feed's last payload, as it was put.
     feed_order(feed: FeedNo) -> Vec<Vec<u8>> = fingerprint::feed_order;
+    /// By what people who were forgotten would be known again.
+    blocked() -> Vec<BlockHash> = forgotten::blocked;
+    /// The stored page of the roster on which a member is or would be.
+    page_of(no: MemberNo) -> Option<Vec<u8>> = forgotten::page_of;
 }
 
 impl Store {

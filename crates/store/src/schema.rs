@@ -8,10 +8,12 @@ use crate::error::{Result, StoreError};
 const SQLITE: &[&str] = &[
     include_str!("../../../migrations/sqlite/0001_init.sql"),
     include_str!("../../../migrations/sqlite/0002_epoch.sql"),
+    include_str!("../../../migrations/sqlite/0003_forgotten.sql"),
 ];
 const POSTGRES: &[&str] = &[
     include_str!("../../../migrations/postgres/0001_init.sql"),
     include_str!("../../../migrations/postgres/0002_epoch.sql"),
+    include_str!("../../../migrations/postgres/0003_forgotten.sql"),
 ];
 
 /// The schema that this binary works with.

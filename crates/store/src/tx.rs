@@ -10,11 +10,12 @@ use crate::body::EncodedBody;
 use crate::connect::{Conn, Store, Writing};
 use crate::document::{ChangeSetRow, FeedRow, UploadRow};
 use crate::error::{Result, StoreError};
+use crate::forgotten::BlockHash;
 use crate::ident::Ident;
 use crate::lease::Lease;
 use crate::log::{Appended, Imported, KeyedAppend, Prepared, Who};
 use crate::organisation::{Head, Secret};
-use crate::{document, fingerprint, ident, lease, log, organisation, roster};
+use crate::{document, fingerprint, forgotten, ident, lease, log, organisation, roster};
 
 /// A transaction. Dropped without [`Tx::commit`], it leaves nothing behind; after a failed call it cannot be committed.
 pub struct Tx {
@@ -138,6 +139,14 @@ writes! {
     drop_fingerprints(feed: FeedNo) -> () = fingerprint::drop_fingerprints;
     /// Puts the order of a feed's payload in place of the last.
     put_feed_order(feed: FeedNo, pages: Vec<Vec<u8>>) -> () = fingerprint::put_feed_order;
+    /// Blocks who would be known by these.
+    put_blocked(blocks: &[BlockHash]) -> () = forgotten::put_blocked;
+    /// Blocks them no longer.
+    lift_blocked(blocks: &[BlockHash]) -> () = forgotten::lift_blocked;
+    /// Deletes a member's newer row; their page is the caller's to rewrite.
+    drop_member(no: MemberNo) -> () = forgotten::drop_member;
+    /// Deletes everything by which a member is found, now or formerly.
+    drop_idents(no: MemberNo) -> () = forgotten::drop_idents;
 }
 
 impl Tx {

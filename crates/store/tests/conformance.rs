@@ -1,6 +1,6 @@
 //! Every case of the conformance suite, on every engine.
 
-use muster_testkit::conformance::{documents, leases, log, roster, stress};
+use muster_testkit::conformance::{documents, forgotten, leases, log, roster, stress};
 use muster_testkit::database::{Engine, fresh};
 
 macro_rules! on_both_engines {
@@ -42,6 +42,8 @@ on_both_engines! {
     roster::newer_rows_win_over_pages,
     roster::an_identifier_may_belong_to_several,
     roster::fingerprints_come_back,
+    forgotten::a_member_is_dropped_everywhere,
+    forgotten::blocks_come_back,
     leases::a_lease_has_one_holder,
     leases::a_lost_lease_cannot_commit,
     leases::a_lease_taken_meanwhile_fences_the_commit,

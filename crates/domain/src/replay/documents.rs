@@ -1,11 +1,12 @@
 //! The documents of a replay: settings, feeds, uploads and change sets, as every event leaves them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
     documents::{ChangeSet, Feed, Upload},
     event::Meta,
     fact::{Applied, Baseline, Computed, Fact, HandsOver, Received, Rejected, State},
+    forgotten::{Block, Destroyed, Forgotten},
     ids::{ChangeSetId, FeedNo, UploadId},
     settings::{Mode, Settings},
 };
@@ -21,6 +22,7 @@ pub struct Documents {
     uploads: BTreeMap<UploadId, Upload>,
     change_sets: BTreeMap<ChangeSetId, ChangeSet>,
     arrivals: u64,
+    blocked: BTreeSet<Block>,
 }
 
 /// Whether nothing of a change set can be applied any more.
@@ -64,6 +66,11 @@ impl Documents {
         self.arrivals
     }
 
+    /// By what somebody forgotten would be known again.
+    pub fn blocked(&self) -> &BTreeSet<Block> {
+        &self.blocked
+    }
+
     /// Folds an event.
     pub(super) fn take(&mut self, fact: &Fact, meta: &Meta) -> Result<(), ReplayError> {
         match fact {
@@ -98,8 +105,25 @@ impl Documents {
                 let (upload, state) = (set.upload, set.state);
                 self.upload(upload, meta)?.state = state;
             }
+            Fact::Forgotten(forgotten) => self.forget(forgotten),
+            Fact::BlockLifted { blocked } => {
+                self.blocked.retain(|b| !blocked.contains(b));
+                self.forget(&Forgotten::default());
+            }
+            Fact::PayloadsDestroyed(destroyed) => {
+                for upload in &destroyed.uploads {
+                    let gone = Destroyed { at: meta.recorded_at, why: destroyed.why };
+                    self.upload(*upload, meta)?.destroyed = Some(gone);
+                }
+            }
         }
         Ok(())
+    }
+
+    /// What each feed sent last is news again: whoever was forgotten may be in it, and that is to be said.
+    fn forget(&mut self, forgotten: &Forgotten) {
+        self.blocked.extend(&forgotten.blocked);
+        self.feeds.values_mut().for_each(|feed| feed.decided = None);
     }
 
     fn receive(&mut self, received: &Received, meta: &Meta) -> Result<(), ReplayError> {

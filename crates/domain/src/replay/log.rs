@@ -24,9 +24,27 @@ const ERASED: &str = "null";
 ///
 /// # Errors
 /// If a line is not an event, or the event does not follow from those before it.
-pub fn read_log(mut reader: impl BufRead + Send, until: Option<u64>) -> Result<Replay, ReplayError> {
+pub fn read_log(reader: impl BufRead + Send, until: Option<u64>) -> Result<Replay, ReplayError> {
     let until = until.unwrap_or(u64::MAX);
     let mut replay = Replay::new();
+    each_event(reader, |event| {
+        if replay.last_seq() >= until {
+            return Ok(false);
+        }
+        replay.take(event).map(|()| true)
+    })?;
+    Ok(replay)
+}
+
+/// Calls a function with every event of an exported log whose lines are those that were hashed, until it says that it has
+/// seen enough.
+///
+/// # Errors
+/// If a line is not an event, or the function fails.
+pub fn each_event(
+    mut reader: impl BufRead + Send,
+    mut take: impl FnMut(Checked) -> Result<bool, ReplayError>,
+) -> Result<(), ReplayError> {
     let mut line = 0;
     std::thread::scope(|s| {
         // The next lines are read while these are hashed and folded.
@@ -44,13 +62,12 @@ pub fn read_log(mut reader: impl BufRead + Send, until: Option<u64>) -> Result<R
             for event in in_parallel(&batch?, |bytes| read_event(bytes).map(Checked::new)) {
                 line += 1;
                 let event = event.map_err(|why| ReplayError::Line { line, why })?;
-                if replay.last_seq() >= until {
-                    return Ok(replay);
+                if !take(event?)? {
+                    return Ok(());
                 }
-                replay.take(event?)?;
             }
         }
-        Ok(replay)
+        Ok(())
     })
 }
 

@@ -183,6 +183,15 @@ impl Roster {
         self.before.iter().flatten().map(|(no, packed)| (*no, packed.as_deref()))
     }
 
+    /// Nobody has that number any more.
+    pub fn forget(&mut self, no: MemberNo, seq: u64) -> Result<(), ReplayError> {
+        if let Some(member) = self.member(no)? {
+            self.tally.add(&member, -1);
+        }
+        *self.slot(no, seq)? = None;
+        Ok(())
+    }
+
     /// The number that the next new member gets.
     pub fn next_no(&self) -> MemberNo {
         self.slots.len() as MemberNo

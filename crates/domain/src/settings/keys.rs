@@ -141,6 +141,8 @@ keys! {
         shown, |v| whole(v, 1, 10_000), limits.cell_chars;
     "limits.depth", "How deeply objects and lists of a JSON payload may lie in one another.",
         shown, |v| whole(v, 2, 100), limits.depth;
+    "payloads.keep_days", "Days after which `muster retention run` destroys a payload's original; off keeps them for ever.",
+        or_off, days_or_off, payloads.keep_days;
 }
 
 /// One TiB: the most that a size may be set to.
@@ -363,6 +365,15 @@ fn count_or_off(value: &str) -> Result<Option<u32>, Allowed> {
         return Ok(None);
     }
     value.parse().map(Some).map_err(|_| format!("a whole number from 0 to {}, or off", u32::MAX))
+}
+
+/// A number of days; none is off.
+fn days_or_off(value: &str) -> Result<Option<u32>, Allowed> {
+    if value.eq_ignore_ascii_case("off") {
+        return Ok(None);
+    }
+    let days = whole(value, 0, MOST_DAYS).map_err(|_| format!("a whole number from 1 to {MOST_DAYS}, or off"))?;
+    Ok(Some(days).filter(|days| *days > 0))
 }
 
 fn whole(value: &str, least: u32, most: u32) -> Result<u32, Allowed> {

@@ -1,4 +1,4 @@
-//! How large a payload may be: what is larger is refused before it costs memory or disk.
+//! How large a payload may be (what is larger is refused before it costs memory or disk), and how long it is kept.
 
 use serde::{Deserialize, Serialize};
 
@@ -33,5 +33,20 @@ impl Default for Limits {
             cell_chars: 10_000,
             depth: 16,
         }
+    }
+}
+
+/// For how long originals are kept: payloads as they came. What they said is in the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Originals {
+    /// Days after which `muster retention run` destroys one; `None` keeps them for ever.
+    pub keep_days: Option<u32>,
+}
+
+impl Default for Originals {
+    /// A quarter of a year: long enough to look something up in the file itself.
+    fn default() -> Self {
+        Originals { keep_days: Some(90) }
     }
 }

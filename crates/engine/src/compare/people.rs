@@ -36,6 +36,11 @@ impl Comparison<'_> {
     pub(super) fn compare(&mut self, pending: &Pending, members: &HashMap<MemberNo, Member>) {
         let row = &pending.row;
         let line = pending.miss.line;
+        let forgotten = !pending.by_key && self.is_forgotten(row);
+        if forgotten && row.issues.iter().any(|i| i.decides) {
+            return self.forgotten_row(pending);
+        }
+        let noted = self.found.issues.len();
         if let Some(bad) = row.issues.iter().find(|i| i.decides) {
             tracing::debug!(line, column = bad.column, "row left out");
             self.found.counts.invalid += 1;
@@ -56,6 +61,11 @@ impl Comparison<'_> {
         let member = member.or_else(|| self.recognise(pending, members));
         match member {
             Some((member, evidence)) => self.known_person(pending, member, evidence),
+            None if forgotten => {
+                // What is wrong with the row would say something of them.
+                self.found.issues.truncate(noted);
+                self.forgotten_row(pending);
+            }
             None if self.is_without_zeros(pending, members) => {}
             None => self.new_person(pending, members),
         }

@@ -1,6 +1,7 @@
 //! What every engine under the store must do, as functions over a fresh [`Store`].
 
 pub mod documents;
+pub mod forgotten;
 pub mod leases;
 pub mod log;
 pub mod roster;

@@ -7,11 +7,12 @@ use muster_domain::{
     change::{Change, Kind},
     documents::ChangeSet,
     fact::State,
+    forgotten::Why,
     ids::MemberNo,
 };
-use muster_engine::{Engine, Organisation, review::Standing};
+use muster_engine::{Engine, Organisation, originals::Original, review::Standing};
 use serde::Serialize;
-use serde_json::{Map, json};
+use serde_json::{Map, Value, json};
 
 use super::{choice::Choice, list, page};
 use crate::{
@@ -132,7 +133,12 @@ async fn document(
     session: &mut Session<'_>,
 ) -> Result<Exit, Failure> {
     let (mut tally, mut window) = (Tally::default(), Window::new(show, 0));
-    let (head, mut shown) = (list::document(set, org), 0);
+    let (mut head, mut shown) = (list::document(set, org), 0);
+    head["original"] = match engine.original(org, set.upload).await? {
+        Original::Destroyed(gone) => json!(gone),
+        Original::Kept => "kept".into(),
+        Original::None => Value::Null,
+    };
     let mut listing = Listing::begin(session.out, head.as_object().unwrap_or(&Map::new()), "changes");
     let read = engine.each_change(org, set, |ordinal, change, standing| {
         if let Some(change) = change.filter(|_| standing != Standing::Dropped) {
@@ -190,6 +196,13 @@ async fn page_of(
         })
         .await?;
     head(org, set, session);
+    if let Original::Destroyed(gone) = engine.original(org, set.upload).await? {
+        let why = match gone.why {
+            Why::Forgotten => "because somebody in it was forgotten",
+            Why::Retention => "by retention",
+        };
+        session.out.line(format_args!("its original was destroyed on {} {why}", gone.at.format("%Y-%m-%d")));
+    }
     report::print_counts(&set.counts, session.out);
     report::print_holds(&set.holds, set.state, session.out);
     if tally.unproven > 0 {
