@@ -9,6 +9,7 @@ mod forget;
 mod formats;
 mod mapping;
 mod past;
+mod policy;
 mod privacy;
 mod refused;
 mod review;

@@ -220,6 +220,8 @@ impl Engine {
                 && before.mode == received.mode
                 && before.mapping == received.mapping
                 && before.sheet == received.sheet
+                // Somebody in it was forgotten since: that is to be seen.
+                && upload.destroyed.is_none()
             {
                 return Ok(Some(self.report(org, &upload).await?));
             }

@@ -17,18 +17,26 @@ use crate::{
     table::Table,
 };
 
+mod policy;
+
 /// Fold an exported log from nothing, without a database
 ///
 /// Checks every hash on the way and prints the roster's digest and counts: the same log gives the same digest, wherever.
+/// With --policy every past upload is judged by other settings, beside what happened: by policy.*, guard.* and invalid_rows in the
+/// file, in place of those of the time. What a feed overrode stays, unless the file has [feeds.NAME].
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  muster events export --org acme > log.ndjson\n  muster replay log.ndjson\n  \
-    muster replay log.ndjson --until 120 --json")]
+    muster replay log.ndjson --until 120 --json\n  \
+    echo 'guard.removals.max_percent = 5' > strict.toml\n  muster replay log.ndjson --policy strict.toml")]
 pub struct Replay {
     /// The log, as `muster events export` writes it; - reads standard input
     log: PathBuf,
     /// The last event to fold
     #[arg(long, value_name = "SEQ")]
     until: Option<u64>,
+    /// Judge every upload by the settings in this TOML file
+    #[arg(long, value_name = "FILE")]
+    policy: Option<PathBuf>,
 }
 
 /// Opens a log; - is standard input.
@@ -58,9 +66,16 @@ pub fn of_log(log: &Path, error: ReplayError) -> Failure {
     Failure::new(kind, Exit::Failed, format!("{place}{error}"))
 }
 
+fn nothing_in(log: &Path) -> Failure {
+    let message = format!("The log {} has no events in it; export it again.", log.display());
+    Failure::new("damaged", Exit::Failed, message)
+}
+
 /// Runs the command.
 pub fn run(replay: Replay, session: &mut Session<'_>) -> Result<Exit, Failure> {
-    let name = replay.log.display();
+    if let Some(file) = &replay.policy {
+        return policy::run(&replay, file, session);
+    }
     let reader = open(&replay.log)?;
     let progress = Progress::working(session.config.progress, "Replaying");
     let folded = read_log(reader, replay.until).map(|folded| {
@@ -72,11 +87,7 @@ pub fn run(replay: Replay, session: &mut Session<'_>) -> Result<Exit, Failure> {
     progress.done();
     let report = folded.map_err(|e| of_log(&replay.log, e))?;
     if report.events == 0 {
-        return Err(Failure::new(
-            "damaged",
-            Exit::Failed,
-            format!("The log {name} has no events in it; export it again."),
-        ));
+        return Err(nothing_in(&replay.log));
     }
     if session.out.json {
         session.out.document(&report);

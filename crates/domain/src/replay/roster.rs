@@ -130,7 +130,7 @@ impl Roster {
                 folded += (part.fresh.len() + part.others.len()) as u64;
                 self.tally.join(part.tally);
                 for (no, slot) in part.fresh {
-                    self.put(no, slot, folding.seq)?;
+                    self.put(no, Some(slot), folding.seq)?;
                 }
                 for change in part.others {
                     self.change(&change, folding, |before, no| folding.fold(before, no, &change))?;
@@ -159,14 +159,14 @@ impl Roster {
         }
         let after = fold(before, no);
         self.tally.add(&after, 1);
-        self.put(no, slot(&after, &mut Vec::with_capacity(256)), folding.seq)
+        self.put(no, Some(slot(&after, &mut Vec::with_capacity(256))), folding.seq)
     }
 
-    fn put(&mut self, no: MemberNo, slot: Slot, seq: u64) -> Result<(), ReplayError> {
+    fn put(&mut self, no: MemberNo, slot: Option<Slot>, seq: u64) -> Result<(), ReplayError> {
         let what = || format!("is about member {no}, whom nobody knows");
         let place = self.slots.get_mut(no as usize);
         let place = place.ok_or_else(|| ReplayError::Contradiction { seq, what: what() })?;
-        let old = place.replace(slot);
+        let old = std::mem::replace(place, slot);
         if let Some(before) = &mut self.before {
             before.entry(no).or_insert(old.map(|slot| slot.packed));
         }
@@ -188,8 +188,7 @@ impl Roster {
         if let Some(member) = self.member(no)? {
             self.tally.add(&member, -1);
         }
-        *self.slot(no, seq)? = None;
-        Ok(())
+        self.put(no, None, seq)
     }
 
     /// The number that the next new member gets.

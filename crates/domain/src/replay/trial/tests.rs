@@ -81,7 +81,18 @@ const HELD_BY_POLICY: &[&str] = &[
     "9 hand partial: applied -> applied",
     "10 main leavers: no_changes -> no_changes",
 ];
-const HELD_BY_GUARDS: &[&str] = &[];
+const HELD_BY_GUARDS: &[&str] = &[
+    "1 main full: applied -> held first_import 6/\"on\"",
+    "2 bikes partial: applied -> applied",
+    "3 main full: applied -> refused",
+    "4 main full: no_changes -> no_changes",
+    "5 hand partial: applied -> applied",
+    "6 main full: held -> held",
+    "7 hand partial: applied -> applied",
+    "8 hand partial: applied -> applied",
+    "9 hand partial: applied -> applied",
+    "10 main leavers: no_changes -> no_changes",
+];
 
 #[test]
 fn what_a_feed_overrides_stays_unless_the_policy_speaks_of_the_feed() {
