@@ -19,7 +19,7 @@ postgres_bin() {
 # PostgreSQL that comes with it gets no cluster of its own and is not started: the tests bring theirs.
 install_missing() {
   local want=() more
-  command -v cc >/dev/null || want+=(build-essential)
+  { command -v cc && command -v c++; } >/dev/null || want+=(build-essential)
   command -v pkg-config >/dev/null || want+=(pkg-config)
   command -v strace >/dev/null || want+=(strace)
   command -v setsid >/dev/null || want+=(util-linux)

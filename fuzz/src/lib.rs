@@ -4,7 +4,7 @@ use std::{
     cell::OnceCell,
     collections::BTreeMap,
     fs,
-    io::Cursor,
+    io::{Cursor, Write},
     panic::{self, AssertUnwindSafe},
     path::PathBuf,
     sync::Once,
@@ -77,4 +77,42 @@ fn rows(payload: &[u8], how: &How<'_>, fields: &Fields) -> Result<(), IntakeErro
         }
     }
     Ok(())
+}
+
+/// Parts of a workbook that are in order, around a sheet that need not be.
+const XLSX: [(&str, &str); 4] = [
+    (
+        "[Content_Types].xml",
+        r#"<Types xmlns="http://schemas.openxmlformats.org/package/2006/content-types"><Default Extension="xml" ContentType="application/xml"/></Types>"#,
+    ),
+    (
+        "_rels/.rels",
+        r#"<Relationships xmlns="http://schemas.openxmlformats.org/package/2006/relationships"><Relationship Id="r1" Type="http://schemas.openxmlformats.org/officeDocument/2006/relationships/officeDocument" Target="xl/workbook.xml"/></Relationships>"#,
+    ),
+    (
+        "xl/workbook.xml",
+        r#"<workbook xmlns="http://schemas.openxmlformats.org/spreadsheetml/2006/main" xmlns:r="http://schemas.openxmlformats.org/officeDocument/2006/relationships"><sheets><sheet name="One" sheetId="1" r:id="r1"/></sheets></workbook>"#,
+    ),
+    (
+        "xl/_rels/workbook.xml.rels",
+        r#"<Relationships xmlns="http://schemas.openxmlformats.org/package/2006/relationships"><Relationship Id="r1" Type="http://schemas.openxmlformats.org/officeDocument/2006/relationships/worksheet" Target="worksheets/sheet1.xml"/></Relationships>"#,
+    ),
+];
+
+const ODS: [(&str, &str); 2] =
+    [("mimetype", "application/vnd.oasis.opendocument.spreadsheet"), ("META-INF/manifest.xml", "<manifest/>")];
+
+/// Reads a workbook whose sheet this is; the first byte says of which format.
+pub fn read_sheet(payload: &[u8]) {
+    let Some((kind, sheet)) = payload.split_first() else { return };
+    let (parts, name) =
+        if kind % 2 == 0 { (&XLSX[..], "xl/worksheets/sheet1.xml") } else { (&ODS[..], "content.xml") };
+    let mut archive = zip::ZipWriter::new(Cursor::new(Vec::new()));
+    let stored = zip::write::SimpleFileOptions::default().compression_method(zip::CompressionMethod::Stored);
+    let parts = parts.iter().map(|(name, text)| (*name, text.as_bytes())).chain([(name, sheet)]);
+    for (name, bytes) in parts {
+        archive.start_file(name, stored).expect("room for a part");
+        archive.write_all(bytes).expect("room for a part");
+    }
+    read(&archive.finish().expect("an archive").into_inner(), None);
 }
