@@ -22,7 +22,12 @@ pub fn print(report: &Report, slug: &str, session: &mut Session<'_>) {
         session.out.document(report);
         return;
     }
-    let (colour, word, meaning) = told(report.state);
+    let (colour, word, meaning) = match report.state {
+        State::NoChanges if report.counts.invalid > 0 => {
+            ("33", "No changes", "what could be taken of it is on the roster already.")
+        }
+        state => told(state),
+    };
     let word = session.out.paint(colour, word);
     session.out.line(format_args!("{word}: {meaning}"));
     if report.state == State::Refused {

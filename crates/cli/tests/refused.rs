@@ -41,12 +41,13 @@ fn every_issue_is_written_with_what_to_do() {
     assert!(issues.contains(",'=cmd|' /C calc'!A0,"), "a spreadsheet runs nothing: {issues}");
     let mode = fs::metadata(place.path().join("issues.csv")).expect("a file").permissions().mode();
     assert_eq!(mode & 0o777, 0o600, "it holds personal data");
-    place.file("many.csv", &format!("Employee ID,Email\n{}", (0..300).map(|i| format!("{i},x\n")).collect::<String>()));
+    let rows: String = (0..300).map(|i| format!("{i},x\n")).collect();
+    place.file("many.csv", &format!("Employee ID,Email\n{rows}900,z@x.example\n"));
     let report = place.json(0, "sync many.csv --org acme --mode partial --issues issues.csv");
     assert_eq!((&report["issues_file"]["issues"], report["issues"].as_array().map(Vec::len)), (&300.into(), Some(100)));
     assert_eq!(read(&place, "issues.csv").lines().count(), 301);
     place.file("umlaut.csv", "Employee ID,Email\n1,Bjö\n");
-    place.expect(0, "sync umlaut.csv --org acme --mode partial --issues issues.csv");
+    place.expect(4, "sync umlaut.csv --org acme --mode partial --issues issues.csv");
     assert!(read(&place, "issues.csv").starts_with("\u{feff}line,"), "spreadsheets need the mark for other letters");
     place.file("good.csv", "Employee ID,Last Name\n1,Lee\n");
     place.expect(0, "sync good.csv --org acme --mode partial --issues issues.csv");
@@ -84,7 +85,8 @@ fn rows_keep_the_encoding_and_the_format_they_came_in() {
     place.expect(0, "sync wide.csv --org acme --mode partial --refused again.csv");
     let again = fs::read(place.path().join("again.csv")).expect("a file");
     assert!(again.starts_with(b"\xFF\xFEE\0m\0") && again.len() < wide.len());
-    assert_eq!(place.json(0, "sync again.csv --org acme --mode partial")["counts"]["rows"], 3);
+    let report = place.json(4, "sync again.csv --org acme --mode partial --refused rest.csv");
+    assert_eq!(report["refused_file"]["rows"], 3, "{report}");
     place.file("people.ndjson", "{\"employee_id\":\"8\",\"email\": \"no\"}\n{\"employee_id\":\"9\"}\n{broken\n");
     place.expect(0, "sync people.ndjson --org acme --mode partial --refused again.ndjson");
     assert_eq!(read(&place, "again.ndjson"), "{\"employee_id\":\"8\",\"email\": \"no\"}\n{broken\n");
@@ -99,12 +101,12 @@ fn rows_of_a_workbook_come_as_a_workbook_of_text_or_as_csv() {
     let place = acme();
     place.expect(0, "org set acme match_key=email");
     let book = fixture("workbooks/several-sheets.xlsx");
-    place.expect(0, &format!("sync {book} --org acme --mode partial --map email=department --refused again.xlsx"));
+    place.expect(4, &format!("sync {book} --org acme --mode partial --map email=department --refused again.xlsx"));
     let mut again: Xlsx<_> = open_workbook(place.path().join("again.xlsx")).expect("a workbook");
     let sheet = again.worksheet_range("Refused").expect("a sheet");
     assert!(sheet.rows().count() >= 2);
     assert!(sheet.rows().flatten().all(|c| matches!(c, Data::String(_) | Data::Empty)), "ids stay text");
-    place.expect(0, &format!("sync {book} --org acme --mode partial --map email=department --refused again.csv"));
+    place.expect(4, &format!("sync {book} --org acme --mode partial --map email=department --refused again.csv"));
     for again in ["again.xlsx", "again.csv"] {
         let report = place.json(0, &format!("sync {again} --org acme --mode partial"));
         assert_eq!(report["counts"]["invalid"], 0, "{report}");
@@ -148,7 +150,7 @@ fn a_payload_refused_as_a_whole_has_one_issue_and_no_rows() {
 #[test]
 fn a_list_of_leavers_is_sent_again_as_one() {
     let place = acme();
-    place.file("leavers.csv", "Employee ID,End Date\n1,2024-99-99\n");
+    place.file("leavers.csv", "Employee ID,End Date\n1,2024-99-99\n2,\n");
     let said = place.expect(0, "sync leavers.csv --org acme --mode leavers --refused again.csv");
     assert!(said.contains("sync again.csv --org acme --mode leavers"), "{said}");
 }

@@ -217,14 +217,7 @@ impl Engine {
             let file = self.payloads.path(org.row.id, received.upload);
             refused::tell(witness, &compared.issues, &input, &file)?;
         }
-        if settings.invalid_rows(received.channel) == InvalidRows::Refuse && compared.counts.invalid > 0 {
-            return Err(Error::Refused(format!(
-                "{} rows cannot be taken and invalid_rows=refuse, so nothing was taken; the first: line {}: {}",
-                compared.counts.invalid,
-                compared.issues.first().map_or(0, |i| i.line),
-                compared.issues.first().map_or("", |i| i.reason.as_str()),
-            )));
-        }
+        refuse_invalid(&compared, run.recorder.changes, settings.invalid_rows(received.channel))?;
         let holds = Guards::judge(&settings, &compared.figures, received.channel);
         let decision =
             guard::decide(settings.policy(received.channel), received.asked, &holds, settings.guards.on_trip);
@@ -400,4 +393,23 @@ impl Engine {
 fn feed_of<'a>(org: &'a Organisation, received: &Received) -> Result<&'a Feed> {
     let feed = org.feeds.iter().find(|f| f.no == received.feed);
     feed.ok_or_else(|| Error::Damaged("the upload's feed is gone".into()))
+}
+
+/// Nothing is taken if any row may not be invalid, or none is anything else and there is nothing to be changed.
+fn refuse_invalid(compared: &Compared, changes: u32, rule: InvalidRows) -> Result<()> {
+    let Counts { rows, invalid, .. } = compared.counts;
+    let first = || {
+        let first = compared.issues.iter().find(|i| i.lost).or(compared.issues.first());
+        first.map_or(String::new(), |i| format!("; the first: line {}: {}", i.line, i.reason))
+    };
+    if rule == InvalidRows::Refuse && invalid > 0 {
+        let why = format!("{invalid} rows cannot be taken and invalid_rows=refuse, so nothing was taken{}", first());
+        return Err(Error::Refused(why));
+    }
+    if invalid > 0 && invalid == rows && changes == 0 {
+        let what = if rows == 1 { "The only row".to_owned() } else { format!("None of the {rows} rows") };
+        let verb = if rows == 1 { "cannot" } else { "can" };
+        return Err(Error::Refused(format!("{what} {verb} be taken{}", first())));
+    }
+    Ok(())
 }

@@ -196,3 +196,30 @@ async fn a_key_that_lost_its_leading_zeros_is_no_new_person() {
     assert_eq!((report.counts.added, report.counts.invalid), (1, 0), "{report:?}");
     given.verified().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_payload_of_which_nothing_can_be_taken_is_refused() {
+    let given = Given::organisation().await;
+    given.applied(full(), &staff(1..=3)).await;
+    let all_wrong = csv(["E1,nobody,,,,,", "E2,nobody,,,,,", "E3,nobody,,,,,"]);
+    let report = given.sync(full(), &all_wrong).await;
+    assert_eq!(report.state, State::Refused);
+    assert!(
+        report.issues[0].reason.starts_with("None of the 3 rows can be taken; the first: line 2: Expected one e-mail")
+    );
+    let report = given.sync(partial(), &csv(["E1,nobody,,,,,"])).await;
+    assert!(
+        report.issues[0].reason.starts_with("The only row cannot be taken; the first: line 2"),
+        "{:?}",
+        report.issues
+    );
+    // Whoever is missing from it is another matter, for guards and people.
+    given.set("guard.removals.max_percent", "off").await;
+    let one_missing = csv(["E1,nobody,,,,,", "E2,nobody,,,,,"]);
+    assert_ne!(given.sync(full(), &one_missing).await.state, State::Refused);
+    // An empty list, and rows that say nothing new beside bad ones, are no changes.
+    let some_known = csv([person(1), person(2), "E3,nobody,,,,,".to_owned()]);
+    let report = given.sync(partial(), &some_known).await;
+    assert_eq!((report.state, report.counts.invalid), (State::NoChanges, 1));
+    given.verified().await;
+}
