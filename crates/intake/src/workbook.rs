@@ -1,5 +1,5 @@
 //! Workbooks: XLSX, XLS and ODS. The sheet that holds people is found, and its rows are brought into the plain form.
-//! Cells are taken as they come, except from XLS, of which the parser makes a whole first.
+//! Cells are taken as they come: what is in memory is a row, the texts that rows name by number, and of XLS its stream.
 
 use std::{
     io::{Read, Seek, SeekFrom, Write},
@@ -22,15 +22,17 @@ use sheets::Sheets;
 
 mod archive;
 mod cell;
+mod compound;
 mod ods;
 mod sheets;
+mod xls;
 
 /// From how many known names on, the match key counted twice, a sheet looks like a list of people.
 const LIKE_PEOPLE: usize = 3;
 
-/// The largest workbook of before 2007, in bytes. It is held in memory, as no other is; one with 65,536 rows, more than which no
-/// sheet has, takes some tens of MiB.
-const MOST_XLS: u64 = 256 << 20;
+/// The largest workbook of before 2007, in bytes: its stream and its texts are held in memory. One with 65,536 rows, more than
+/// which no sheet has, takes some tens of MiB.
+const MOST_XLS: u64 = 128 << 20;
 
 /// Writes the rows of the sheet that holds people.
 pub(crate) fn bring<R: Read + Seek, W: Write>(
@@ -60,16 +62,18 @@ pub(crate) fn bring<R: Read + Seek, W: Write>(
 }
 
 fn compound<R: Read + Seek, W: Write>(mut file: R, how: &How<'_>, out: W) -> Result<Brought, IntakeError> {
-    if sheets::is_locked(&mut file) {
-        return Err(password());
-    }
     if file.seek(SeekFrom::End(0))? > MOST_XLS {
         return Err(IntakeError::damaged(
-            "The workbook is larger than 256 MiB and in the old format, which can only be read as a whole; save it as .xlsx and send that.",
+            "The workbook is larger than 128 MiB and in the format of before 2007; save it as .xlsx and send that.",
         ));
     }
-    file.seek(SeekFrom::Start(0))?;
     sheet(Sheets::xls(file)?, "xls", how, out)
+}
+
+fn too_long(row: u64) -> IntakeError {
+    IntakeError::damaged(format!(
+        "Row {row} is longer than 1 MiB, so this is no list of people; correct it and send the file again."
+    ))
 }
 
 fn password() -> IntakeError {

@@ -17,6 +17,7 @@ use super::{
     archive::broken,
     password,
     sheets::{Line, Take},
+    too_long,
 };
 use crate::{csv::MAX_RECORD, error::IntakeError};
 
@@ -208,12 +209,6 @@ impl Table {
             }
         }
     }
-}
-
-fn too_long(row: u64) -> IntakeError {
-    IntakeError::damaged(format!(
-        "Row {row} is longer than 1 MiB, so this is no list of people; correct it and send the file again."
-    ))
 }
 
 fn times(element: &BytesStart<'_>, name: &str) -> Result<u64, IntakeError> {

@@ -5,9 +5,9 @@ use std::{
     ops::ControlFlow,
 };
 
-use calamine::{Data, DataType, Range, Reader as _, Sheet, SheetType, SheetVisible, Xls, XlsError, Xlsx, XlsxError};
+use calamine::{DataType, Reader as _, Sheet, SheetType, SheetVisible, Xlsx, XlsxError};
 
-use super::{archive::broken, cell, ods, password};
+use super::{archive::broken, cell, ods, password, xls};
 use crate::error::IntakeError;
 
 /// What is done with a row: its number from 1 and its cells.
@@ -16,7 +16,7 @@ pub(super) type Take<'a> = &'a mut dyn FnMut(u64, &[String]) -> Result<ControlFl
 /// An open workbook.
 pub(super) enum Sheets<R: Read + Seek> {
     Xlsx(Box<Xlsx<BufReader<R>>>),
-    Xls(Box<Xls<BufReader<R>>>),
+    Xls(Box<xls::Book>),
     Ods(Box<ods::Book<R>>),
 }
 
@@ -30,18 +30,14 @@ impl<R: Read + Seek> Sheets<R> {
     }
 
     pub(super) fn xls(file: R) -> Result<Self, IntakeError> {
-        let opened = Xls::new(BufReader::new(file)).map_err(|e| match e {
-            XlsError::Password => password(),
-            _ => broken(),
-        })?;
-        Ok(Sheets::Xls(Box::new(opened)))
+        Ok(Sheets::Xls(Box::new(xls::Book::open(file)?)))
     }
 
     /// Sheets that may hold rows, with whether they are shown.
     pub(super) fn names(&self) -> Vec<(String, bool)> {
         let sheets: &[Sheet] = match self {
             Sheets::Xlsx(book) => book.sheets_metadata(),
-            Sheets::Xls(book) => book.sheets_metadata(),
+            Sheets::Xls(book) => return book.sheets(),
             Sheets::Ods(book) => return book.sheets().to_vec(),
         };
         let holds_rows = sheets.iter().filter(|s| s.typ == SheetType::WorkSheet);
@@ -52,7 +48,7 @@ impl<R: Read + Seek> Sheets<R> {
     pub(super) fn rows(&mut self, sheet: &str, most_columns: usize, take: Take<'_>) -> Result<(), IntakeError> {
         match self {
             Sheets::Xlsx(book) => stream(book, sheet, most_columns, take),
-            Sheets::Xls(book) => walk(&book.worksheet_range(sheet).map_err(|_| broken())?, most_columns, take),
+            Sheets::Xls(book) => book.rows(sheet, most_columns, take),
             Sheets::Ods(book) => book.rows(sheet, most_columns, take),
         }
     }
@@ -60,11 +56,6 @@ impl<R: Read + Seek> Sheets<R> {
 
 fn xlsx_error(error: XlsxError) -> IntakeError {
     if matches!(error, XlsxError::Password) { password() } else { broken() }
-}
-
-/// Whether a compound file is an XLSX workbook under a password.
-pub(super) fn is_locked(file: impl Read + Seek) -> bool {
-    matches!(Xlsx::new(BufReader::new(file)), Err(XlsxError::Password))
 }
 
 /// A row that is being put together.
@@ -88,6 +79,11 @@ impl Line {
     /// Gives the same cells another number.
     pub(super) fn renumber(&mut self, number: u64) {
         self.number = number;
+    }
+
+    /// The number of the row; 0 before there is one.
+    pub(super) fn number(&self) -> u64 {
+        self.number
     }
 
     pub(super) fn is_blank(&self) -> bool {
@@ -145,19 +141,4 @@ fn stream<R: Read + Seek>(
         line.put(column as usize, found.get_value(), zeros.get(style).copied().unwrap_or_default())?;
     }
     line.give(take).map(|_| ())
-}
-
-fn walk(range: &Range<Data>, most_columns: usize, take: Take<'_>) -> Result<(), IntakeError> {
-    let (top, left) = range.start().unwrap_or_default();
-    let mut line = Line::new(most_columns);
-    for (row, cells) in range.rows().enumerate() {
-        line.begin(u64::from(top) + row as u64 + 1);
-        for (column, value) in cells.iter().enumerate() {
-            line.put(left as usize + column, value, 0)?;
-        }
-        if line.give(take)?.is_break() {
-            break;
-        }
-    }
-    Ok(())
 }
