@@ -1,6 +1,6 @@
 //! History: where every value of a member came from, and what stood there before.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, hash_map::Entry};
 
 use chrono::{DateTime, Utc};
 use muster_domain::{
@@ -10,6 +10,7 @@ use muster_domain::{
     fact::{Applied, Fact, State},
     field::Fields,
     fold,
+    forgotten::Destroyed,
     ids::{ChangeSetId, FeedNo, UploadId},
     member::Member,
 };
@@ -20,6 +21,7 @@ use crate::{
     Engine, Organisation, Result,
     export::SLICE,
     members::{At, is_past, is_reached},
+    originals::Original,
     roster::in_parallel,
 };
 
@@ -58,6 +60,9 @@ pub struct HistoryEntry {
     pub applied_by: String,
     /// Whether a person approved it.
     pub reviewed: bool,
+    /// When and why the file itself was destroyed, if it was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub destroyed: Option<Destroyed>,
 }
 
 /// What is gathered while the log is read.
@@ -129,7 +134,25 @@ impl Engine {
                 break;
             }
         }
-        Ok(Told { member: search.now, entries: search.entries, turn: search.turn, first: search.first })
+        let mut told = Told { member: search.now, entries: search.entries, turn: search.turn, first: search.first };
+        self.note_originals(org, &mut told).await?;
+        Ok(told)
+    }
+
+    /// Of which uploads the original is gone by now.
+    async fn note_originals(&self, org: &Organisation, told: &mut Told) -> Result<()> {
+        let mut known: HashMap<UploadId, Option<Destroyed>> = HashMap::new();
+        for entry in told.entries.iter_mut().chain(&mut told.turn).chain(&mut told.first) {
+            let Some(upload) = entry.upload else { continue };
+            if let Entry::Vacant(place) = known.entry(upload) {
+                place.insert(match self.original(org, upload).await? {
+                    Original::Destroyed(gone) => Some(gone),
+                    Original::Kept | Original::None => None,
+                });
+            }
+            entry.destroyed = known[&upload];
+        }
+        Ok(())
     }
 }
 
@@ -248,6 +271,7 @@ impl Search {
             sent_by: sent.map(|s| s.actor.clone()),
             applied_by: event.meta.actor.clone(),
             reviewed: applied.reviewed,
+            destroyed: None,
         };
         if before.is_none() {
             self.first = Some(bare.clone());

@@ -4,7 +4,7 @@ use std::{fs::File, io::Read, path::Path};
 
 use muster_domain::{documents::Feed, fact::Received, normalise, read_as::ReadAs, settings::Settings};
 use muster_intake::{
-    How, Payload, Reader, RowProblem, csv, headers,
+    How, IntakeError, Payload, Reader, RowProblem, csv, headers,
     payload::{Source, is_older_text},
 };
 
@@ -70,7 +70,7 @@ pub(crate) fn rows(
     received: &Received,
     file: &Path,
     older_text: bool,
-) -> Result<(u8, csv::Records<Source>)> {
+) -> Result<(u8, csv::Records<Source>), IntakeError> {
     let settings = org.settings.for_feed(&feed.settings);
     let mut mapping = feed.settings.mapping.clone();
     mapping.extend(received.mapping.clone());

@@ -398,3 +398,50 @@ fn first_of(engine: &Engine) -> muster_domain::ids::OrganisationId {
     let name = dirs.next().unwrap().unwrap().file_name();
     serde_json::from_value(name.to_str().unwrap().into()).unwrap()
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_person_is_found_in_originals_of_any_form() {
+    use std::io::Write;
+    let given = Given::organisation().await;
+    given.applied(full(), &staff(1..=60)).await;
+    let text = with_planted(1..=3, "Sales");
+    let late = csv((1..=3000).map(person).chain([planted("Büro")]));
+    let latin: Vec<u8> = late.chars().map(|c| u8::try_from(u32::from(c)).unwrap()).collect();
+    let utf16: Vec<u8> = "\u{feff}".chars().chain(text.chars()).flat_map(|c| (c as u16).to_le_bytes()).collect();
+    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+    gzip.write_all(text.as_bytes()).unwrap();
+    let json =
+        r#"{"rows":[{"employee_id":"7","email":"p7@x.example"},{"employee_id":"8","email":"ZQMAIL99@x.example"}]}"#;
+    let line = "{\"employee_id\":\"ZQkey99\",\"first_name\":\"A\"}\n";
+    let payloads = [
+        text.clone().into_bytes(),
+        latin,
+        utf16,
+        gzip.finish().unwrap(),
+        json.into(),
+        line.into(),
+        b"PK\x03\x04".into(),
+    ];
+    let hold = || Request { asked: Some(Asked::Hold), ..partial() };
+    for payload in &payloads {
+        let _ = given.engine.sync("acme", hold(), &mut payload.as_slice()).await;
+    }
+    let org = given.acme().await.row.id;
+    assert_eq!(given.engine.payloads.all(org).unwrap().len(), 8);
+    let report = given.forget("ZQkey99").await;
+    assert_eq!((report.originals, report.unreadable), (7, 1), "{report:?}");
+    assert_eq!(given.engine.payloads.all(org).unwrap().len(), 1, "the one without them is kept");
+    given.nothing_left().await;
+    given.verified().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn history_says_that_the_file_is_gone() {
+    let given = Given::organisation().await;
+    given.applied(Request { file_name: Some("people.csv".into()), ..full() }, &staff(1..=6)).await;
+    let now = given.engine.now() + chrono::Duration::days(91);
+    assert_eq!(given.engine.run_retention("acme", false, now).await.unwrap().destroyed, 1);
+    let history = given.engine.history(&given.acme().await, "E1").await.unwrap();
+    assert_eq!(history[0].file.as_deref(), Some("people.csv"));
+    assert!(history.iter().all(|e| e.destroyed.is_some_and(|d| d.why == Why::Retention)));
+}

@@ -80,9 +80,13 @@ fn print(blame: &Blame, session: &mut Session<'_>) {
 /// File and line, as an editor takes them.
 fn place(entry: &HistoryEntry) -> String {
     let line = entry.line.map(|n| format!(":{n}")).unwrap_or_default();
-    match &entry.file {
+    let place = match &entry.file {
         Some(file) => one_line(file) + &line,
         None if line.is_empty() => "-".to_owned(),
         None => format!("line {}", &line[1..]),
+    };
+    match entry.destroyed {
+        Some(gone) => format!("{place} (file destroyed, {})", gone.why.word()),
+        None => place,
     }
 }

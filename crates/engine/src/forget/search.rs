@@ -7,7 +7,7 @@ use muster_domain::{
     ids::UploadId,
     normalise,
 };
-use muster_intake::{csv::CellBuffer, payload::is_older_text};
+use muster_intake::{IntakeError, csv::CellBuffer, payload::is_older_text};
 
 use super::person::Person;
 use crate::{Engine, Error, Organisation, Result, opening};
@@ -71,6 +71,15 @@ impl Engine {
     }
 }
 
+/// A disk that cannot be read says nothing of what is on it; anything else is a payload that is no list.
+fn refused(error: IntakeError) -> Error {
+    use std::io::ErrorKind::{InvalidData, InvalidInput, UnexpectedEof};
+    match error {
+        IntakeError::Read(e) if ![InvalidData, InvalidInput, UnexpectedEof].contains(&e.kind()) => Error::Io(e),
+        error => error.into(),
+    }
+}
+
 /// The lines on which the person stands, and whether a row was no UTF-8.
 fn read(
     org: &Organisation,
@@ -81,10 +90,10 @@ fn read(
     older_text: bool,
 ) -> Result<(BTreeSet<u64>, bool)> {
     let prefix = normalise::key(feed.settings.key_prefix.as_deref().unwrap_or_default()).into_owned();
-    let (delimiter, mut records) = opening::rows(org, feed, &upload.received, file, older_text)?;
+    let (delimiter, mut records) = opening::rows(org, feed, &upload.received, file, older_text).map_err(refused)?;
     let (mut lines, mut damaged) = (BTreeSet::new(), false);
     let mut cells = CellBuffer::default();
-    while let Some(raw) = records.next()? {
+    while let Some(raw) = records.next().map_err(refused)? {
         let theirs = match cells.split(raw.bytes, delimiter) {
             Ok(cells) => person.is_in_cells(&prefix, &cells.iter().collect::<Vec<_>>()),
             // What is no row is looked at as a text.

@@ -64,7 +64,9 @@ fn head(entry: &HistoryEntry, session: &mut Session<'_>) {
     let title = session.out.paint("1", format_args!("{when}  {}", entry.kind.word()));
     let file = entry.file.as_deref().map(|f| format!(", file {}", one_line(f))).unwrap_or_default();
     let line = entry.line.map(|n| format!(", line {n}")).unwrap_or_default();
-    session.out.line(format_args!("{title}  feed {}{file}{line}", entry.feed));
+    let gone = entry.destroyed.map(|g| format!(" (file destroyed on {}, {})", g.at.format("%Y-%m-%d"), g.why.word()));
+    let gone = gone.unwrap_or_default();
+    session.out.line(format_args!("{title}  feed {}{file}{line}{gone}", entry.feed));
     let how = if entry.reviewed { "approved by" } else { "applied by policy for" };
     let sent = match entry.sent_by.as_deref() {
         Some(by) if by != entry.applied_by => format!(", sent by {}", one_line(by)),
