@@ -4,7 +4,7 @@ use std::{
     cell::OnceCell,
     collections::BTreeMap,
     fs,
-    io::{Cursor, Write},
+    io::{self, Cursor, Write},
     panic::{self, AssertUnwindSafe},
     path::PathBuf,
     sync::Once,
@@ -16,7 +16,7 @@ use muster_domain::{
     settings::Limits,
 };
 use muster_intake::{
-    Format, How, IntakeError, Reader, Row,
+    Format, How, IntakeError, Picked, Picking, Reader, Row,
     csv::CellBuffer,
     headers::{known, resolve},
     payload::open,
@@ -27,6 +27,18 @@ thread_local! {
 }
 
 static QUIET: Once = Once::new();
+
+struct Nowhere;
+
+impl Picked for Nowhere {
+    fn bytes(&mut self, _: &[u8]) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn cells(&mut self, _: &[&str]) -> io::Result<()> {
+        Ok(())
+    }
+}
 
 /// Reads a payload that is said to be of this format.
 pub fn read(payload: &[u8], format: Option<Format>) {
@@ -70,12 +82,25 @@ fn rows(payload: &[u8], how: &How<'_>, fields: &Fields) -> Result<(), IntakeErro
     let columns = resolve(&opened.header, fields, FieldId::EMPLOYEE_ID, &BTreeMap::new())?;
     let reader = Reader::new(columns, fields, "", DateOrder::Iso).marked(opened.marked);
     let (mut cells, mut row) = (CellBuffer::default(), Row::default());
+    let mut lines = Vec::new();
     while let Some(raw) = opened.records.next()? {
+        if raw.line % 2 == 0 {
+            lines.push(raw.line);
+        }
         if let Ok(cells) = cells.split(raw.bytes, opened.delimiter) {
             muster_intake::aside::aside(&cells, reader.columns());
             let _ = reader.read(&cells, raw.line, &mut row);
         }
     }
+    let picking = Picking {
+        original: &opened.original,
+        file: how.file,
+        plain: opened.plain.as_ref(),
+        header: reader.columns().header.as_slice(),
+        lines: &lines,
+    };
+    // What could be read can be read again.
+    picking.pick(&mut Nowhere).expect("the rows that were just there");
     Ok(())
 }
 
@@ -105,8 +130,7 @@ const ODS: [(&str, &str); 2] =
 /// Reads a workbook whose sheet this is; the first byte says of which format.
 pub fn read_sheet(payload: &[u8]) {
     let Some((kind, sheet)) = payload.split_first() else { return };
-    let (parts, name) =
-        if kind % 2 == 0 { (&XLSX[..], "xl/worksheets/sheet1.xml") } else { (&ODS[..], "content.xml") };
+    let (parts, name) = if kind % 2 == 0 { (&XLSX[..], "xl/worksheets/sheet1.xml") } else { (&ODS[..], "content.xml") };
     let mut archive = zip::ZipWriter::new(Cursor::new(Vec::new()));
     let stored = zip::write::SimpleFileOptions::default().compression_method(zip::CompressionMethod::Stored);
     let parts = parts.iter().map(|(name, text)| (*name, text.as_bytes())).chain([(name, sheet)]);

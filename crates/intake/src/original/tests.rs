@@ -143,3 +143,33 @@ fn rows_of_a_workbook_are_given_by_their_cells() {
     assert_eq!(got.rows[0].len(), got.rows[1].len());
     assert!(lines.len() >= 2 && !got.rows[1][0].is_empty(), "{:?}", got.rows);
 }
+
+/// The cells of every row.
+fn cells_of(payload: &[u8]) -> Option<Vec<Vec<String>>> {
+    let mut opened = crate::csv::open(payload, None).ok()?;
+    let (mut buffer, mut rows) = (CellBuffer::default(), Vec::new());
+    while let Some(raw) = opened.records.next().unwrap() {
+        let cells = buffer.split(raw.bytes, opened.dialect.delimiter).ok();
+        rows.push(cells.map(|c| c.iter().map(str::to_owned).collect()).unwrap_or_default());
+    }
+    Some(rows)
+}
+
+proptest::proptest! {
+    #[test]
+    fn all_rows_of_any_text_read_the_same_again(text in "[ab,\"\r\n é]{0,60}", form in 0usize..3) {
+        let text = format!("employee_id,email\n1,x\n{text}");
+        let form = [(Encoding::Utf8, true), (Encoding::Utf8, false), (Encoding::Utf16Le, true)][form];
+        let all = cells_of(text.as_bytes()).unwrap();
+        let (got, lines) = picked(&bytes(&text, form.0, form.1), &(0..all.len()).collect::<Vec<_>>());
+        proptest::prop_assert_eq!(lines.len(), all.len());
+        let again = match form.0 {
+            Encoding::Utf16Le => {
+                let units: Vec<u16> = got.bytes.chunks(2).map(|b| u16::from_le_bytes([b[0], b[1]])).collect();
+                String::from_utf16(&units).unwrap().replacen('\u{feff}', "", 1)
+            }
+            _ => String::from_utf8(got.bytes).unwrap(),
+        };
+        proptest::prop_assert_eq!(cells_of(again.as_bytes()).unwrap(), all);
+    }
+}
