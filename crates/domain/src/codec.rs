@@ -111,7 +111,7 @@ pub struct Scanned<'a> {
     pub has_words: bool,
 }
 
-/// Reads a packed member without making one: its values in order, and what concerns one feed.
+/// Reads a packed member without making one: the bytes of its values in order, and what concerns one feed.
 ///
 /// # Errors
 /// [`Damaged`] if the bytes are not one whole member.
@@ -119,7 +119,7 @@ pub fn scan<'a>(
     no: MemberNo,
     bytes: &'a [u8],
     feed: FeedNo,
-    value: impl FnMut(FieldId, &'a str),
+    value: impl FnMut(FieldId, &'a [u8]),
 ) -> Result<Scanned<'a>, Damaged> {
     let mut reader = Reader { bytes };
     let scanned = reader.scan(feed, value).ok_or(Damaged { no })?;
@@ -163,12 +163,12 @@ impl<'a> Reader<'a> {
         Some(member)
     }
 
-    fn scan(&mut self, feed: FeedNo, mut value: impl FnMut(FieldId, &'a str)) -> Option<Scanned<'a>> {
+    fn scan(&mut self, feed: FeedNo, mut value: impl FnMut(FieldId, &'a [u8])) -> Option<Scanned<'a>> {
         self.take(16)?;
         let mut scanned = Scanned { key: self.text()?, is_claimed: false, has_words: false };
         for _ in 0..self.number()? {
             let field = FieldId(self.byte()?);
-            value(field, self.text()?);
+            value(field, self.text_bytes()?);
         }
         for _ in 0..self.number()? {
             let claims = FeedNo(self.number()? as u16) == feed;
@@ -179,12 +179,12 @@ impl<'a> Reader<'a> {
             }
         }
         for _ in 0..self.number()? {
-            self.text()?;
+            self.text_bytes()?;
         }
         for _ in 0..self.number()? {
             scanned.has_words |= FeedNo(self.number()? as u16) == feed;
             self.take(2)?;
-            self.text()?;
+            self.text_bytes()?;
             self.byte()?;
             self.day()?;
         }
@@ -231,8 +231,12 @@ impl<'a> Reader<'a> {
     }
 
     fn text(&mut self) -> Option<&'a str> {
+        std::str::from_utf8(self.text_bytes()?).ok()
+    }
+
+    fn text_bytes(&mut self) -> Option<&'a [u8]> {
         let len = self.number()? as usize;
-        std::str::from_utf8(self.take(len)?).ok()
+        self.take(len)
     }
 
     fn take(&mut self, len: usize) -> Option<&'a [u8]> {
@@ -280,7 +284,7 @@ mod tests {
         encode(&member, &mut bytes);
         for feed in [FeedNo::MAIN, FeedNo(300), FeedNo(9)] {
             let mut values = crate::values::Values::default();
-            let scanned = scan(9, &bytes, feed, |f, v| values.set(f, Some(v))).unwrap();
+            let scanned = scan(9, &bytes, feed, |f, v| values.set(f, std::str::from_utf8(v).ok())).unwrap();
             let has_words = member.words.iter().any(|w| w.feed == feed);
             assert_eq!(scanned, Scanned { key: "E-9", is_claimed: member.is_claimed_by(feed), has_words });
             assert_eq!(values, member.values);

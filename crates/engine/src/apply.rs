@@ -1,9 +1,6 @@
 //! Applying: the changes of a change set folded into the stored roster, in the transaction that appends the fact.
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    marker::PhantomData,
-};
+use std::{collections::HashMap, marker::PhantomData};
 
 use muster_domain::{
     change::Change,
@@ -11,8 +8,8 @@ use muster_domain::{
     digest::Keys,
     event::Body,
     fold,
-    ids::{ChangeSetId, FeedNo, MemberNo, OrganisationId},
-    member::{Member, NAMED},
+    ids::{ChangeSetId, MemberNo, OrganisationId},
+    member::Member,
     selection::Selection,
 };
 use muster_store::{MEMBERS_PER_PAGE, Store, Tx};
@@ -20,9 +17,8 @@ use tokio::task::JoinHandle;
 
 use crate::{
     Engine, Error, Result,
-    compare::hashes,
-    known::pack_delta,
-    resolve::Bits,
+    effects::{Effects, Part},
+    idents::Idents,
     roster::{beside, compress, in_parallel},
 };
 
@@ -38,26 +34,10 @@ pub enum Deed {
     Reject,
 }
 
-/// What folding a change set does to the stored roster.
-#[derive(Default)]
-pub struct Effects {
-    /// Numbers given to people new to the organisation, by ordinal.
-    pub numbers: Vec<(u32, MemberNo)>,
-    /// Members whose row changed.
-    pub touched: Vec<MemberNo>,
-    /// Change in the number of running claims, by feed.
-    pub claims: BTreeMap<FeedNo, i64>,
-    /// Members whom a feed claims or names, from now on or no longer.
-    pub named: Vec<(FeedNo, MemberNo, bool)>,
-    /// Where fields were left out, the members as they are now.
-    pub members: HashMap<MemberNo, Member>,
-    idents: Vec<(u64, MemberNo)>,
-}
-
 /// One chunk's part of the effects, with the packed rows.
 #[derive(Default)]
-struct Part {
-    effects: Effects,
+struct Folded {
+    part: Part,
     rows: Vec<(MemberNo, Vec<u8>)>,
 }
 
@@ -103,18 +83,19 @@ impl Application<'_> {
     pub async fn run_with(&self, tx: &mut Tx, chunks: &Chunks, read: &HashMap<MemberNo, Member>) -> Result<Effects> {
         let first_no = tx.head().await?.next_member;
         let mut effects = Effects::default();
+        let mut idents = Idents::new(&self.engine.payloads.dir(self.org));
         let mut next_no = first_no;
         let mut ready = Rows::default();
         match chunks {
             Chunks::Here(bodies) => {
                 for group in bodies.chunks(GROUP) {
-                    ready = self.group(tx, group, ready, read, &mut next_no, &mut effects).await?;
+                    ready = self.group(tx, group, ready, read, &mut next_no, (&mut effects, &mut idents)).await?;
                 }
             }
             Chunks::Stored(change_set) => {
                 let mut reading = self.engine.chunks(self.org, *change_set);
                 while let Some(group) = reading.next(GROUP).await? {
-                    ready = self.group(tx, &group, ready, read, &mut next_no, &mut effects).await?;
+                    ready = self.group(tx, &group, ready, read, &mut next_no, (&mut effects, &mut idents)).await?;
                 }
             }
         }
@@ -125,7 +106,7 @@ impl Application<'_> {
                 return Err(Error::Damaged("member numbers were given out behind the lease's back".to_owned()));
             }
         }
-        self.write_idents(tx, &mut effects, first_no == 0).await?;
+        write_idents(tx, idents, first_no == 0).await?;
         Ok(effects)
     }
 
@@ -137,7 +118,7 @@ impl Application<'_> {
         before: Rows,
         read: &HashMap<MemberNo, Member>,
         next_no: &mut MemberNo,
-        into: &mut Effects,
+        (effects, idents): (&mut Effects, &mut Idents),
     ) -> Result<Rows> {
         let parsed = tokio::task::block_in_place(|| in_parallel(group, |(first, body)| self.parse(*first, body)))?;
         let mut numbers: Vec<MemberNo> = parsed.iter().flatten().filter_map(|(_, c)| c.no).collect();
@@ -158,16 +139,9 @@ impl Application<'_> {
         let (written, rows) = beside(before.write(tx), || {
             let parts = in_parallel(&work, |(first, changes)| Ok(self.fold(*first, changes, &member)))?;
             let mut rows = Vec::new();
-            for mut part in parts {
-                rows.append(&mut part.rows);
-                into.numbers.append(&mut part.effects.numbers);
-                into.touched.append(&mut part.effects.touched);
-                into.named.append(&mut part.effects.named);
-                into.idents.append(&mut part.effects.idents);
-                into.members.extend(part.effects.members);
-                for (feed, n) in part.effects.claims {
-                    *into.claims.entry(feed).or_default() += n;
-                }
+            for mut folded in parts {
+                rows.append(&mut folded.rows);
+                effects.add(folded.part, idents)?;
             }
             Rows::pack(rows, first_new, end)
         });
@@ -203,8 +177,8 @@ impl Application<'_> {
         first_no: MemberNo,
         changes: &[(u32, Change)],
         member: &impl Fn(&MemberNo) -> Option<&'m Member>,
-    ) -> Part {
-        let mut part = Part::default();
+    ) -> Folded {
+        let mut folded = Folded::default();
         let mut next_no = first_no;
         for (ordinal, change) in changes {
             let fresh = self.needs_number(change);
@@ -216,66 +190,43 @@ impl Application<'_> {
                 Deed::Reject => fold::reject(before.cloned(), no, change, true, &self.ctx),
             };
             if fresh {
-                part.effects.numbers.push((*ordinal, no));
+                folded.part.number(*ordinal, no);
             }
-            part.note(before, &after, self.keys);
-            part.pack(&after);
+            folded.part.note(before, &after, self.keys);
+            folded.pack(&after);
             if let Some(keeps) = change.no.filter(|_| fresh).and_then(|no| member(&no)) {
                 let after = fold::keep_key(Some(keeps.clone()), keeps.no, change, &self.ctx);
-                part.note(Some(keeps), &after, self.keys);
-                part.pack(&after);
+                folded.part.note(Some(keeps), &after, self.keys);
+                folded.pack(&after);
             }
             if !self.except_fields.is_empty() {
-                part.effects.members.insert(no, after);
+                folded.part.members.insert(no, after);
             }
         }
-        part
+        folded
     }
+}
 
-    /// An empty index is built as sorted pages; else the new entries stand beside it.
-    async fn write_idents(&self, tx: &mut Tx, effects: &mut Effects, empty: bool) -> Result<()> {
-        let mut idents = std::mem::take(&mut effects.idents);
-        idents.sort_unstable();
-        idents.dedup();
+/// An empty index is built as sorted pages; else the new entries stand beside it.
+async fn write_idents(tx: &mut Tx, idents: Idents, empty: bool) -> Result<()> {
+    let mut sorted = idents.sorted()?;
+    let mut page = 0;
+    while let Some(idents) = sorted.next()? {
         if empty {
-            tx.put_ident_pages(0, &idents).await?;
+            page = tx.put_ident_pages(page, &idents).await?;
         } else {
             let words: Vec<_> = idents.into_iter().map(|(hash, no)| (hash, no, true)).collect();
             tx.put_idents(&words).await?;
         }
-        Ok(())
     }
+    Ok(())
 }
 
-impl Part {
+impl Folded {
     fn pack(&mut self, member: &Member) {
         let mut packed = Vec::with_capacity(192);
         codec::encode(member, &mut packed);
         self.rows.push((member.no, packed));
-    }
-
-    fn note(&mut self, before: Option<&Member>, after: &Member, keys: &Keys) {
-        let effects = &mut self.effects;
-        effects.touched.push(after.no);
-        let old = before.map(|m| hashes(m, keys)).unwrap_or_default();
-        effects.idents.extend(hashes(after, keys).into_iter().filter(|h| !old.contains(h)).map(|h| (h, after.no)));
-        let spoken = |m: &Member| -> Vec<(FeedNo, bool)> {
-            let claimed = m.claimants().map(|f| (f, true));
-            claimed.chain(m.words.iter().filter(|w| w.field == NAMED).map(|w| (w.feed, false))).collect()
-        };
-        let (was, is) = (before.map(spoken).unwrap_or_default(), spoken(after));
-        for (feed, claims) in &was {
-            *effects.claims.entry(*feed).or_default() -= i64::from(*claims);
-            if !is.iter().any(|(f, _)| f == feed) {
-                effects.named.push((*feed, after.no, false));
-            }
-        }
-        for (feed, claims) in &is {
-            *effects.claims.entry(*feed).or_default() += i64::from(*claims);
-            if !was.iter().any(|(f, _)| f == feed) {
-                effects.named.push((*feed, after.no, true));
-            }
-        }
     }
 }
 
@@ -313,75 +264,7 @@ impl Rows {
     }
 }
 
-/// What is stored of each feed beside its fingerprints: whom it claims or names, then the order of its last payload.
-#[derive(Default)]
-pub struct Spoken {
-    /// Members whom the feed claims or names.
-    pub named: Bits,
-    /// Members in the order of the feed's last accepted full payload; empty if that is not known.
-    pub order: Vec<MemberNo>,
-}
-
-/// Member numbers in one stored page of an order.
-const ORDER_PAGE: usize = 65_536;
-
-impl Spoken {
-    /// From the stored pages: the first is the set, the others the order.
-    pub fn unpack(pages: &[Vec<u8>]) -> Self {
-        let named = pages.first().map(|b| Bits::from_bytes(b)).unwrap_or_default();
-        let numbers = pages.iter().skip(1).flat_map(|p| p.chunks_exact(4));
-        let order = numbers.map(|n| n.try_into().map_or(0, u32::from_le_bytes)).collect();
-        Spoken { named, order }
-    }
-
-    /// The pages to be stored.
-    pub fn pack(&self) -> Vec<Vec<u8>> {
-        let order = self.order.chunks(ORDER_PAGE).map(|numbers| {
-            let mut page = Vec::with_capacity(numbers.len() * 4);
-            numbers.iter().for_each(|n| page.extend_from_slice(&n.to_le_bytes()));
-            page
-        });
-        std::iter::once(self.named.to_bytes()).chain(order).collect()
-    }
-}
-
 impl Engine {
-    /// Brings up to date what is stored of the feeds that the effects touch: claims, whom they name, and caches.
-    /// `spoken` is what the feed itself said just now, if this was a payload.
-    ///
-    /// # Errors
-    /// If the store refuses.
-    pub async fn settle_feeds(
-        &self,
-        tx: &mut Tx,
-        feeds: &mut [muster_domain::documents::Feed],
-        effects: &Effects,
-        speaking: Option<(FeedNo, Option<Vec<MemberNo>>)>,
-    ) -> Result<()> {
-        for feed in feeds.iter_mut() {
-            let delta = effects.claims.get(&feed.no).copied().unwrap_or(0);
-            feed.claims = feed.claims.saturating_add_signed(delta);
-            let named: Vec<_> = effects.named.iter().filter(|(f, _, _)| *f == feed.no).collect();
-            let order = match &speaking {
-                Some((no, order)) if *no == feed.no => order.clone(),
-                _ => None,
-            };
-            if !named.is_empty() || order.is_some() {
-                let mut spoken = Spoken::unpack(&tx.feed_order(feed.no).await?);
-                named.iter().for_each(|(_, no, on)| spoken.named.set(*no, *on));
-                if let Some(order) = order {
-                    spoken.order = order;
-                }
-                tx.put_feed_order(feed.no, spoken.pack()).await?;
-            }
-            let own = speaking.as_ref().is_some_and(|(no, _)| *no == feed.no);
-            if !own && !effects.touched.is_empty() {
-                tx.add_fingerprint_delta(feed.no, pack_delta(&effects.touched, &[])).await?;
-            }
-        }
-        Ok(())
-    }
-
     /// Reads the chunks of a change set in order.
     pub fn chunks(&self, org: OrganisationId, change_set: ChangeSetId) -> ChunkReader<'_> {
         let stream = format!("change_set:{change_set}");

@@ -17,24 +17,11 @@ use muster_intake::{
     csv::{CellBuffer, Ending, Place, Records},
 };
 
-use crate::{known::Known, roster::in_parallel};
-
-/// A row that is not known: whom it names, and where it stands.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Miss {
-    /// Hash of the match key.
-    pub key: u64,
-    /// Hash of the other identifier (e-mail or employee id); 0 without one.
-    pub other: u64,
-    /// Hash of what the row says.
-    pub content: u64,
-    /// Where the record begins, in bytes.
-    pub offset: u64,
-    /// The line on which it begins.
-    pub line: u32,
-    /// Whether a value of the row was refused, so that the row says more than its content.
-    pub flawed: bool,
-}
+use crate::{
+    known::Known,
+    misses::{Miss, Misses},
+    roster::in_parallel,
+};
 
 /// Who is in the payload.
 #[derive(Default)]
@@ -46,7 +33,7 @@ pub struct Census {
     /// Known rows that appear again, byte for byte.
     pub repeated: u64,
     /// Rows that are not known, in the order of the payload.
-    pub misses: Vec<Miss>,
+    pub misses: Misses,
     /// Rows from which nothing can be taken.
     pub unreadable: Vec<RowIssue>,
     /// Notes on rows that repeat another.
@@ -211,7 +198,7 @@ impl Taking<'_> {
             census.kept_ends.push(census.kept.len() as u32);
             census.persons.extend(person);
         }
-        census.misses.push(miss);
+        census.misses.push(miss, place.offset);
     }
 }
 
@@ -226,15 +213,14 @@ fn read_rows(how: &Reading, bytes: &[u8], places: &[Place], keeping: bool) -> Ve
     let (mut cells, mut row) = (CellBuffer::default(), Row::default());
     let look = |place: &Place| {
         let mut aside = None;
-        let read = cells.split(&bytes[place.start..place.end], how.delimiter).and_then(|cells| {
+        let raw = &bytes[place.start..place.end];
+        let read = cells.split(raw, how.delimiter).and_then(|cells| {
             aside = aside::aside(&cells, how.reader.columns());
             how.reader.read(&cells, place.line, &mut row)
         });
         let read = read.map(|()| {
-            let flawed = !row.issues.is_empty();
-            let at = Miss { offset: place.offset, line: short(place.line), flawed, ..Miss::default() };
             let person = if keeping { person(&row.values, how.keys) } else { None };
-            (miss_of(&row, how.keys, how.match_key, at), person)
+            (miss_of(&row, short(place.line), raw, how), person)
         });
         Looked { aside, read }
     };
@@ -275,7 +261,7 @@ impl Census {
         if !self.keeps_bytes() || self.misses.len() > FEW {
             return None;
         }
-        let own = self.misses.iter().flat_map(|m| [m.key, m.other]);
+        let own = self.misses.keys.iter().chain(&self.misses.others).copied();
         let mut hashes: Vec<u64> = own.filter(|h| *h != 0).chain(self.persons.iter().copied()).collect();
         hashes.sort_unstable();
         hashes.dedup();
@@ -295,19 +281,39 @@ pub fn content(row: &Row, keys: &Keys) -> u64 {
     }
     BUFFER.with_borrow_mut(|bytes| {
         bytes.clear();
-        bytes.extend_from_slice(row.key_norm.as_bytes());
-        for (field, value) in row.values.iter() {
-            bytes.extend_from_slice(&[0, field.0]);
-            bytes.extend_from_slice(value.as_bytes());
-        }
-        keys.seeded(7, bytes)
+        row.values.iter().for_each(|(field, value)| add_value(bytes, field, value.as_bytes()));
+        content_of(bytes, &row.key_norm, keys)
     })
 }
 
-fn miss_of(row: &Row, keys: &Keys, match_key: MatchKey, at: Miss) -> Miss {
+/// Adds a value to what is said. Values come in the order of their fields.
+pub fn add_value(said: &mut Vec<u8>, field: FieldId, value: &[u8]) {
+    said.extend_from_slice(&[0, field.0]);
+    said.extend_from_slice(value);
+}
+
+/// The hash of all that is said, once the values are there.
+pub fn content_of(said: &mut Vec<u8>, key_norm: &str, keys: &Keys) -> u64 {
+    said.extend_from_slice(&[0, u8::MAX]);
+    said.extend_from_slice(key_norm.as_bytes());
+    keys.seeded(7, said)
+}
+
+fn miss_of(row: &Row, line: u32, raw: &[u8], how: &Reading) -> Miss {
+    Miss {
+        line,
+        fingerprint: how.keys.fingerprint(how.layout, raw),
+        key: how.keys.identifier(Identifier::Key, &row.key_norm),
+        other: other(row, how.keys, how.match_key),
+        content: content(row, how.keys),
+        flawed: !row.issues.is_empty(),
+    }
+}
+
+/// Hash of the row's identifier that is not the match key; 0 without one.
+pub fn other(row: &Row, keys: &Keys, match_key: MatchKey) -> u64 {
     let (kind, field) = other_identifier(match_key);
-    let other = row.values.get(field).map_or(0, |value| keys.identifier(kind, value));
-    Miss { key: keys.identifier(Identifier::Key, &row.key_norm), other, content: content(row, keys), ..at }
+    row.values.get(field).map_or(0, |value| keys.identifier(kind, value))
 }
 
 /// The hash of name with birth date, where all of it is there.

@@ -24,6 +24,7 @@ use muster_intake::{Original, Reader, RowIssue, payload::Plain};
 use crate::{
     Engine, Result,
     census::{self, Census},
+    pipeline::Stages,
     recorder::Recorder,
     resolve::{Bits, Resolved},
 };
@@ -113,13 +114,19 @@ impl<'a> Job<'a> {
     }
 }
 
-/// Whom a row of the payload names.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Named {
-    /// A known member.
-    Member(MemberNo),
-    /// The person whom the change of that ordinal adds.
-    Added(u32),
+/// What became of the rows that were not known, in the order of the payload.
+#[derive(Default)]
+pub struct Rows {
+    /// The lines on which they begin.
+    pub lines: Vec<u32>,
+    /// Fingerprints of their bytes.
+    pub fingerprints: Vec<u128>,
+    /// The members whom they name; others than those of the roster below are in the change of that row.
+    pub named: Vec<MemberNo>,
+    /// One more than the ordinal of the change that makes it so that the roster holds what the row says; 0 without one.
+    pub ordinals: Vec<u32>,
+    /// Rows that say what the roster holds, now or with their change.
+    pub told: Bits,
 }
 
 /// What comparing found, besides the recorded changes.
@@ -131,10 +138,10 @@ pub struct Compared {
     pub figures: Figures,
     /// Row issues.
     pub issues: Vec<RowIssue>,
-    /// Fingerprints of rows that say what the roster holds, and with them the ordinal of the change that makes it so.
-    pub fingerprints: Vec<(u128, Named, Option<u32>)>,
-    /// Whom each line names, unsorted.
-    pub order: Vec<(u32, Named)>,
+    /// What became of each row that was not known.
+    pub rows: Rows,
+    /// Members of whom it is not clear which of them a row names, with its line.
+    pub beside: Vec<(u32, MemberNo)>,
     /// Changes that make somebody ineligible or end a claim: what waits when only such a thing is in doubt.
     pub ineligible: Selection,
     /// Change in the number of filled values, by field.
@@ -158,8 +165,6 @@ pub struct Comparison<'a> {
     input: &'a Input,
     /// Unknown rows, by index, of which the roster holds all that they say.
     nothing_new: Bits,
-    /// How often the other identifier stands in the rows that are not known.
-    others: Vec<u64>,
     /// Members whom a row compared before names.
     taken: Bits,
     uuids: Uuids,
@@ -176,12 +181,11 @@ impl<'a> Comparison<'a> {
         input: &'a Input,
         secret: &[u8],
     ) -> Self {
-        let mut others: Vec<u64> = census.misses.iter().map(|m| m.other).filter(|o| *o != 0).collect();
-        others.sort_unstable();
         let mut seed = blake3::Hasher::new_derive_key("muster 2026 identities");
         seed.update(secret).update(job.received.upload.0.as_bytes());
         let uuids = Uuids { seed: seed.finalize().into() };
-        let found = Compared::default();
+        let rows = Rows { ordinals: vec![0; census.misses.len()], ..Rows::default() };
+        let found = Compared { rows, ..Compared::default() };
         Comparison {
             job,
             census,
@@ -189,21 +193,23 @@ impl<'a> Comparison<'a> {
             recorder,
             input,
             nothing_new: Bits::default(),
-            others,
             taken: Default::default(),
             uuids,
             found,
         }
     }
 
-    /// Compares every row that counts, then every absence.
+    /// Compares every row that counts, then every absence. `contents` are the hashes of what the rows say.
     ///
     /// # Errors
     /// If payload or store cannot be read.
-    pub async fn run(mut self, claimed: &Bits, whole: bool) -> Result<Compared> {
-        if self.job.has_members && self.census.misses.len() > SKIM_FROM {
-            self.nothing_new = self.nothing_new(&self.skim().await?);
+    pub async fn run(mut self, contents: Vec<u64>, claimed: &Bits, whole: bool) -> Result<Compared> {
+        if self.job.has_members && contents.len() > SKIM_FROM {
+            let mut stages = Stages::start();
+            self.nothing_new = self.skim(&contents).await?;
+            stages.done("skim");
         }
+        drop(contents);
         self.rows().await?;
         match self.job.received.mode {
             Mode::Full => self.absences(claimed, whole).await?,

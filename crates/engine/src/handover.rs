@@ -15,8 +15,6 @@ use serde::Serialize;
 
 use crate::{
     Engine, Error, Organisation, Result,
-    apply::Spoken,
-    resolve::Bits,
     wholesale::{Saying, Wholesale},
 };
 
@@ -84,8 +82,7 @@ impl Engine {
             updated: 0,
             roster_version: self.store.head(org.row.id).await?.roster_version,
         };
-        let spoken = Spoken::unpack(&self.store.feed_order(org.row.id, from.no).await?).named;
-        let numbers: Vec<MemberNo> = spoken.minus(&Bits::default()).collect();
+        let numbers: Vec<MemberNo> = self.named(org.row.id, from.no).await?.iter().collect();
         let mut moved = Wholesale::new(self, lease, &org);
         for batch in numbers.chunks(BATCH) {
             let members = self.members(org.row.id, batch).await?;

@@ -2,9 +2,12 @@
 //!
 //! A cache and nothing else: deleted, every row is compared, and the change set is the same.
 
-use std::collections::HashMap;
+use std::{iter::Peekable, vec::IntoIter};
 
-use muster_domain::ids::MemberNo;
+use muster_domain::ids::{FeedNo, MemberNo, OrganisationId};
+use muster_store::Store;
+
+use crate::{Result, bits::Bits};
 
 /// One known row: the fingerprint of its bytes and the member whom it names.
 pub type Entry = (u128, MemberNo);
@@ -16,6 +19,8 @@ const ENTRY_BYTES: usize = 20;
 /// Known rows in order of their fingerprints, found by their highest bits.
 #[derive(Default)]
 pub struct Known {
+    /// What they were made with.
+    layout: Vec<u8>,
     rows: Vec<Row>,
     /// Where the rows with the same highest bits begin, and the end.
     starts: Vec<u32>,
@@ -46,36 +51,77 @@ impl Row {
 /// How many rows share their highest bits, on average, at most.
 const SHARE: usize = 4;
 
-impl Known {
-    /// Unpacks what the store keeps: pages, then deltas in the order in which they were written.
-    pub fn unpack(pages: &[Vec<u8>], deltas: &[Vec<u8>]) -> Self {
-        let mut touched: HashMap<MemberNo, Option<u128>> = HashMap::new();
-        for delta in deltas {
-            let (dead, entries) = split_delta(delta);
-            touched.extend(dead.map(|no| (no, None)));
-            touched.extend(entries.map(|(fingerprint, no)| (no, Some(fingerprint))));
+/// Stored pages on their way into memory, newer words put in their places.
+struct Unpacking {
+    rows: Vec<Row>,
+    /// Members of whom the deltas speak.
+    touched: Bits,
+    /// The rows of those, as far as they are known again.
+    fresh: Peekable<IntoIter<Row>>,
+    deltas: usize,
+}
+
+impl Unpacking {
+    /// `size` is that of all pages together, in bytes.
+    fn new(deltas: &[Vec<u8>], size: usize) -> Self {
+        let (mut touched, mut fresh) = (Bits::default(), Vec::new());
+        // The newest word counts, and inside of one delta what is known from then on.
+        for delta in deltas.iter().rev() {
+            let (dead, live) = split_delta(delta);
+            let before = fresh.len();
+            fresh.extend(live.filter(|(_, no)| !touched.contains(*no)).map(Row::new));
+            fresh[before..].iter().for_each(|row| touched.set(row.no, true));
+            dead.for_each(|no| touched.set(no, true));
         }
-        let newer = touched.len();
-        let count = pages.iter().map(|p| p.len() / ENTRY_BYTES).sum::<usize>() + newer;
-        let mut rows = Vec::with_capacity(count);
-        let mut fresh: Vec<Row> =
-            touched.iter().filter_map(|(no, f)| Some(Row::new((f.as_ref().copied()?, *no)))).collect();
         fresh.sort_unstable_by_key(Row::fingerprint);
-        let mut fresh = fresh.into_iter().peekable();
-        for entry in pages.iter().flat_map(|page| entries(page)) {
-            while let Some(row) = fresh.next_if(|f| f.fingerprint() < entry.0) {
-                rows.push(row);
+        let rows = Vec::with_capacity(size / ENTRY_BYTES + fresh.len());
+        Unpacking { rows, touched, fresh: fresh.into_iter().peekable(), deltas: deltas.len() }
+    }
+
+    /// The next page.
+    fn page(&mut self, page: &[u8]) {
+        for entry in entries(page) {
+            while let Some(row) = self.fresh.next_if(|f| f.fingerprint() < entry.0) {
+                self.rows.push(row);
             }
-            if touched.is_empty() || !touched.contains_key(&entry.1) {
-                rows.push(Row::new(entry));
+            if !self.touched.contains(entry.1) {
+                self.rows.push(Row::new(entry));
             }
         }
-        rows.extend(fresh);
-        if !rows.is_sorted_by_key(Row::fingerprint) {
-            rows.sort_by_key(Row::fingerprint);
+    }
+
+    fn done(mut self, layout: Vec<u8>) -> Known {
+        self.rows.extend(self.fresh);
+        if !self.rows.is_sorted_by_key(Row::fingerprint) {
+            self.rows.sort_unstable_by_key(Row::fingerprint);
         }
-        let starts = starts(&rows);
-        Known { rows, starts, deltas: deltas.len(), newer }
+        let starts = starts(&self.rows);
+        Known { layout, rows: self.rows, starts, deltas: self.deltas, newer: self.touched.len() as usize }
+    }
+}
+
+impl Known {
+    /// Reads what the store keeps of a feed, if anything.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    pub async fn load(store: &Store, org: OrganisationId, feed: FeedNo) -> Result<Option<Self>> {
+        let Some(stored) = store.fingerprints(org, feed).await? else { return Ok(None) };
+        let mut unpacking = Unpacking::new(&stored.deltas, stored.size as usize);
+        let layout = stored.layout;
+        drop(stored.deltas);
+        store.each_fingerprint_page(org, feed, |page| unpacking.page(page)).await?;
+        Ok(Some(unpacking.done(layout)))
+    }
+
+    /// What they were made with.
+    pub fn layout(&self) -> &[u8] {
+        &self.layout
+    }
+
+    /// Whether the rows were known by this layout.
+    pub fn is_of(&self, layout: u64) -> bool {
+        self.layout == layout.to_le_bytes()
     }
 
     /// The position of a known row.
@@ -131,6 +177,13 @@ impl Known {
         self.rows.iter().map(|r| (r.fingerprint(), r.no))
     }
 
+    /// Those of which the highest bits are these.
+    pub fn entries_in(&self, bucket: Bucket) -> impl Iterator<Item = Entry> + '_ {
+        let from = self.rows.partition_point(|r| bucket.of(r.fingerprint()) < bucket.no);
+        let here = self.rows[from..].iter().take_while(move |r| bucket.of(r.fingerprint()) == bucket.no);
+        here.map(|r| (r.fingerprint(), r.no))
+    }
+
     /// Whether no row is known.
     pub fn is_empty(&self) -> bool {
         self.rows.is_empty()
@@ -175,20 +228,44 @@ fn slot(high: u64, starts: usize) -> usize {
     high.checked_shr(64 - bits).unwrap_or(0) as usize
 }
 
-/// Packs entries into pages, in order of their fingerprints.
-pub fn pack_pages(mut entries: Vec<Entry>) -> Vec<Vec<u8>> {
-    // Mostly there are few new ones behind many that are in order, which the stable sort knows to use.
-    match entries.iter().zip(entries.iter().skip(1)).filter(|(a, b)| a > b).count() {
-        runs if runs < entries.len() / 16 => entries.sort(),
-        _ => entries.sort_unstable(),
+/// Fingerprints that have their highest bits in common: one of so many parts, in order.
+#[derive(Clone, Copy, Debug)]
+pub struct Bucket {
+    no: u64,
+    bits: u32,
+}
+
+impl Bucket {
+    /// Entries in a bucket, about.
+    const SIZE: usize = 65_536;
+
+    /// The buckets of so many fingerprints: small enough that sorting one stays close to the processor.
+    pub fn all(entries: usize) -> impl Iterator<Item = Bucket> {
+        let bits = (entries / Self::SIZE).next_power_of_two().ilog2();
+        (0..1 << bits).map(move |no| Bucket { no, bits })
     }
+
+    fn of(self, fingerprint: u128) -> u64 {
+        fingerprint.checked_shr(128 - self.bits).unwrap_or(0) as u64
+    }
+
+    /// Whether a fingerprint belongs here.
+    pub fn has(self, fingerprint: u128) -> bool {
+        self.of(fingerprint) == self.no
+    }
+}
+
+/// Packs entries into pages, in order of their fingerprints.
+pub fn pack_pages(entries: &mut [Entry]) -> Vec<Vec<u8>> {
+    entries.sort_unstable();
     entries.chunks(PAGE).map(|chunk| pack(chunk, Vec::with_capacity(chunk.len() * ENTRY_BYTES))).collect()
 }
 
 /// Packs a delta: members whose rows are known no more, then rows known from now on.
-pub fn pack_delta(dead: &[MemberNo], entries: &[Entry]) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(4 + dead.len() * 4 + entries.len() * ENTRY_BYTES);
-    bytes.extend_from_slice(&(dead.len() as u32).to_le_bytes());
+pub fn pack_delta(dead: &Bits, entries: &[Entry]) -> Vec<u8> {
+    let count = dead.len() as usize;
+    let mut bytes = Vec::with_capacity(4 + count * 4 + entries.len() * ENTRY_BYTES);
+    bytes.extend_from_slice(&(count as u32).to_le_bytes());
     dead.iter().for_each(|no| bytes.extend_from_slice(&no.to_le_bytes()));
     pack(entries, bytes)
 }
@@ -225,11 +302,21 @@ fn number(bytes: &[u8]) -> u32 {
 mod tests {
     use super::*;
 
+    fn unpack(pages: &[Vec<u8>], deltas: &[Vec<u8>]) -> Known {
+        let mut unpacking = Unpacking::new(deltas, 0);
+        pages.iter().for_each(|page| unpacking.page(page));
+        unpacking.done(Vec::new())
+    }
+
+    fn bits(numbers: &[MemberNo]) -> Bits {
+        numbers.iter().copied().collect()
+    }
+
     #[test]
     fn the_newest_delta_counts() {
-        let pages = pack_pages(vec![(1, 10), (2, 20), (3, 30)]);
-        let deltas = [pack_delta(&[10, 20], &[(4, 20)]), pack_delta(&[30], &[])];
-        let mut known = Known::unpack(&pages, &deltas);
+        let pages = pack_pages(&mut [(1, 10), (2, 20), (3, 30)]);
+        let deltas = [pack_delta(&bits(&[10, 20]), &[(4, 20)]), pack_delta(&bits(&[30]), &[])];
+        let mut known = unpack(&pages, &deltas);
         assert_eq!([1, 2, 3].map(|f| known.find(f)), [None; 3]);
         let at = known.find(4).unwrap();
         assert_eq!((known.see(at, 7), known.see(at, 9)), (None, Some(7)));
@@ -240,9 +327,9 @@ mod tests {
     fn each_is_found_among_many_and_nothing_else() {
         for n in [1u32, 2, 3, 4, 5, 63, 5000] {
             let print = |i: u32| u128::from(i + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15_F39C_C060_5CED_C834);
-            let pages = pack_pages((0..n).map(|i| (print(i), i)).collect());
-            let delta = pack_delta(&[0, n + 7], &[(print(n + 7), n + 7), (3, 0)]);
-            let known = Known::unpack(&pages, &[delta]);
+            let pages = pack_pages(&mut (0..n).map(|i| (print(i), i)).collect::<Vec<_>>());
+            let delta = pack_delta(&bits(&[0, n + 7]), &[(print(n + 7), n + 7), (3, 0)]);
+            let known = unpack(&pages, &[delta]);
             let asked: Vec<u128> = (0..n + 9).map(print).chain([0, 3, u128::MAX]).collect();
             let mut found = Vec::new();
             known.find_all(&asked, &mut found);
@@ -252,19 +339,24 @@ mod tests {
             expected.extend([None, Some(0), None]);
             assert_eq!(members, expected, "of {n}");
             assert_eq!(asked.iter().map(|f| known.find(*f)).collect::<Vec<_>>(), found);
+            for many in [1, 1 << 17, 1 << 20] {
+                let again: Vec<Entry> = Bucket::all(many).flat_map(|b| known.entries_in(b)).collect();
+                assert!(again.iter().copied().eq(known.entries()), "{n} in buckets for {many}");
+                assert!(Bucket::all(many).all(|b| known.entries_in(b).all(|(f, _)| b.has(f))));
+            }
         }
     }
 
     #[test]
     fn an_empty_cache_knows_nothing() {
-        assert_eq!(Known::unpack(&[], &[]).find(5), None);
+        assert_eq!(unpack(&[], &[]).find(5), None);
     }
 
     #[test]
     fn damaged_blobs_are_fewer_entries_and_no_panic() {
-        let whole = pack_delta(&[1, 2], &[(3, 4)]);
+        let whole = pack_delta(&bits(&[1, 2]), &[(3, 4)]);
         for cut in 0..whole.len() {
-            Known::unpack(&[whole[..cut].to_vec()], &[whole[..cut].to_vec()]);
+            unpack(&[whole[..cut].to_vec()], &[whole[..cut].to_vec()]);
         }
     }
 }

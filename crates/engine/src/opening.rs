@@ -30,7 +30,7 @@ pub(crate) fn take<R: Read + Send + 'static>(
     feed: &Feed,
     settings: &Settings,
     received: &Received,
-    stored: Option<muster_store::Fingerprints>,
+    stored: Option<Known>,
     payload: R,
     file: &Path,
 ) -> Result<Taken> {
@@ -56,7 +56,7 @@ pub(crate) fn take<R: Read + Send + 'static>(
 pub(crate) fn keys_named(org: &Organisation, feed: &Feed, received: &Received, file: &Path) -> Result<Vec<u64>> {
     let settings = org.settings.for_feed(&feed.settings);
     let taken = take(org, feed, &settings, received, None, File::open(file)?, file)?;
-    Ok(taken.census.misses.iter().map(|m| m.key).collect())
+    Ok(taken.census.misses.keys)
 }
 
 /// Walks the rows of a stored payload without asking what its columns mean, and says what stands between their cells.
@@ -94,16 +94,14 @@ struct Opening<'a> {
     feed: &'a Feed,
     settings: &'a Settings,
     received: &'a Received,
-    stored: Option<muster_store::Fingerprints>,
+    stored: Option<Known>,
     file: &'a Path,
 }
 
 impl Opening<'_> {
     fn take<R: Read + Send + 'static>(&mut self, payload: R, older_text: bool) -> Result<Taken> {
         let (input, mut records) = self.open(payload, older_text)?;
-        // Taken, so that they are not there twice while the payload comes in.
-        let stored = self.stored.take_if(|f| f.layout == input.layout.to_le_bytes());
-        let mut known = stored.map(|f| Known::unpack(&f.pages, &f.deltas)).unwrap_or_default();
+        let mut known = self.stored.take().filter(|known| known.is_of(input.layout)).unwrap_or_default();
         let how = census::Reading {
             delimiter: input.delimiter,
             reader: &input.reader,

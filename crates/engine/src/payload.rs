@@ -43,7 +43,7 @@ impl Payloads {
         self.dir(organisation).join(upload.to_string())
     }
 
-    /// Where an organisation's payloads lie.
+    /// Where an organisation's payloads lie, and temporary files that have no names.
     pub fn dir(&self, organisation: OrganisationId) -> PathBuf {
         self.dir.join(organisation.to_string())
     }

@@ -14,18 +14,16 @@ use uuid::Uuid;
 
 use crate::{
     Engine, Error, Organisation, Result,
-    apply::Spoken,
-    census::Census,
-    compare::{Compared, Comparison, Input, Job},
+    compare::{Compared, Comparison, Input, Job, Rows},
     crash, event,
+    known::Known,
     opening::{Taken, take},
     receive::Arrival,
     recorder::Spills,
     refused::{self, Asked, Witness},
-    resolve,
     seal::Run,
     supersede::Naming,
-    wholeness::{tail_missing, wholeness},
+    wholeness::wholeness,
 };
 pub use crate::{
     receive::Request,
@@ -184,32 +182,38 @@ impl Engine {
         };
         let mut run = Run::new(&job, lease, dry_run);
         run.recorder.spills = spills.clone();
-        let mut spoken = Spoken::unpack(&self.store.feed_order(org.row.id, feed.no).await?);
-        let Taken { input, known, census } = match taken {
+        let Taken { input, known, mut census } = match taken {
             Some(taken) => taken?,
             None => {
-                let stored = self.store.fingerprints(org.row.id, feed.no).await?;
+                let stored = Known::load(&self.store, org.row.id, feed.no).await?;
                 let file = self.payloads.path(org.row.id, received.upload);
                 let payload = std::fs::File::open(&file)?;
                 tokio::task::block_in_place(|| take(org, feed, &settings, received, stored, payload, &file))?
             }
         };
         stages.done("census");
-        let keys = self.resolve_keys(org, &census).await?;
-        let mut resolved = resolve::resolve(&census, &known, keys, settings.duplicates, input.reader.columns());
+        let mut resolved = self.resolve(org, &mut census, &known, settings.duplicates, input.reader.columns()).await?;
         stages.done("resolve");
         let wholeness = wholeness(&job, &census, &input);
-        let tail = tail_missing(&spoken, &resolved, received.mode);
-        spoken.order = Vec::new();
+        let named = self.named(org.row.id, feed.no).await?;
+        let tail = self.tail_missing(&job, &named, &resolved.present).await?;
+        // What grows with the payload is kept no longer than it is needed.
+        let contents = std::mem::take(&mut census.misses.contents);
+        let mut keys = std::mem::take(&mut census.misses.keys);
+        let gives_way_in_part = received.mode != Mode::Full || !wholeness.is_empty();
+        if !gives_way_in_part {
+            keys = Vec::new();
+        }
         let comparison =
             Comparison::new(&job, &census, &mut resolved, &mut run.recorder, &input, org.row.secret.bytes());
-        let mut compared = comparison.run(&spoken.named, wholeness.is_empty()).await?;
+        let mut compared = comparison.run(contents, &named, wholeness.is_empty()).await?;
+        let misses = census.misses;
+        compared.rows =
+            Rows { lines: misses.lines, fingerprints: misses.fingerprints, named: resolved.named, ..compared.rows };
         stages.done("compare");
-        if received.mode != Mode::Full || !wholeness.is_empty() {
-            run.naming = Naming::new(std::mem::take(&mut resolved.present), &census);
+        if gives_way_in_part {
+            run.naming = Naming::new(resolved.present, keys);
         }
-        // Memory grows with the payload here, and what follows needs its own.
-        drop((census, resolved, spoken));
         compared.figures.incomplete = wholeness;
         compared.figures.tail_missing = tail;
         self.measure(&job, &mut compared, &input).await?;
@@ -295,24 +299,6 @@ impl Engine {
             mapping_version: Some(decided.mapping_version),
             roster_version: self.store.head(org.row.id).await?.roster_version,
         }))
-    }
-
-    /// The members whom unknown rows may name, by hash, and whether that goes for all that they may be known by.
-    async fn resolve_keys(&self, org: &Organisation, census: &Census) -> Result<(Vec<(u64, u32)>, bool)> {
-        let all = census.identifiers();
-        let knows_all = all.is_some();
-        let hashes = all.unwrap_or_else(|| {
-            let mut hashes: Vec<u64> = census.misses.iter().map(|m| m.key).collect();
-            hashes.sort_unstable();
-            hashes.dedup();
-            hashes
-        });
-        if hashes.is_empty() || self.store.head(org.row.id).await?.next_member == 0 {
-            return Ok((Vec::new(), knows_all));
-        }
-        let mut keys = self.store.idents(org.row.id, &hashes).await?;
-        keys.sort_unstable();
-        Ok((keys, knows_all))
     }
 
     /// Figures that rows do not tell.

@@ -14,7 +14,6 @@ use muster_store::{ChangeSetRow, Head, Ident, MEMBERS_PER_PAGE, Tx, UploadRow};
 
 use crate::{
     Result,
-    apply::Spoken,
     compare::hashes,
     organisation::put_feed,
     resolve::Bits,
@@ -95,7 +94,7 @@ pub async fn write(tx: &mut Tx, replay: &Replay, keys: &Keys) -> Result<()> {
     told.sort();
     tx.put_ident_pages(0, &told.idents).await?;
     for (feed, named) in told.named {
-        tx.put_feed_order(feed, Spoken { named, order: Vec::new() }.pack()).await?;
+        tx.put_feed_pages(feed, vec![named.to_bytes()]).await?;
     }
     let head = Head {
         last_seq: replay.last_seq(),

@@ -18,6 +18,7 @@ use uuid::Uuid;
 
 use crate::{
     Engine, Error, Organisation, Result, crash, event,
+    known::Known,
     opening::{Taken, take},
     pipeline::Stages,
     report::Report,
@@ -117,7 +118,7 @@ impl Engine {
             hands_over: None,
         };
         let settings = org.settings.for_feed(&feed.settings);
-        let known = self.store.fingerprints(org.row.id, feed.no).await?;
+        let known = Known::load(&self.store, org.row.id, feed.no).await?;
         stages.done("read known");
         let file = self.payloads.path(org.row.id, upload);
         let mut source = UpTo::new(source, settings.limits);

@@ -1,28 +1,56 @@
 //! What a payload leaves behind besides its changes: in which order it named people, and which rows are known from now on.
 
-use muster_domain::selection::Selection;
+use std::num::NonZeroU32;
+
+use muster_domain::{ids::MemberNo, selection::Selection};
 use muster_store::Tx;
 
 use crate::{
     Result,
-    apply::Effects,
-    compare::{Compared, Job, Named},
-    known::{Known, pack_delta, pack_pages},
-    resolve,
+    compare::{Compared, Job, Rows},
+    effects::{Effects, Numbers},
+    known::{Bucket, Entry, Known, pack_delta, pack_pages},
+    resolve::{NOBODY, SEVERAL},
+    roster::beside,
+    spoken::order_pages,
 };
 
 /// With so many deltas, a feed's fingerprints are written anew.
 const MOST_DELTAS: usize = 30;
-impl Job<'_> {
-    /// Member numbers in the order of the payload.
-    pub(crate) fn order(&self, compared: &mut Compared, known: &Known, effects: &Effects) -> Vec<u32> {
-        let mut by_line = ByLine::default();
-        known.seen().for_each(|(no, line)| by_line.put(line, no));
-        for (line, named) in compared.order.drain(..) {
-            if let Some(no) = number(named, effects) {
-                by_line.put(line, no);
-            }
+
+impl Rows {
+    /// The member whom a row names, new ones by the number that they were given.
+    fn member(&self, row: usize, numbers: &Numbers) -> Option<MemberNo> {
+        match self.named[row] {
+            NOBODY => numbers.of(self.ordinals[row].checked_sub(1)?),
+            SEVERAL => None,
+            no => Some(no),
         }
+    }
+
+    /// The fingerprints, as far as a bucket goes, of rows that say what the roster now holds.
+    fn told<'a>(
+        &'a self,
+        bucket: Bucket,
+        numbers: &'a Numbers,
+        selection: &'a Selection,
+    ) -> impl Iterator<Item = Entry> + 'a {
+        let here = self.told.iter().map(|row| (row as usize, self.fingerprints[row as usize]));
+        let here = here.filter(move |(_, fingerprint)| bucket.has(*fingerprint));
+        let is_so = |row: usize| self.ordinals[row].checked_sub(1).is_none_or(|ordinal| selection.contains(ordinal));
+        here.filter(move |(row, _)| is_so(*row)).filter_map(|(row, f)| Some((f, self.member(row, numbers)?)))
+    }
+}
+
+impl Job<'_> {
+    /// The stored pages of member numbers in the order of the payload.
+    pub(crate) fn order(&self, compared: &Compared, known: &Known, numbers: &Numbers) -> Vec<Vec<u8>> {
+        let rows = &compared.rows;
+        let last = known.seen().map(|(_, line)| line).max().max(rows.lines.last().copied());
+        let mut by_line = ByLine::up_to(last.unwrap_or_default());
+        known.seen().for_each(|(no, line)| by_line.put(line, no));
+        let named = rows.lines.iter().enumerate().filter_map(|(row, line)| Some((*line, rows.member(row, numbers)?)));
+        named.chain(compared.beside.iter().copied()).for_each(|(line, no)| by_line.put(line, no));
         by_line.in_order()
     }
 
@@ -30,24 +58,35 @@ impl Job<'_> {
     pub(crate) async fn remember(
         &self,
         tx: &mut Tx,
-        compared: &mut Compared,
+        rows: &Rows,
         known: &Known,
         effects: &Effects,
         selection: &Selection,
         layout: u64,
     ) -> Result<()> {
-        let fresh = std::mem::take(&mut compared.fingerprints).into_iter();
-        let fresh = fresh.filter(|(_, _, ordinal)| ordinal.is_none_or(|o| selection.contains(o)));
-        let fresh: Vec<(u128, u32)> = fresh.filter_map(|(f, named, _)| Some((f, number(named, effects)?))).collect();
-        let layout = layout.to_le_bytes();
-        let newer = known.newer() + effects.touched.len() + fresh.len();
+        let told = || Bucket::all(0).flat_map(|all| rows.told(all, &effects.numbers, selection));
+        let fresh = told().count();
+        let newer = known.newer() + effects.touched.len() as usize + fresh;
         if known.is_empty() || newer * 4 > known.len() || known.deltas() >= MOST_DELTAS {
-            let mut dead = resolve::Bits::default();
-            effects.touched.iter().chain(fresh.iter().map(|f| &f.1)).for_each(|no| dead.set(*no, true));
-            let mut all = fresh;
-            all.extend(known.entries().filter(|(_, no)| !dead.contains(*no)));
-            tx.put_fingerprints(self.feed.no, &layout, pack_pages(all)).await?;
-        } else if !fresh.is_empty() || !effects.touched.is_empty() {
+            let mut dead = effects.touched.clone();
+            told().for_each(|(_, no)| dead.set(no, true));
+            tx.put_fingerprints(self.feed.no, &layout.to_le_bytes()).await?;
+            let (mut entries, mut page, mut ready) = (Vec::new(), 0, Vec::new());
+            for bucket in Bucket::all(known.len() + fresh) {
+                let next = page + ready.len() as u32;
+                // The pages of one bucket are written while those of the next are made.
+                let (written, pages) = beside(tx.add_fingerprint_pages(self.feed.no, page, ready), || {
+                    entries.clear();
+                    entries.extend(rows.told(bucket, &effects.numbers, selection));
+                    entries.extend(known.entries_in(bucket).filter(|(_, no)| !dead.contains(*no)));
+                    pack_pages(&mut entries)
+                });
+                written?;
+                (page, ready) = (next, pages);
+            }
+            tx.add_fingerprint_pages(self.feed.no, page, ready).await?;
+        } else if fresh > 0 || !effects.touched.is_empty() {
+            let fresh: Vec<Entry> = told().collect();
             tx.add_fingerprint_delta(self.feed.no, pack_delta(&effects.touched, &fresh)).await?;
         }
         Ok(())
@@ -56,49 +95,36 @@ impl Job<'_> {
 
 /// Members by the line of the payload that names them. Lines are dense, so that a table does without sorting; should
 /// they not be, they are sorted.
-#[derive(Default)]
 struct ByLine {
-    table: Vec<Option<std::num::NonZeroU32>>,
-    beside: Vec<(u32, u32)>,
+    table: Vec<Option<NonZeroU32>>,
+    beside: Vec<(u32, MemberNo)>,
 }
 
 impl ByLine {
     /// Up to this line there is a table.
     const DENSE: u32 = 16 << 20;
 
-    fn put(&mut self, line: u32, no: u32) {
-        let word = no.checked_add(1).and_then(std::num::NonZeroU32::new);
-        if line >= Self::DENSE || word.is_none() {
-            return self.beside.push((line, no));
-        }
-        let at = line as usize;
-        if at >= self.table.len() {
-            self.table.resize(at + 1 + at / 4, None);
-        }
-        match self.table[at] {
-            None => self.table[at] = word,
+    fn up_to(line: u32) -> Self {
+        ByLine { table: vec![None; line.saturating_add(1).min(Self::DENSE) as usize], beside: Vec::new() }
+    }
+
+    fn put(&mut self, line: u32, no: MemberNo) {
+        let word = no.checked_add(1).and_then(NonZeroU32::new);
+        match self.table.get_mut(line as usize) {
+            Some(place @ None) if word.is_some() => *place = word,
             // Two members on one line: an ambiguous key. Both were named.
-            Some(_) => self.beside.push((line, no)),
+            _ => self.beside.push((line, no)),
         }
     }
 
-    fn in_order(mut self) -> Vec<u32> {
+    fn in_order(mut self) -> Vec<Vec<u8>> {
+        let no = |word: &NonZeroU32| word.get() - 1;
         if self.beside.is_empty() {
-            return self.table.into_iter().flatten().map(|no| no.get() - 1).collect();
+            return order_pages(self.table.iter().flatten().map(no));
         }
         let table = self.table.iter().enumerate();
-        self.beside.extend(table.filter_map(|(line, no)| Some((line as u32, no.as_ref()?.get() - 1))));
+        self.beside.extend(table.filter_map(|(line, word)| Some((line as u32, no(word.as_ref()?)))));
         self.beside.sort_unstable();
-        self.beside.iter().map(|(_, no)| *no).collect()
-    }
-}
-
-fn number(named: Named, effects: &Effects) -> Option<u32> {
-    match named {
-        Named::Member(no) => Some(no),
-        Named::Added(ordinal) => {
-            let at = effects.numbers.binary_search_by_key(&ordinal, |n| n.0).ok()?;
-            Some(effects.numbers[at].1)
-        }
+        order_pages(self.beside.iter().map(|(_, no)| *no))
     }
 }

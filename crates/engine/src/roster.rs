@@ -10,7 +10,7 @@ use muster_domain::{
     ids::{MemberNo, OrganisationId},
     member::Member,
 };
-use muster_store::{Lease, MEMBERS_PER_PAGE, Store, Stored};
+use muster_store::{IDENTS_PER_PAGE, Lease, MEMBERS_PER_PAGE, Store, Stored};
 
 use crate::{Engine, Error, Result};
 
@@ -184,20 +184,29 @@ impl Engine {
     /// If the store refuses; then everything is as before.
     pub async fn fold_idents(&self, lease: &Lease, org: OrganisationId) -> Result<()> {
         let newer = self.store.ident_deltas(org).await?;
-        let mut idents = Vec::new();
-        for first in (0..).step_by(SLICE as usize) {
-            let pages = self.store.ident_pages(org, first, SLICE).await?;
-            if pages.is_empty() {
-                break;
-            }
-            let known = |i: &(u64, MemberNo)| newer.binary_search_by_key(i, |(hash, no, _)| (*hash, *no)).is_ok();
-            idents.extend(pages.into_iter().flat_map(|p| p.1).filter(|i| !known(i)));
-        }
-        idents.extend(newer.iter().filter(|n| n.2).map(|(hash, no, _)| (*hash, *no)));
-        idents.sort_unstable();
+        let mut newer = newer.into_iter().map(|(hash, no, live)| ((hash, no), live)).peekable();
         let mut tx = self.store.begin(org, Some(lease)).await?;
         tx.clear_idents().await?;
-        tx.put_ident_pages(0, &idents).await?;
+        let (mut merged, mut page) = (Vec::new(), 0);
+        for first in (0..).step_by(SLICE as usize) {
+            // Outside of the transaction the pages stand as they were.
+            let pages = self.store.ident_pages(org, first, SLICE).await?;
+            for ident in pages.iter().flat_map(|(_, idents)| idents) {
+                let before = std::iter::from_fn(|| newer.next_if(|(other, _)| other < ident));
+                merged.extend(before.filter(|(_, live)| *live).map(|(other, _)| other));
+                if newer.peek().is_none_or(|(other, _)| other != ident) {
+                    merged.push(*ident);
+                }
+            }
+            if pages.is_empty() {
+                merged.extend(newer.by_ref().filter(|(_, live)| *live).map(|(ident, _)| ident));
+                tx.put_ident_pages(page, &merged).await?;
+                break;
+            }
+            let whole = merged.len() - merged.len() % IDENTS_PER_PAGE;
+            page = tx.put_ident_pages(page, &merged[..whole]).await?;
+            merged.drain(..whole);
+        }
         Ok(tx.commit().await?)
     }
 }

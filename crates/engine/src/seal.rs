@@ -15,9 +15,11 @@ use muster_store::{ChangeSetRow, Head, Lease, Tx, Who};
 
 use crate::{
     Organisation, Result,
-    apply::{Application, Chunks, Deed, Effects},
+    apply::{Application, Chunks, Deed},
     compare::{Compared, Input, Job},
-    crash, event,
+    crash,
+    effects::Effects,
+    event,
     known::Known,
     organisation::put_feed,
     pipeline::Stages,
@@ -241,9 +243,9 @@ impl<'a> Sealing<'a> {
             feed: self.job.feed.no,
             day: self.job.today,
             displaced: Reason::AnotherFeed,
-            first_no: effects.numbers.first().map_or(self.head.next_member, |n| n.1),
-            new_members: effects.numbers.len() as u32,
-            numbered: effects.numbers.iter().map(|n| n.0).collect(),
+            first_no: effects.numbers.first().unwrap_or(self.head.next_member),
+            new_members: effects.numbers.count(),
+            numbered: effects.numbers.ordinals().collect(),
             roster_version: self.version,
             state: *state,
             digest: digest.clone(),
@@ -255,13 +257,13 @@ impl<'a> Sealing<'a> {
     }
 
     /// Whom the feed names now, in which order, and which of its rows are known.
-    async fn remember(&mut self, tx: &mut Tx, feeds: &mut [Feed], known: &Known, effects: &Effects) -> Result<()> {
+    async fn remember(&self, tx: &mut Tx, feeds: &mut [Feed], known: &Known, effects: &Effects) -> Result<()> {
         let job = self.job;
-        let order = job.order(&mut self.compared, known, effects);
+        let order = job.order(&self.compared, known, &effects.numbers);
         let complete = !matches!(self.computed.state, State::PartlyApplied | State::Held);
         let speaking = (job.feed.no, (complete && job.received.mode == Mode::Full).then_some(order));
         job.engine.settle_feeds(tx, feeds, effects, Some(speaking)).await?;
-        job.remember(tx, &mut self.compared, known, effects, &self.selection, self.input.layout).await
+        job.remember(tx, &self.compared.rows, known, effects, &self.selection, self.input.layout).await
     }
 
     /// Writes the documents: feeds, change set, upload.

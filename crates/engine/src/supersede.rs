@@ -14,7 +14,7 @@ use muster_domain::{
 };
 use muster_store::Tx;
 
-use crate::{Engine, Organisation, Result, census::Census, event, resolve::Bits, seal::put_change_set};
+use crate::{Engine, Organisation, Result, event, resolve::Bits, seal::put_change_set};
 
 /// Whom a payload names; nobody is noted of one that takes the place of all that wait.
 #[derive(Default)]
@@ -37,9 +37,8 @@ pub enum Standing {
 }
 
 impl Naming {
-    /// Whom the census found, in rows that were known and in others.
-    pub fn new(members: Bits, census: &Census) -> Self {
-        let mut keys: Vec<u64> = census.misses.iter().map(|m| m.key).collect();
+    /// Whom the census found: members, and the hashes of match keys in rows that were not known.
+    pub fn new(members: Bits, mut keys: Vec<u64>) -> Self {
         keys.sort_unstable();
         Naming { members, keys }
     }

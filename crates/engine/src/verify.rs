@@ -12,7 +12,6 @@ use serde::Serialize;
 
 use crate::{
     Engine, Organisation, Result,
-    apply::Spoken,
     export::SLICE,
     known::Known,
     rebuild::{self, Told},
@@ -208,7 +207,7 @@ impl Engine {
         told: Option<&Bits>,
         report: &mut VerifyReport,
     ) -> Result<()> {
-        let stored = Spoken::unpack(&self.store.feed_order(org.row.id, feed).await?).named;
+        let stored = self.named(org.row.id, feed).await?;
         let none = Bits::default();
         let told = told.unwrap_or(&none);
         if let Some(no) = stored.minus(told).next() {
@@ -230,8 +229,7 @@ impl Engine {
         plain: Option<&Bits>,
         report: &mut VerifyReport,
     ) -> Result<()> {
-        let Some(stored) = self.store.fingerprints(org.row.id, feed).await? else { return Ok(()) };
-        let known = Known::unpack(&stored.pages, &stored.deltas);
+        let Some(known) = Known::load(&self.store, org.row.id, feed).await? else { return Ok(()) };
         let mut seen = BTreeSet::new();
         for (_, no) in known.entries().filter(|(_, no)| !plain.is_some_and(|p| p.contains(*no))) {
             if seen.insert(no) && seen.len() <= SHOWN {

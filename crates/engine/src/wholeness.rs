@@ -3,10 +3,10 @@
 use muster_domain::{fact::Baseline, settings::Mode};
 
 use crate::{
-    apply::Spoken,
+    Engine, Result,
     census::Census,
     compare::{Compared, Input, Job},
-    resolve,
+    resolve::Bits,
 };
 
 /// Why this payload is not whole, so that absence from it proves nothing; empty if it is.
@@ -43,14 +43,16 @@ pub(crate) fn wholeness(job: &Job, census: &Census, input: &Input) -> Vec<String
     why
 }
 
-/// How many are missing, if they are exactly the tail (two or more) of the last payload's order.
-pub(crate) fn tail_missing(spoken: &Spoken, resolved: &resolve::Resolved, mode: Mode) -> Option<u64> {
-    if mode != Mode::Full || spoken.order.is_empty() {
-        return None;
+impl Engine {
+    /// How many are missing, if they are exactly the tail (two or more) of the last payload's order.
+    pub(crate) async fn tail_missing(&self, job: &Job<'_>, named: &Bits, present: &Bits) -> Result<Option<u64>> {
+        if job.received.mode != Mode::Full {
+            return Ok(None);
+        }
+        let missing = self.missing_at_end(job.org, job.feed.no, present).await?;
+        let all = named.minus(present).count();
+        Ok((missing >= 2 && missing == all).then_some(missing as u64))
     }
-    let missing = spoken.order.iter().rev().take_while(|no| !resolved.present.contains(**no)).count();
-    let all = spoken.named.minus(&resolved.present).count();
-    (missing >= 2 && missing == all).then_some(missing as u64)
 }
 
 /// What the next payload is measured against, once this one is accepted.

@@ -236,7 +236,8 @@ async fn verify_finds_a_changed_head_a_lost_identifier_and_a_foreign_fingerprint
     assert_eq!(found, "Feed 1 is not stored as naming member 0; the log says that it does.");
     let place = two_payloads().await;
     let mut tx = place.engine.store.begin(place.org().await.row.id, None).await.unwrap();
-    tx.put_fingerprints(FeedNo::MAIN, &[0; 8], muster_engine::known::pack_pages(vec![(1, 1)])).await.unwrap();
+    tx.put_fingerprints(FeedNo::MAIN, &[0; 8]).await.unwrap();
+    tx.add_fingerprint_pages(FeedNo::MAIN, 0, muster_engine::known::pack_pages(&mut [(1, 1)])).await.unwrap();
     tx.commit().await.unwrap();
     let found = place.verify().await.differences;
     assert_eq!(found, ["Feed 1 has a fingerprint of member 1, of whom its rows say something new."]);

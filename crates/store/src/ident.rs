@@ -120,10 +120,12 @@ async fn needed_pages(conn: &mut Conn<'_>, org: OrganisationId, hashes: &[u64]) 
 }
 
 async fn deltas_of(conn: &mut Conn<'_>, org: OrganisationId, hashes: &[u64]) -> Result<Vec<(u64, MemberNo, bool)>> {
-    if hashes.len() > MANY {
-        let mut all = ident_deltas(conn, org).await?;
-        all.retain(|(hash, ..)| hashes.binary_search(hash).is_ok());
-        return Ok(all);
+    if let [first, .., last] = hashes
+        && hashes.len() > MANY
+    {
+        let mut between = ident_deltas_between(conn, org, *first, *last).await?;
+        between.retain(|(hash, ..)| hashes.binary_search(hash).is_ok());
+        return Ok(between);
     }
     let mut rows: Vec<(i64, i64, bool)> = Vec::new();
     let hashes: Vec<i64> = hashes.iter().map(|h| signed(*h)).collect();
@@ -150,8 +152,20 @@ fn delta((hash, no, live): (i64, i64, bool)) -> Result<(u64, MemberNo, bool)> {
 }
 
 pub(crate) async fn ident_deltas(conn: &mut Conn<'_>, org: OrganisationId) -> Result<Vec<(u64, MemberNo, bool)>> {
-    const SQL: &str = "SELECT hash, no, live FROM ident_delta WHERE org = $1 ORDER BY hash, no";
-    let rows: Vec<(i64, i64, bool)> = on!(conn, c => sqlx::query_as(SQL).bind(org.0).fetch_all(&mut **c).await?);
+    ident_deltas_between(conn, org, 0, u64::MAX).await
+}
+
+async fn ident_deltas_between(
+    conn: &mut Conn<'_>,
+    org: OrganisationId,
+    first: u64,
+    last: u64,
+) -> Result<Vec<(u64, MemberNo, bool)>> {
+    const SQL: &str =
+        "SELECT hash, no, live FROM ident_delta WHERE org = $1 AND hash BETWEEN $2 AND $3 ORDER BY hash, no";
+    let (first, last) = (signed(first), signed(last));
+    let rows: Vec<(i64, i64, bool)> =
+        on!(conn, c => sqlx::query_as(SQL).bind(org.0).bind(first).bind(last).fetch_all(&mut **c).await?);
     rows.into_iter().map(delta).collect()
 }
 

@@ -83,14 +83,16 @@ reads! {
     ident_pages(from_page: u32, count: u32) -> Vec<(u32, Vec<Ident>)> = ident::ident_pages;
     /// Newer words on identifiers: hash, member, whether it holds.
     ident_deltas() -> Vec<(u64, MemberNo, bool)> = ident::ident_deltas;
-    /// A feed's fingerprints, if there are any.
+    /// A feed's fingerprints, if there are any; their pages are given by [`Store::each_fingerprint_page`].
     fingerprints(feed: FeedNo) -> Option<Fingerprints> = fingerprint::fingerprints;
-    /// The order of a feed's last payload, as it was put.
-    feed_order(feed: FeedNo) -> Vec<Vec<u8>> = fingerprint::feed_order;
     /// By what people who were forgotten would be known again.
     blocked() -> Vec<BlockHash> = forgotten::blocked;
     /// The stored page of the roster on which a member is or would be.
     page_of(no: MemberNo) -> Option<Vec<u8>> = forgotten::page_of;
+    /// One page of what was put of a feed's last payload.
+    feed_page(feed: FeedNo, page: u32) -> Option<Vec<u8>> = fingerprint::feed_page;
+    /// How many such pages there are.
+    feed_pages(feed: FeedNo) -> u32 = fingerprint::feed_pages;
 }
 
 impl Store {
@@ -103,6 +105,16 @@ impl Store {
         visit: impl FnMut(Stored<'_>),
     ) -> Result<()> {
         roster::visit_members(&mut self.reading().await?.conn(), org, numbers, visit).await
+    }
+
+    /// Calls a function with each page of a feed's fingerprints, in order, while the next ones are still being read.
+    pub async fn each_fingerprint_page(
+        &self,
+        org: OrganisationId,
+        feed: FeedNo,
+        visit: impl FnMut(&[u8]),
+    ) -> Result<()> {
+        fingerprint::each_page(&mut self.reading().await?.conn(), org, feed, visit).await
     }
 
     /// The organisation of that name.

@@ -131,14 +131,14 @@ writes! {
     put_idents(words: &[(u64, MemberNo, bool)]) -> () = ident::put_idents;
     /// Deletes all identifiers, before a rebuild.
     clear_idents() -> () = ident::clear_idents;
-    /// Puts a feed's fingerprints in place of all before.
-    put_fingerprints(feed: FeedNo, layout: &[u8], pages: Vec<Vec<u8>>) -> () = fingerprint::put_fingerprints;
+    /// Begins a feed's fingerprints anew, without any.
+    put_fingerprints(feed: FeedNo, layout: &[u8]) -> () = fingerprint::put_fingerprints;
+    /// Adds pages of fingerprints from a page number on.
+    add_fingerprint_pages(feed: FeedNo, first: u32, pages: Vec<Vec<u8>>) -> () = fingerprint::add_fingerprint_pages;
     /// Adds newer fingerprints; `false` if the feed has none to add to.
     add_fingerprint_delta(feed: FeedNo, body: Vec<u8>) -> bool = fingerprint::add_fingerprint_delta;
     /// Deletes a feed's fingerprints.
     drop_fingerprints(feed: FeedNo) -> () = fingerprint::drop_fingerprints;
-    /// Puts the order of a feed's payload in place of the last.
-    put_feed_order(feed: FeedNo, pages: Vec<Vec<u8>>) -> () = fingerprint::put_feed_order;
     /// Blocks who would be known by these.
     put_blocked(blocks: &[BlockHash]) -> () = forgotten::put_blocked;
     /// Blocks them no longer.
@@ -147,6 +147,10 @@ writes! {
     drop_member(no: MemberNo) -> () = forgotten::drop_member;
     /// Deletes everything by which a member is found, now or formerly.
     drop_idents(no: MemberNo) -> () = forgotten::drop_idents;
+    /// Puts one page of what is stored of a feed's last payload, and leaves the others.
+    put_feed_page(feed: FeedNo, page: u32, body: Vec<u8>) -> () = fingerprint::put_feed_page;
+    /// Puts pages in place of all that is stored of a feed's last payload.
+    put_feed_pages(feed: FeedNo, pages: Vec<Vec<u8>>) -> () = fingerprint::put_feed_pages;
 }
 
 impl Tx {

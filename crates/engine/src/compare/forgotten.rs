@@ -16,7 +16,7 @@ impl Comparison<'_> {
     pub(super) fn forgotten_row(&mut self, pending: &Pending) {
         self.found.counts.forgotten += 1;
         self.found.issues.push(RowIssue {
-            line: pending.miss.line.into(),
+            line: pending.line.into(),
             column: String::new(),
             value: String::new(),
             reason: "The row is of somebody who was forgotten, and nothing is taken from it. Have the source leave the person out; \

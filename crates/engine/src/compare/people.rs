@@ -15,8 +15,8 @@ use muster_domain::{
 use muster_intake::{Row, RowIssue};
 use uuid::Uuid;
 
-use super::{Comparison, Named, rows::Pending};
-use crate::census;
+use super::{Comparison, rows::Pending};
+use crate::{census, resolve::NOBODY};
 
 /// Identities for new people: derived from the upload and the line, so that the same payload gives the same.
 pub(super) struct Uuids {
@@ -35,7 +35,7 @@ impl Uuids {
 impl Comparison<'_> {
     pub(super) fn compare(&mut self, pending: &Pending, members: &HashMap<MemberNo, Member>) {
         let row = &pending.row;
-        let line = pending.miss.line;
+        let line = pending.line;
         let forgotten = !pending.by_key && self.is_forgotten(row);
         if forgotten && row.issues.iter().any(|i| i.decides) {
             return self.forgotten_row(pending);
@@ -45,11 +45,9 @@ impl Comparison<'_> {
             tracing::debug!(line, column = bad.column, "row left out");
             self.found.counts.invalid += 1;
             self.found.issues.extend(row.issues.iter().cloned());
-            pending
-                .candidates
-                .iter()
-                .filter(|_| pending.by_key)
-                .for_each(|no| self.found.order.push((line, Named::Member(*no))));
+            if pending.by_key && pending.candidates.len() > 1 {
+                self.found.beside.extend(pending.candidates.iter().map(|no| (line, *no)));
+            }
             return;
         }
         self.found.issues.extend(row.issues.iter().chain(&row.notes).cloned());
@@ -89,8 +87,7 @@ impl Comparison<'_> {
         if identity::contradicts(member, &pending.row.values) {
             return None;
         }
-        let from = self.others.partition_point(|o| *o < pending.miss.other);
-        let alone = self.others.get(from + 1) != Some(&pending.miss.other);
+        let alone = self.resolved.shared.binary_search(&pending.other).is_err();
         // Somebody whom another row names is that row's, whether on the roster or not.
         let absent = !self.resolved.present.contains(member.no);
         if alone && absent && self.job.received.mode == Mode::Full {
@@ -104,12 +101,11 @@ impl Comparison<'_> {
     }
 
     pub(super) fn known_person(&mut self, pending: &Pending, member: &Member, evidence: Option<&'static str>) {
-        let line = pending.miss.line;
         if self.taken.contains(member.no) {
             return self.second_row(pending, member.no);
         }
         self.taken.set(member.no, true);
-        self.found.order.push((line, Named::Member(member.no)));
+        self.resolved.named[pending.index] = member.no;
         if self.job.received.mode == Mode::Leavers {
             return self.leaver(pending, member);
         }
@@ -129,7 +125,7 @@ impl Comparison<'_> {
                 // With a blank cell of a partial payload a row can say nothing new although a word is kept.
                 let plain = !member.words.iter().any(|w| w.feed == self.job.feed.no);
                 if plain && pending.row.issues.is_empty() {
-                    self.found.fingerprints.push((pending.fingerprint, Named::Member(member.no), None));
+                    self.found.rows.told.set(pending.index as u32, true);
                 }
             }
             Outcome::Suppressed => self.found.counts.suppressed += 1,
@@ -149,7 +145,8 @@ impl Comparison<'_> {
                     && change.words.is_empty()
                     && pending.row.issues.is_empty();
                 if settled && !(change.kind == Kind::Update && differs) {
-                    self.found.fingerprints.push((pending.fingerprint, Named::Member(member.no), Some(ordinal)));
+                    self.found.rows.told.set(pending.index as u32, true);
+                    self.found.rows.ordinals[pending.index] = ordinal + 1;
                 }
             }
         }
@@ -157,7 +154,8 @@ impl Comparison<'_> {
 
     /// Two keys of one person, the present one and an old one, in one payload: the first row counts.
     pub(super) fn second_row(&mut self, pending: &Pending, no: MemberNo) {
-        let first = self.found.order.iter().find(|(_, named)| *named == Named::Member(no)).map_or(0, |(line, _)| *line);
+        let first = self.resolved.named[..pending.index].iter().position(|named| *named == no);
+        let first = first.map_or(0, |index| self.census.misses.lines[index]);
         let reason = format!(
             "Line {first} names the same person by another of their match keys and counts; take one of the rows out."
         );
@@ -167,7 +165,7 @@ impl Comparison<'_> {
 
     /// The person stands in the payload in a known row too. Whether this one is done with thereby.
     pub(super) fn judge_double(&mut self, pending: &Pending, known: u32, same: bool) -> bool {
-        let line = pending.miss.line;
+        let line = pending.line;
         let counts = match self.job.settings.duplicates {
             _ if same => {
                 self.found.counts.unchanged += 1;
@@ -239,9 +237,10 @@ impl Comparison<'_> {
         let change = diff::unknown(view(&pending.row), self.uuids.of(pending.row.line), &self.job.context());
         let ordinal = self.record(&change, None);
         self.found.counts.added += 1;
-        self.found.order.push((pending.miss.line, Named::Added(ordinal)));
+        self.resolved.named[pending.index] = NOBODY;
+        self.found.rows.ordinals[pending.index] = ordinal + 1;
         if pending.row.issues.is_empty() {
-            self.found.fingerprints.push((pending.fingerprint, Named::Added(ordinal), Some(ordinal)));
+            self.found.rows.told.set(pending.index as u32, true);
         }
     }
 

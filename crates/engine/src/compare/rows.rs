@@ -2,24 +2,24 @@
 
 use std::collections::HashMap;
 
-use muster_domain::{codec, field::FieldSet, ids::MemberNo, member::Member, normalise};
+use muster_domain::{codec, digest::Identifier, field::FieldSet, ids::MemberNo, member::Member, normalise};
 use muster_intake::{Row, csv::CellBuffer};
 
-use super::{Comparison, Named};
+use super::Comparison;
 use crate::{
-    Result,
-    census::{self, Miss},
+    Result, census,
     misses::MissRows,
-    resolve::{Bits, SEVERAL, Verdict},
+    resolve::{Bits, NOBODY, SEVERAL, Verdict},
 };
 
 /// A row on its way through the comparison.
 #[derive(Default)]
 pub(super) struct Pending {
     pub row: Row,
-    pub miss: Miss,
+    pub line: u32,
     pub index: usize,
-    pub fingerprint: u128,
+    /// Hash of the other identifier; 0 without one.
+    pub other: u64,
     /// Members whom the key may name, then, if there are none, members whom other identifiers may name.
     pub candidates: Vec<MemberNo>,
     pub by_key: bool,
@@ -33,11 +33,9 @@ pub(super) const BATCH_ROWS: usize = 65_536;
 /// With more rows than this to compare, the roster is read through once beforehand.
 pub(super) const SKIM_FROM: usize = 20_000;
 
-/// Rows looked at together.
-const TOGETHER: usize = 256;
-
 thread_local! {
-    static SKIMMED: std::cell::RefCell<Row> = std::cell::RefCell::default();
+    /// What a member's row would say, and their key in the form in which it is compared.
+    static SKIMMED: std::cell::RefCell<(Vec<u8>, String)> = std::cell::RefCell::default();
 }
 
 impl Comparison<'_> {
@@ -48,30 +46,25 @@ impl Comparison<'_> {
         let mut cells = CellBuffer::default();
         let mut batch: Vec<Pending> = Vec::new();
         let (mut used, mut bytes) = (0, 0);
-        while let Some((index, raw)) = rows.advance()? {
-            let miss = self.census.misses[index];
-            if self.resolved.verdicts[index] != Verdict::Counts {
-                self.skip(index, &miss);
+        for index in 0..self.census.misses.len() {
+            if self.is_settled(index) {
                 continue;
             }
-            if self.is_nothing_new(index, &miss, raw) {
-                continue;
-            }
+            let (line, raw) = (self.census.misses.lines[index], rows.bytes(index)?);
             if batch.len() == used {
                 batch.push(Pending::default());
             }
             let pending = &mut batch[used];
-            let read = cells
-                .split(raw, delimiter)
-                .and_then(|c| self.input.reader.read(&c, miss.line.into(), &mut pending.row));
+            let read =
+                cells.split(raw, delimiter).and_then(|c| self.input.reader.read(&c, line.into(), &mut pending.row));
             if let Err(problem) = read {
                 // The census read it, so this is the payload changing under our hands.
-                self.found.issues.push(problem.issue(miss.line.into(), self.input.reader.columns()));
+                self.found.issues.push(problem.issue(line.into(), self.input.reader.columns()));
                 self.found.counts.invalid += 1;
                 continue;
             }
-            pending.fingerprint = self.job.keys.fingerprint(self.input.layout, raw);
-            (pending.miss, pending.index) = (miss, index);
+            (pending.line, pending.index) = (line, index);
+            pending.other = census::other(&pending.row, self.job.keys, self.job.settings.match_key);
             bytes += raw.len();
             used += 1;
             if used == BATCH_ROWS || bytes > BATCH_BYTES || !self.job.has_members && used == 4096 {
@@ -82,74 +75,57 @@ impl Comparison<'_> {
         self.flush(&mut batch[..used]).await
     }
 
-    /// Rows that repeat or contradict others have their issue already.
-    pub(super) fn skip(&mut self, index: usize, miss: &Miss) {
-        match self.resolved.verdicts[index] {
+    /// Whether a row need not be compared: it repeats or contradicts others and has its issue already, or the roster, read
+    /// through beforehand, holds all that it says.
+    fn is_settled(&mut self, index: usize) -> bool {
+        match self.resolved.verdict(index) {
             Verdict::Repeats => self.found.counts.unchanged += 1,
-            _ => self.found.counts.invalid += 1,
+            Verdict::Invalid => self.found.counts.invalid += 1,
+            Verdict::Counts if self.nothing_new.contains(index as u32) => {
+                self.found.counts.unchanged += 1;
+                self.found.rows.told.set(index as u32, true);
+            }
+            Verdict::Counts => return false,
         }
-        if self.resolved.named[index] < SEVERAL {
-            self.found.order.push((miss.line, Named::Member(self.resolved.named[index])));
-        }
-    }
-
-    /// Whether the roster, read through beforehand, holds all that the row says.
-    pub(super) fn is_nothing_new(&mut self, index: usize, miss: &Miss, raw: &[u8]) -> bool {
-        if !self.nothing_new.contains(index as u32) {
-            return false;
-        }
-        let no = self.resolved.named[index];
-        self.found.counts.unchanged += 1;
-        self.found.order.push((miss.line, Named::Member(no)));
-        let fingerprint = self.job.keys.fingerprint(self.input.layout, raw);
-        self.found.fingerprints.push((fingerprint, Named::Member(no), None));
         true
     }
 
-    /// Holds the rows against what each member's row would have to say.
-    pub(super) fn nothing_new(&self, contents: &[u64]) -> Bits {
-        let mut same = Bits::default();
-        let said = |no: MemberNo| contents.get(no as usize).copied();
-        let rows = self.resolved.named.chunks(TOGETHER).zip(self.census.misses.chunks(TOGETHER));
-        for (first, (named, misses)) in (0u32..).step_by(TOGETHER).zip(rows) {
-            // Looked at first for all of them: answers that are on their way together are not waited for one by one.
-            std::hint::black_box(named.iter().filter_map(|no| said(*no)).fold(0, |sum, said| sum ^ said));
-            for (i, (no, miss)) in (first..).zip(named.iter().zip(misses)) {
-                if !miss.flawed && said(*no) == Some(miss.content) {
-                    same.set(i, true);
-                }
-            }
-        }
-        same
-    }
-
-    /// Reads the whole roster once and notes for each member what a row would have to say to be nothing new.
-    pub(super) async fn skim(&self) -> Result<Vec<u64>> {
-        let mut contents = Vec::new();
+    /// Reads the whole roster once, and finds the rows of which it holds all that they say.
+    pub(super) async fn skim(&self, contents: &[u64]) -> Result<Bits> {
+        let rows = self.rows_by_member();
         let columns: FieldSet = self.input.reader.columns().by_index.iter().flatten().copied().collect();
-        let (feed, keys) = (self.job.feed.no, self.job.keys);
-        let content = |no, packed: &[u8]| {
-            SKIMMED.with_borrow_mut(|row| {
-                row.clear();
-                let values = &mut row.values;
-                let scanned = codec::scan(no, packed, feed, |f, v| {
-                    if columns.contains(f) {
-                        values.set(f, Some(v));
+        let (feed, keys, flawed) = (self.job.feed.no, self.job.keys, &self.census.misses.flawed);
+        let same = |no: MemberNo, packed: &[u8]| {
+            let Some(row) = rows.get(no as usize).and_then(|row| row.checked_sub(1)) else { return Ok(None) };
+            SKIMMED.with_borrow_mut(|(said, key_norm)| {
+                said.clear();
+                key_norm.clear();
+                let scanned = codec::scan(no, packed, feed, |field, value| {
+                    if columns.contains(field) {
+                        census::add_value(said, field, value);
                     }
                 })?;
-                normalise::key_into(scanned.key, &mut row.key_norm);
-                Ok((scanned.is_claimed && !scanned.has_words).then(|| (no, census::content(row, keys))))
+                normalise::key_into(scanned.key, key_norm);
+                let is_plain = scanned.is_claimed && !scanned.has_words && !flawed.contains(row);
+                let is_same = is_plain && census::content_of(said, key_norm, keys) == contents[row as usize];
+                Ok(is_same.then_some(row))
             })
         };
-        let take = |(no, content): (MemberNo, u64)| {
-            let at = no as usize;
-            if contents.len() <= at {
-                contents.resize(at + 1, 0);
+        let mut settled = Bits::default();
+        self.job.engine.scan_members(self.job.org, same, |row| settled.set(row, true)).await?;
+        Ok(settled)
+    }
+
+    /// By member, one more than the index of the row that counts for them; 0 for none.
+    fn rows_by_member(&self) -> Vec<u32> {
+        let members = self.resolved.named.iter().filter(|no| **no < SEVERAL).max().map_or(0, |no| *no as usize + 1);
+        let mut rows = vec![0; members];
+        for (i, no) in self.resolved.named.iter().enumerate() {
+            if *no < SEVERAL && self.resolved.verdict(i) == Verdict::Counts {
+                rows[*no as usize] = i as u32 + 1;
             }
-            contents[at] = content;
-        };
-        self.job.engine.scan_members(self.job.org, content, take).await?;
-        Ok(contents)
+        }
+        rows
     }
 
     pub(super) async fn flush(&mut self, batch: &mut [Pending]) -> Result<()> {
@@ -166,7 +142,14 @@ impl Comparison<'_> {
         let mut hashes = Vec::new();
         for pending in batch.iter_mut() {
             pending.candidates.clear();
-            pending.candidates.extend(self.resolved.candidates(pending.miss.key).iter().map(|k| k.1));
+            match self.resolved.named[pending.index] {
+                NOBODY => {}
+                SEVERAL => {
+                    let key = self.job.keys.identifier(Identifier::Key, &pending.row.key_norm);
+                    pending.candidates.extend(self.resolved.several(key));
+                }
+                no => pending.candidates.push(no),
+            }
             pending.by_key = !pending.candidates.is_empty();
             if !pending.by_key {
                 hashes.extend(self.evidence(pending));
@@ -174,11 +157,11 @@ impl Comparison<'_> {
         }
         hashes.sort_unstable();
         hashes.dedup();
-        let found = match self.resolved.knows_all {
-            true => Vec::new(),
-            false => self.job.engine.store.idents(self.job.org, &hashes).await?,
+        let read = match &self.resolved.found {
+            Some(_) => Vec::new(),
+            None => self.job.engine.store.idents(self.job.org, &hashes).await?,
         };
-        let found = if self.resolved.knows_all { &self.resolved.keys } else { &found };
+        let found = self.resolved.found.as_ref().unwrap_or(&read);
         for pending in batch.iter_mut().filter(|p| !p.by_key) {
             for hash in self.evidence(pending) {
                 let from = found.partition_point(|f| f.0 < hash);
@@ -198,6 +181,6 @@ impl Comparison<'_> {
     /// Hashes of identifiers other than the match key.
     pub(super) fn evidence(&self, pending: &Pending) -> impl Iterator<Item = u64> + use<> {
         let person = census::person(&pending.row.values, self.job.keys);
-        Some(pending.miss.other).filter(|o| *o != 0).into_iter().chain(person)
+        Some(pending.other).filter(|o| *o != 0).into_iter().chain(person)
     }
 }

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use muster_domain::{digest::Identifier, identity, ids::MemberNo, member::Member, normalise, settings::MatchKey};
 use muster_intake::RowIssue;
 
-use super::{Comparison, Named, rows::Pending};
+use super::{Comparison, rows::Pending};
 use crate::Result;
 
 /// Up to how many digits a key is filled up again.
@@ -75,7 +75,7 @@ impl Comparison<'_> {
         );
         self.resolved.present.set(member.no, true);
         self.found.counts.invalid += 1;
-        self.found.order.push((pending.miss.line, Named::Member(member.no)));
+        self.resolved.named[pending.index] = member.no;
         let note = self.note(pending, &reason);
         self.found.issues.push(RowIssue { lost: true, ..note });
         true

@@ -1,6 +1,6 @@
 //! Erasing: everything that was found about a person goes in one transaction, and the log says that it did.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use muster_domain::{
     codec,
@@ -19,11 +19,12 @@ use uuid::Uuid;
 use super::{Plan, log::without, reason_body};
 use crate::{
     Engine, Organisation, Result,
-    apply::Spoken,
+    bits::Bits,
     crash, event,
-    known::{Known, pack_pages},
+    known::{Bucket, Known, pack_pages},
     organisation::put_feed,
     roster::{compress, decompress},
+    spoken,
 };
 
 /// Members as they were and as they are without the erased lines.
@@ -186,22 +187,36 @@ impl Engine {
 
     /// Whom a feed names, and in which order.
     async fn put_spoken(&self, tx: &mut Tx, feed: FeedNo, changed: &Changed) -> Result<()> {
-        let mut spoken = Spoken::unpack(&tx.feed_order(feed).await?);
+        let mut named = Bits::from_bytes(&tx.feed_page(feed, spoken::NAMED).await?.unwrap_or_default());
         for (no, (_, after)) in changed {
             let names =
                 |m: &Member| m.is_claimed_by(feed) || m.words.iter().any(|w| w.feed == feed && w.field == NAMED);
-            spoken.named.set(*no, after.as_ref().is_some_and(names));
+            named.set(*no, after.as_ref().is_some_and(names));
         }
-        spoken.order.retain(|no| changed.get(no).is_none_or(|(_, after)| after.is_some()));
-        Ok(tx.put_feed_order(feed, spoken.pack()).await?)
+        let mut order = Vec::new();
+        for page in spoken::NAMED + 1..tx.feed_pages(feed).await? {
+            let page = tx.feed_page(feed, page).await?.unwrap_or_default();
+            let stays = |no: &MemberNo| changed.get(no).is_none_or(|(_, after)| after.is_some());
+            order.extend(spoken::order_of(&page).filter(stays));
+        }
+        let mut pages = spoken::order_pages(order.into_iter());
+        pages.insert(0, named.to_bytes());
+        Ok(tx.put_feed_pages(feed, pages).await?)
     }
 
     /// A known row of somebody who changes is known no longer, and not even its fingerprint stays.
     async fn drop_known(&self, tx: &mut Tx, feed: FeedNo, changed: &Changed) -> Result<()> {
-        let Some(stored) = tx.fingerprints(feed).await? else { return Ok(()) };
-        let numbers: BTreeSet<MemberNo> = changed.keys().copied().collect();
-        let known = Known::unpack(&stored.pages, &stored.deltas);
-        let left = known.entries().filter(|(_, no)| !numbers.contains(no)).collect();
-        Ok(tx.put_fingerprints(feed, &stored.layout, pack_pages(left)).await?)
+        // As they were before this transaction, which says nothing new but of those who change.
+        let Some(known) = Known::load(&self.store, tx.organisation(), feed).await? else { return Ok(()) };
+        tx.put_fingerprints(feed, known.layout()).await?;
+        let mut page = 0;
+        for bucket in Bucket::all(known.len()) {
+            let mut left: Vec<_> = known.entries_in(bucket).filter(|(_, no)| !changed.contains_key(no)).collect();
+            let pages = pack_pages(&mut left);
+            let next = page + pages.len() as u32;
+            tx.add_fingerprint_pages(feed, page, pages).await?;
+            page = next;
+        }
+        Ok(())
     }
 }

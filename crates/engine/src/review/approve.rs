@@ -16,7 +16,8 @@ use super::{
 };
 use crate::{
     Engine, Error, Organisation, Result,
-    apply::{Application, Chunks, Deed, Effects},
+    apply::{Application, Chunks, Deed},
+    effects::Effects,
     event,
     recorder::Recorder,
     report::Report,
@@ -124,8 +125,8 @@ impl Engine {
             day,
             displaced: ctx.displaced,
             first_no,
-            new_members: effects.numbers.len() as u32,
-            numbered: effects.numbers.iter().map(|n| n.0).collect(),
+            new_members: effects.numbers.count(),
+            numbered: effects.numbers.ordinals().collect(),
             roster_version: tx.bump_roster_version().await?,
             state: if rest.is_empty() { State::Applied } else { State::PartlyApplied },
             digest: set.digest.clone(),
@@ -162,8 +163,7 @@ impl Engine {
     ) -> Result<Vec<(u32, Body)>> {
         let mut recorder = Recorder::new(&org.keys);
         for (ordinal, mut change) in later {
-            let given = || effects.numbers.binary_search_by_key(&ordinal, |n| n.0).ok().map(|at| effects.numbers[at].1);
-            change.no = change.no.or_else(given);
+            change.no = change.no.or_else(|| effects.numbers.of(ordinal));
             recorder.push(&change);
         }
         let added = recorder.changes;

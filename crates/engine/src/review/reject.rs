@@ -168,7 +168,7 @@ impl Engine {
             for chunks in [Chunks::Stored(set.id), Chunks::Here(before.chunks)] {
                 let effects = application.run_with(tx, &chunks, &before.members).await?;
                 self.settle_feeds(tx, feeds, &effects, None).await?;
-                numbers.extend(effects.numbers);
+                numbers.extend(effects.numbers.ordinals());
             }
         }
         let rejected = Rejected {
@@ -180,7 +180,7 @@ impl Engine {
             day,
             first_no,
             new_members: numbers.len() as u32,
-            numbered: numbers.iter().map(|n| n.0).collect(),
+            numbered: numbers.iter().copied().collect(),
             state: match (rest.is_empty(), set.applied.is_empty()) {
                 (true, true) => State::Rejected,
                 (true, false) => State::Applied,

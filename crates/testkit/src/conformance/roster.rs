@@ -101,26 +101,41 @@ pub async fn fingerprints_come_back(store: &Store) {
     let mut tx = store.begin(org, None).await.unwrap();
     assert!(!tx.add_fingerprint_delta(feed, b"lost".to_vec()).await.unwrap());
     let pages: Vec<Vec<u8>> = (0..100u8).map(|i| vec![i; 3000]).collect();
-    tx.put_fingerprints(feed, b"layout", pages.clone()).await.unwrap();
-    tx.put_fingerprints(FeedNo(2), b"other", vec![b"x".to_vec()]).await.unwrap();
+    tx.put_fingerprints(feed, b"layout").await.unwrap();
+    tx.add_fingerprint_pages(feed, 0, pages[..30].to_vec()).await.unwrap();
+    tx.add_fingerprint_pages(feed, 30, pages[30..].to_vec()).await.unwrap();
+    tx.put_fingerprints(FeedNo(2), b"other").await.unwrap();
+    tx.add_fingerprint_pages(FeedNo(2), 0, vec![b"x".to_vec()]).await.unwrap();
     assert!(tx.add_fingerprint_delta(feed, b"one".to_vec()).await.unwrap());
     assert!(tx.add_fingerprint_delta(feed, b"two".to_vec()).await.unwrap());
-    tx.put_feed_order(feed, vec![b"a".to_vec(), b"b".to_vec()]).await.unwrap();
-    tx.put_feed_order(feed, vec![b"c".to_vec()]).await.unwrap();
+    tx.put_feed_pages(feed, vec![b"a".to_vec(), b"b".to_vec(), b"d".to_vec()]).await.unwrap();
+    tx.put_feed_pages(feed, vec![b"c".to_vec(), b"d".to_vec()]).await.unwrap();
+    tx.put_feed_page(feed, 0, b"e".to_vec()).await.unwrap();
+    tx.put_feed_page(FeedNo(2), 0, b"f".to_vec()).await.unwrap();
     tx.commit().await.unwrap();
     let found = store.fingerprints(org, feed).await.unwrap().unwrap();
     assert_eq!(found.layout, b"layout");
-    assert_eq!(found.pages, pages);
+    assert_eq!((found.size, pages_of(store, org, feed).await), (100 * 3000, pages));
     assert_eq!(found.deltas, [b"one", b"two"]);
-    assert_eq!(store.feed_order(org, feed).await.unwrap(), [b"c"]);
+    assert_eq!(store.feed_pages(org, feed).await.unwrap(), 2);
+    assert_eq!(store.feed_page(org, feed, 0).await.unwrap().unwrap(), b"e");
+    assert_eq!(store.feed_page(org, feed, 1).await.unwrap().unwrap(), b"d");
+    assert_eq!(store.feed_page(org, feed, 2).await.unwrap(), None);
     let mut tx = store.begin(org, None).await.unwrap();
-    tx.put_fingerprints(feed, b"next", vec![]).await.unwrap();
+    tx.put_fingerprints(feed, b"next").await.unwrap();
     tx.commit().await.unwrap();
     let found = store.fingerprints(org, feed).await.unwrap().unwrap();
-    assert!(found.layout == b"next" && found.pages.is_empty() && found.deltas.is_empty());
+    assert!(found.layout == b"next" && found.size == 0 && found.deltas.is_empty());
+    assert!(pages_of(store, org, feed).await.is_empty());
     let mut tx = store.begin(org, None).await.unwrap();
     tx.drop_fingerprints(feed).await.unwrap();
     tx.commit().await.unwrap();
     assert!(store.fingerprints(org, feed).await.unwrap().is_none());
     assert!(store.fingerprints(org, FeedNo(2)).await.unwrap().is_some());
+}
+
+async fn pages_of(store: &Store, org: OrganisationId, feed: FeedNo) -> Vec<Vec<u8>> {
+    let mut pages = Vec::new();
+    store.each_fingerprint_page(org, feed, |page| pages.push(page.to_vec())).await.unwrap();
+    pages
 }

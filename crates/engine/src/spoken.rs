@@ -1,0 +1,100 @@
+//! What is stored of each feed beside its fingerprints: whom it claims or names, then the order of its last payload.
+
+use muster_domain::{
+    documents::Feed,
+    ids::{FeedNo, MemberNo, OrganisationId},
+};
+use muster_store::Tx;
+
+use crate::{Engine, Result, bits::Bits, effects::Effects, known::pack_delta};
+
+/// The page that says whom a feed claims or names. Those behind it are the order of its last accepted full payload, if
+/// that is known.
+pub(crate) const NAMED: u32 = 0;
+
+/// Member numbers in one stored page of an order.
+const ORDER_PAGE: usize = 65_536;
+
+/// The pages of an order.
+pub(crate) fn order_pages(numbers: impl Iterator<Item = MemberNo>) -> Vec<Vec<u8>> {
+    let mut pages: Vec<Vec<u8>> = Vec::new();
+    for no in numbers {
+        if pages.last().is_none_or(|page| page.len() == ORDER_PAGE * 4) {
+            pages.push(Vec::with_capacity(ORDER_PAGE * 4));
+        }
+        pages.last_mut().into_iter().for_each(|page| page.extend_from_slice(&no.to_le_bytes()));
+    }
+    pages
+}
+
+/// The member numbers of one such page.
+pub(crate) fn order_of(page: &[u8]) -> impl DoubleEndedIterator<Item = MemberNo> {
+    page.as_chunks::<4>().0.iter().map(|no| u32::from_le_bytes(*no))
+}
+
+impl Engine {
+    /// Members whom the feed claims or names.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    pub async fn named(&self, org: OrganisationId, feed: FeedNo) -> Result<Bits> {
+        Ok(Bits::from_bytes(&self.store.feed_page(org, feed, NAMED).await?.unwrap_or_default()))
+    }
+
+    /// How many at the end of the order of the feed's last payload are not in this set.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    pub(crate) async fn missing_at_end(&self, org: OrganisationId, feed: FeedNo, present: &Bits) -> Result<usize> {
+        let mut missing = 0;
+        for page in (NAMED + 1..self.store.feed_pages(org, feed).await?).rev() {
+            let page = self.store.feed_page(org, feed, page).await?.unwrap_or_default();
+            let here = order_of(&page).rev().take_while(|no| !present.contains(*no)).count();
+            missing += here;
+            if here * 4 < page.len() {
+                break;
+            }
+        }
+        Ok(missing)
+    }
+
+    /// Brings up to date what is stored of the feeds that the effects touch: claims, whom they name, and caches.
+    /// `speaking` is the feed whose payload this was, with the order in which it named people, if that counts from now on.
+    ///
+    /// # Errors
+    /// If the store refuses.
+    pub(crate) async fn settle_feeds(
+        &self,
+        tx: &mut Tx,
+        feeds: &mut [Feed],
+        effects: &Effects,
+        mut speaking: Option<(FeedNo, Option<Vec<Vec<u8>>>)>,
+    ) -> Result<()> {
+        for feed in feeds.iter_mut() {
+            let delta = effects.claims.get(&feed.no).copied().unwrap_or(0);
+            feed.claims = feed.claims.saturating_add_signed(delta);
+            let own = speaking.as_mut().filter(|(no, _)| *no == feed.no);
+            let is_own = own.is_some();
+            let order = own.and_then(|(_, order)| order.take());
+            let naming = effects.named.get(&feed.no);
+            if naming.is_some() || order.is_some() {
+                let mut named = Bits::from_bytes(&tx.feed_page(feed.no, NAMED).await?.unwrap_or_default());
+                if let Some(naming) = naming {
+                    naming.on.iter().for_each(|no| named.set(no, true));
+                    naming.off.iter().for_each(|no| named.set(no, false));
+                }
+                match order {
+                    Some(mut pages) => {
+                        pages.insert(0, named.to_bytes());
+                        tx.put_feed_pages(feed.no, pages).await?;
+                    }
+                    None => tx.put_feed_page(feed.no, NAMED, named.to_bytes()).await?,
+                }
+            }
+            if !is_own && !effects.touched.is_empty() {
+                tx.add_fingerprint_delta(feed.no, pack_delta(&effects.touched, &[])).await?;
+            }
+        }
+        Ok(())
+    }
+}
