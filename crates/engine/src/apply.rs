@@ -83,7 +83,7 @@ impl Application<'_> {
     pub async fn run_with(&self, tx: &mut Tx, chunks: &Chunks, read: &HashMap<MemberNo, Member>) -> Result<Effects> {
         let first_no = tx.head().await?.next_member;
         let mut effects = Effects::default();
-        let mut idents = Idents::new(&self.engine.payloads.dir(self.org));
+        let mut idents = Idents::new(&self.engine.payloads.dir(self.org), self.engine.sizes.idents_in_memory);
         let mut next_no = first_no;
         let mut ready = Rows::default();
         match chunks {

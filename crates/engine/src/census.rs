@@ -47,12 +47,6 @@ pub struct Census {
     persons: Vec<u64>,
 }
 
-/// Bytes of unknown rows that are kept rather than read again.
-const KEEP: usize = 16 << 20;
-
-/// Up to so many unknown rows, all that may tell who they are is looked up at once.
-const FEW: usize = 65_536;
-
 /// Rows read at a time where none is known: enough to be shared out.
 const WHOLESALE: usize = 8192;
 /// In so many pieces.
@@ -75,6 +69,8 @@ pub struct Reading<'a> {
     pub layout: u64,
     /// Which identifier is the match key.
     pub match_key: MatchKey,
+    /// Up to so many bytes of unknown rows are kept.
+    pub kept_bytes: usize,
 }
 
 /// Reads the payload once.
@@ -192,7 +188,7 @@ impl Taking<'_> {
             Ok(read) => read,
             Err(problem) => return census.unreadable.push(problem.issue(place.line, how.reader.columns())),
         };
-        self.keeping = self.keeping && census.kept.len() + bytes.len() <= KEEP;
+        self.keeping = self.keeping && census.kept.len() + bytes.len() <= how.kept_bytes;
         if self.keeping {
             census.kept.extend_from_slice(bytes);
             census.kept_ends.push(census.kept.len() as u32);
@@ -256,9 +252,9 @@ impl Census {
         self.kept.get(start..end)
     }
 
-    /// Every hash by which somebody in an unknown row may be found, sorted, if the rows are few.
-    pub fn identifiers(&self) -> Option<Vec<u64>> {
-        if !self.keeps_bytes() || self.misses.len() > FEW {
+    /// Every hash by which somebody in an unknown row may be found, sorted, if the rows are no more than that.
+    pub fn identifiers(&self, most: usize) -> Option<Vec<u64>> {
+        if !self.keeps_bytes() || self.misses.len() > most {
             return None;
         }
         let own = self.misses.keys.iter().chain(&self.misses.others).copied();

@@ -37,7 +37,6 @@ mod rows;
 mod zeros;
 
 use people::Uuids;
-use rows::SKIM_FROM;
 
 /// What all rows of one payload are compared under.
 pub struct Job<'a> {
@@ -204,7 +203,7 @@ impl<'a> Comparison<'a> {
     /// # Errors
     /// If payload or store cannot be read.
     pub async fn run(mut self, contents: Vec<u64>, claimed: &Bits, whole: bool) -> Result<Compared> {
-        if self.job.has_members && contents.len() > SKIM_FROM {
+        if self.job.has_members && contents.len() > self.job.engine.sizes.skim_from {
             let mut stages = Stages::start();
             self.nothing_new = self.skim(&contents).await?;
             stages.done("skim");

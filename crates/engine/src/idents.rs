@@ -16,8 +16,6 @@ use crate::Result;
 /// An identifier's hash, and a member who has it.
 pub(crate) type Ident = (u64, MemberNo);
 
-/// Up to so many stay in memory.
-const FEW: usize = 262_144;
 /// Parts on disk.
 const PARTS: usize = 32;
 const BYTES: usize = 12;
@@ -32,8 +30,9 @@ pub(crate) struct Idents {
 }
 
 impl Idents {
-    pub(crate) fn new(scratch: &Path) -> Self {
-        Idents { here: Vec::new(), most: FEW, scratch: scratch.to_owned(), parts: Vec::new() }
+    /// Up to so many stay in memory.
+    pub(crate) fn new(scratch: &Path, most: usize) -> Self {
+        Idents { here: Vec::new(), most, scratch: scratch.to_owned(), parts: Vec::new() }
     }
 
     /// Adds some.
@@ -116,7 +115,7 @@ mod tests {
     fn they_come_out_in_order_and_once_whether_few_or_many() {
         let dir = tempfile::tempdir().unwrap();
         for most in [0, 1, 500, 5000] {
-            let mut idents = Idents { most, ..Idents::new(&dir.path().join("later")) };
+            let mut idents = Idents::new(&dir.path().join("later"), most);
             let hash = |i: u32| u64::from(i % 900).wrapping_mul(0x9E37_79B9_7F4A_7C15);
             let mut all: Vec<Ident> = (0..1000).map(|i| (hash(i), i % 900)).collect();
             for some in all.chunks(70) {
@@ -134,6 +133,6 @@ mod tests {
 
     #[test]
     fn none_are_none() {
-        assert!(Idents::new(Path::new("nowhere")).sorted().unwrap().next().unwrap().is_none());
+        assert!(Idents::new(Path::new("nowhere"), 7).sorted().unwrap().next().unwrap().is_none());
     }
 }

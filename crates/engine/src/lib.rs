@@ -61,6 +61,7 @@ pub mod review;
 pub mod roster;
 mod seal;
 pub mod setting;
+pub mod sizes;
 mod spill;
 pub mod spoken;
 pub mod supersede;
@@ -70,6 +71,7 @@ mod wholeness;
 pub mod wholesale;
 
 pub use error::{Error, Result};
+use sizes::Sizes;
 
 /// The engine over one store and one directory of payloads.
 #[derive(Clone)]
@@ -80,6 +82,8 @@ pub struct Engine {
     pub payloads: payload::Payloads,
     /// Who acts.
     pub actor: String,
+    /// From which sizes on the work is done in another way.
+    pub sizes: Sizes,
     data_dir: PathBuf,
 }
 
@@ -104,7 +108,7 @@ impl Engine {
     pub async fn open(database: &str, data_dir: &Path, actor: &str) -> Result<Engine> {
         let store = Store::open(database).await?;
         let payloads = payload::Payloads::new(data_dir);
-        Ok(Engine { store, payloads, actor: actor.to_owned(), data_dir: data_dir.to_owned() })
+        Ok(Engine { store, payloads, actor: actor.to_owned(), sizes: Sizes::default(), data_dir: data_dir.to_owned() })
     }
 
     /// The data directory.

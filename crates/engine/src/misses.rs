@@ -126,3 +126,70 @@ impl<'a> MissRows<'a> {
         Ok(Records::from(file, offset, line, self.delimiter))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A payload in which some rows are blank and some have several lines, with the lines and offsets of all.
+    fn payload(dir: &std::path::Path) -> (PathBuf, Vec<(u32, u64, Vec<u8>)>) {
+        let text: String = (0..500).map(|i| format!("{i},\"x\ny{i}\"\n{}\r\n{i}b,z\n", " ".repeat(i % 2))).collect();
+        let path = dir.join("payload");
+        std::fs::write(&path, &text).unwrap();
+        let mut records = Records::new(text.as_bytes());
+        let mut all = Vec::new();
+        while let Some(raw) = records.next().unwrap() {
+            all.push((raw.line as u32, raw.offset, raw.bytes.to_vec()));
+        }
+        (path, all)
+    }
+
+    fn missed(rows: &[(u32, u64, Vec<u8>)]) -> Census {
+        let mut census = Census::default();
+        for (line, offset, _) in rows {
+            let miss = Miss { line: *line, fingerprint: 1, key: 2, other: 3, content: 4, flawed: line % 3 == 0 };
+            census.misses.push(miss, *offset);
+        }
+        census
+    }
+
+    #[test]
+    fn rows_that_were_not_kept_are_read_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, all) = payload(dir.path());
+        for (first, every, asked) in [(0, 1, 1), (7, 1, 3), (1, 2, 1), (450, 5, 2), (999, 1, 1)] {
+            let rows: Vec<_> = all.iter().skip(first).step_by(every).cloned().collect();
+            let census = missed(&rows);
+            assert!(!census.keeps_bytes());
+            let mut again = MissRows::new(&census, path.clone(), None, b',');
+            for (index, row) in rows.iter().enumerate().step_by(asked) {
+                assert_eq!(again.bytes(index).unwrap(), row.2, "row {index} from {first} by {every}");
+            }
+            assert!(again.bytes(rows.len()).is_err());
+        }
+    }
+
+    #[test]
+    fn a_payload_that_is_not_what_it_was_is_an_error() {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, all) = payload(dir.path());
+        let census = missed(&all);
+        std::fs::write(&path, "1,2\n").unwrap();
+        let mut again = MissRows::new(&census, path, None, b',');
+        assert!(again.bytes(0).is_ok() && again.bytes(1).is_err());
+    }
+
+    #[test]
+    fn what_is_taken_out_again_leaves_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let (_, all) = payload(dir.path());
+        let mut misses = missed(&all).misses;
+        let flawed = misses.flawed.len();
+        let (line, offset, _) = all[all.len() - 1];
+        misses.push(Miss { line: line + 1, fingerprint: 1, key: 2, other: 3, content: 4, flawed: true }, offset);
+        misses.pop();
+        assert_eq!((misses.len(), misses.flawed.len()), (all.len(), flawed));
+        let sizes = [misses.fingerprints.len(), misses.keys.len(), misses.others.len(), misses.contents.len()];
+        assert_eq!(sizes, [all.len(); 4]);
+    }
+}

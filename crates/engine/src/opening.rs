@@ -33,8 +33,9 @@ pub(crate) fn take<R: Read + Send + 'static>(
     stored: Option<Known>,
     payload: R,
     file: &Path,
+    kept_bytes: usize,
 ) -> Result<Taken> {
-    let mut opening = Opening { org, feed, settings, received, stored, file };
+    let mut opening = Opening { org, feed, settings, received, stored, file, kept_bytes };
     let taken = opening.take(payload, false)?;
     // Letters in an older encoding may stand further down than the first look goes.
     let damaged = RowProblem::NotUtf8.to_string();
@@ -55,7 +56,7 @@ pub(crate) fn take<R: Read + Send + 'static>(
 /// If it cannot be read.
 pub(crate) fn keys_named(org: &Organisation, feed: &Feed, received: &Received, file: &Path) -> Result<Vec<u64>> {
     let settings = org.settings.for_feed(&feed.settings);
-    let taken = take(org, feed, &settings, received, None, File::open(file)?, file)?;
+    let taken = take(org, feed, &settings, received, None, File::open(file)?, file, 0)?;
     Ok(taken.census.misses.keys)
 }
 
@@ -96,6 +97,7 @@ struct Opening<'a> {
     received: &'a Received,
     stored: Option<Known>,
     file: &'a Path,
+    kept_bytes: usize,
 }
 
 impl Opening<'_> {
@@ -108,6 +110,7 @@ impl Opening<'_> {
             keys: &self.org.keys,
             layout: input.layout,
             match_key: self.settings.match_key,
+            kept_bytes: self.kept_bytes,
         };
         let census = census::take(&mut records, &how, &mut known)?;
         Ok(Taken { input, known, census })

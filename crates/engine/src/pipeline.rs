@@ -188,7 +188,9 @@ impl Engine {
                 let stored = Known::load(&self.store, org.row.id, feed.no).await?;
                 let file = self.payloads.path(org.row.id, received.upload);
                 let payload = std::fs::File::open(&file)?;
-                tokio::task::block_in_place(|| take(org, feed, &settings, received, stored, payload, &file))?
+                tokio::task::block_in_place(|| {
+                    take(org, feed, &settings, received, stored, payload, &file, self.sizes.kept_bytes)
+                })?
             }
         };
         stages.done("census");

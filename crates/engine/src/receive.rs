@@ -124,7 +124,7 @@ impl Engine {
         let mut source = UpTo::new(source, settings.limits);
         let (stored, taken) = tokio::task::block_in_place(|| {
             self.payloads.store_while(org.row.id, upload, &mut source, request.expect_sha256.is_some(), |payload| {
-                take(org, feed, &settings, &received, known, payload, &file)
+                take(org, feed, &settings, &received, known, payload, &file, self.sizes.kept_bytes)
             })
         })
         .map_err(too_large)?;

@@ -46,9 +46,6 @@ pub const NOBODY: MemberNo = MemberNo::MAX;
 /// The match key may be that of several members.
 pub const SEVERAL: MemberNo = MemberNo::MAX - 1;
 
-/// Unknown rows resolved at a time: enough to ask the store for many, and few beside the payload.
-const TOGETHER: usize = 65_536;
-
 /// Rows of one person: by the member in common or, for somebody unknown, by the hash of the key.
 type Repeated = Vec<((bool, u64), u32)>;
 
@@ -68,12 +65,12 @@ impl Engine {
     ) -> Result<Resolved> {
         let mut resolved = Resolved { named: vec![NOBODY; census.misses.len()], ..Resolved::default() };
         let has_members = self.store.head(org.row.id).await?.next_member > 0;
-        let few = match census.identifiers() {
+        let few = match census.identifiers(self.sizes.few_rows) {
             Some(hashes) if has_members && !hashes.is_empty() => Some(self.store.idents(org.row.id, &hashes).await?),
             few => few.map(|_| Vec::new()),
         };
         let (mut rows, mut read, mut repeated) = (Vec::new(), Vec::new(), Repeated::new());
-        let buckets = (census.misses.len() / TOGETHER).next_power_of_two() as u64;
+        let buckets = (census.misses.len() / self.sizes.resolved_together).next_power_of_two() as u64;
         for bucket in 0..buckets {
             fill(&mut rows, &census.misses.keys, bucket, buckets);
             if few.is_none() && has_members {

@@ -1,6 +1,7 @@
 //! What a feed last said: pins, rejections, several feeds, and fingerprints, which are only a cache of it.
 
 use crate::rules_given::*;
+use muster_engine::sizes::Sizes;
 use proptest::prelude::*;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -121,24 +122,30 @@ async fn same_without_fingerprints(nights: Vec<Night>) {
         ("guard.min_rows_percent", "off"),
         ("guard.blanked_field_percent", "off"),
     ];
-    let (with, without) = (Given::with(&off).await, Given::with(&off).await);
+    let (with, mut without, mut many) = (Given::with(&off).await, Given::with(&off).await, Given::with(&off).await);
+    // Each path that is taken for many rows, with known rows between them and with none.
+    (without.engine.sizes, many.engine.sizes) = (Sizes::SMALLEST, Sizes::SMALLEST);
     for (i, night) in nights.iter().enumerate() {
         let (text, channel) = (payload(night), if i % 3 == 2 { partial() } else { full() });
         without.forget_fingerprints().await;
-        let (one, other) = (with.sync(channel.clone(), &text).await, without.sync(channel, &text).await);
-        assert_eq!((one.state, one.counts, one.holds.len()), (other.state, other.counts, other.holds.len()));
-        assert_eq!(with.lines(&one).await, without.lines(&other).await);
-        if i == 0 {
-            with.set_by_hand("E0", "department", "Desk").await;
-            without.set_by_hand("E0", "department", "Desk").await;
+        let one = with.sync(channel.clone(), &text).await;
+        for given in [&without, &many] {
+            let other = given.sync(channel.clone(), &text).await;
+            assert_eq!((one.state, one.counts, one.holds.len()), (other.state, other.counts, other.holds.len()));
+            assert_eq!(with.lines(&one).await, given.lines(&other).await);
+        }
+        for given in [&with, &without, &many].into_iter().filter(|_| i == 0) {
+            given.set_by_hand("E0", "department", "Desk").await;
         }
     }
     let strip = |all: std::collections::BTreeMap<String, Member>| -> Vec<Member> {
         all.into_values().map(|m| Member { uuid: Default::default(), ..m }).collect()
     };
-    assert_eq!(strip(with.everybody().await), strip(without.everybody().await));
-    with.verified().await;
-    without.verified().await;
+    let expected = strip(with.everybody().await);
+    for given in [with, without, many] {
+        assert_eq!(strip(given.everybody().await), expected);
+        given.verified().await;
+    }
 }
 
 proptest! {

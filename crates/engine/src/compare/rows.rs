@@ -30,8 +30,6 @@ pub(super) struct Pending {
 /// Rows compared at a time: enough that pages of the roster are read but once for a usual night's changes.
 const BATCH_BYTES: usize = 24 << 20;
 pub(super) const BATCH_ROWS: usize = 65_536;
-/// With more rows than this to compare, the roster is read through once beforehand.
-pub(super) const SKIM_FROM: usize = 20_000;
 
 thread_local! {
     /// What a member's row would say, and their key in the form in which it is compared.

@@ -1,0 +1,34 @@
+//! From which sizes on the work is done in another way, which costs less for many and more for few. The outcome is the same.
+
+/// Sizes that decide how the work is done, never what comes of it. Tests set them to zero.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sizes {
+    /// Up to so many bytes of unknown rows are kept rather than read again.
+    pub kept_bytes: usize,
+    /// Up to so many unknown rows, all that may tell who they are is looked up at once.
+    pub few_rows: usize,
+    /// Unknown rows resolved at a time beyond that: enough to ask the store for many, and few beside the payload.
+    pub resolved_together: usize,
+    /// With more rows than this to compare, the roster is read through once beforehand.
+    pub skim_from: usize,
+    /// Up to so many new identifiers are sorted in memory.
+    pub idents_in_memory: usize,
+}
+
+impl Default for Sizes {
+    fn default() -> Self {
+        Sizes {
+            kept_bytes: 16 << 20,
+            few_rows: 65_536,
+            resolved_together: 65_536,
+            skim_from: 20_000,
+            idents_in_memory: 262_144,
+        }
+    }
+}
+
+impl Sizes {
+    /// Everything is taken for much.
+    pub const SMALLEST: Sizes =
+        Sizes { kept_bytes: 0, few_rows: 0, resolved_together: 1, skim_from: 0, idents_in_memory: 0 };
+}
