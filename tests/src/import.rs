@@ -40,7 +40,7 @@ fn message(ran: &Ran) -> &str {
 
 #[test]
 fn an_export_is_the_same_bytes_wherever_it_was_imported() {
-    for name in ["v1", "v1-forgotten", "story"] {
+    for name in ["v1", "v1-forgotten", "story", "forgotten"] {
         let (mut path, log) = recorded(name);
         for on in [On::Sqlite, On::Postgres, On::Sqlite] {
             let muster = Muster::empty(on);
@@ -156,4 +156,22 @@ fn a_secret_is_for_its_own_organisation_and_for_nobody_else_to_read() {
     let taken = target.run(&["events", "import", &log]);
     assert!(message(&taken).contains("another organisation acme"), "{taken:?}");
     assert_eq!(source.run(&["events", "export", "--org", "acme", "--secret-file", &secret]).code, Some(2));
+}
+
+#[test]
+fn people_who_were_forgotten_are_kept_out_with_the_secret_and_it_is_said_without() {
+    let source = Muster::new(On::Sqlite);
+    let file = source.file("people.csv", &feed(0..20, "Sales"));
+    let sync = |file| ["sync", file, "--org", "acme", "--mode", "full", "--channel", "api"];
+    source.ok(&sync(&file));
+    source.ok(&["forget", "E0007", "--org", "acme", "--yes"]);
+    let with = Muster::empty(On::Sqlite);
+    let (log, secret) = carried(&source, &with);
+    assert_eq!(with.ok(&["events", "import", &log, "--secret-file", &secret])["not_kept_out"], 0);
+    assert_eq!(with.ok(&sync(&file))["counts"]["forgotten"], 1);
+    with.verify();
+    let without = Muster::empty(On::Sqlite);
+    assert_eq!(without.ok(&["events", "import", &log])["not_kept_out"], 3);
+    assert_eq!(without.ok(&sync(&file))["counts"]["added"], 1);
+    without.verify();
 }

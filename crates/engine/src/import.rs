@@ -34,6 +34,9 @@ pub struct Import {
     pub report: ReplayReport,
     /// Whether the same log was there already, so that nothing was done.
     pub repeated: bool,
+    /// By how many identifiers people who were forgotten would be known again, and are not: their hashes are of another
+    /// secret.
+    pub not_kept_out: u64,
 }
 
 /// Why a log was not taken: what is wrong with it and at which line, or what this database says.
@@ -73,22 +76,26 @@ impl Engine {
         if self.store.organisations().await?.iter().any(|row| row.id == org) {
             return self.import_again(log, events, slug).await;
         }
-        let secret = match request.secret {
-            Some((of, secret)) if of == org => secret,
+        let given = match request.secret {
+            Some((of, secret)) if of == org => Some(secret),
             Some(_) => {
                 let message =
                     format!("The secret is another organisation's; take that of {slug}. Nothing was imported.");
                 return Err(Error::Wrong(message).into());
             }
-            None => new_secret(),
+            None => None,
         };
+        let is_new = given.is_none();
+        let secret = given.unwrap_or_else(new_secret);
         let mut tx = self.store.begin(org, None).await?;
         let imported = self.import_into(&mut tx, log, events, &slug, &secret).await;
         match imported {
             Ok(replay) => {
                 crash::point("import");
                 tx.commit().await?;
-                Ok(Import { slug, report: replay.report(), repeated: false })
+                let blocked = replay.documents().blocked().len() as u64;
+                let not_kept_out = if is_new { blocked } else { 0 };
+                Ok(Import { slug, report: replay.report(), repeated: false, not_kept_out })
             }
             Err(why) => {
                 tx.rollback().await?;
@@ -151,7 +158,7 @@ impl Engine {
             events = tokio::task::block_in_place(|| log.next_events())?;
         }
         if (replay.last_seq(), replay.last_hash()) == (head.last_seq, &head.hash) {
-            return Ok(Import { slug, report: replay.report(), repeated: true });
+            return Ok(Import { slug, report: replay.report(), repeated: true, not_kept_out: 0 });
         }
         let message = format!(
             "The organisation {slug} is in this database already, and its log is another one: {} events there, {} here. \

@@ -69,7 +69,7 @@ pub async fn run(from: FromLog, session: &mut Session<'_>) -> Result<Exit, Failu
     let progress = Progress::working(session.config.progress, "Importing");
     let imported = engine.import(reader, ImportRequest { slug: from.slug, secret }).await;
     progress.done();
-    let Import { slug, report, repeated } = imported.map_err(|e| match e {
+    let Import { slug, report, repeated, not_kept_out } = imported.map_err(|e| match e {
         ImportError::Log(e) => {
             let failure = of_log(&from.log, e);
             Failure { message: format!("{} Nothing was imported.", failure.message), ..failure }
@@ -78,13 +78,21 @@ pub async fn run(from: FromLog, session: &mut Session<'_>) -> Result<Exit, Failu
     })?;
     if session.out.json {
         let state = if repeated { "no_changes" } else { "imported" };
-        session.out.document(&json!({ "organisation": slug, "state": state, "log": report }));
+        session
+            .out
+            .document(&json!({ "organisation": slug, "state": state, "log": report, "not_kept_out": not_kept_out }));
         return Ok(Exit::Done);
     }
     let (events, members) = (grouped(report.events), grouped(report.members));
     match repeated {
         true => session.out.line(format_args!("{slug} is here already, with the same {events} events.")),
         false => session.out.line(format_args!("Imported {slug}: {events} events, {members} members on the roster.")),
+    }
+    if not_kept_out > 0 {
+        session.out.line(
+            "People were forgotten in this log, and without the secret of the organisation the next payload brings them \
+             back: import it with --secret-file into another database, or forget them again.",
+        );
     }
     let next = session.suggestion(&format!("verify --org {slug}"));
     session.out.line(format_args!("To hold the roster against the log:\n  {next}"));

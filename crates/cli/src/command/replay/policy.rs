@@ -46,13 +46,15 @@ pub fn run(replay: &Replay, file: &Path, session: &mut Session<'_>) -> Result<Ex
         listing.end(&tail);
         return Ok(Exit::Done);
     }
-    let head = line(["arrival", "when", "feed", "channel", "happened"], "with this policy");
-    session.out.line(session.out.paint("1", head));
+    let mut head = Some(line(["arrival", "when", "feed", "channel", "happened"], "with this policy"));
     let judged = each_event(reader, |event| {
         if trial.last_seq() >= until || session.out.is_closed() {
             return Ok(false);
         }
         if let Some(one) = trial.take(event)? {
+            if let Some(head) = head.take() {
+                session.out.line(session.out.paint("1", head));
+            }
             let text = told(&one);
             let text = if one.differs() { session.out.paint("33", text) } else { text };
             session.out.line(text);
