@@ -4,7 +4,7 @@
 
 use std::path::{Path, PathBuf};
 
-use chrono::{DateTime, SubsecRound, Utc};
+use chrono::{DateTime, Utc};
 use muster_domain::{
     digest::Keys,
     documents::Feed,
@@ -20,6 +20,7 @@ pub mod backup;
 pub mod bits;
 pub mod blame;
 pub mod census;
+mod clock;
 pub mod compare;
 pub mod crash;
 pub mod cursor;
@@ -118,7 +119,7 @@ impl Engine {
 
     /// Now, in microseconds, which is what both databases keep.
     pub fn now(&self) -> DateTime<Utc> {
-        Utc::now().trunc_subsecs(6)
+        clock::now()
     }
 
     /// Who acts, for one command.

@@ -23,41 +23,14 @@ pub(crate) struct Taken {
     pub(crate) census: Census,
 }
 
-/// Reads a payload's head, then takes its census against the feed's fingerprints, if they are of this layout. `file` is
-/// where it lies once all of it has come in.
-pub(crate) fn take<R: Read + Send + 'static>(
-    org: &Organisation,
-    feed: &Feed,
-    settings: &Settings,
-    received: &Received,
-    stored: Option<Known>,
-    payload: R,
-    file: &Path,
-    kept_bytes: usize,
-) -> Result<Taken> {
-    let mut opening = Opening { org, feed, settings, received, stored, file, kept_bytes };
-    let taken = opening.take(payload, false)?;
-    // Letters in an older encoding may stand further down than the first look goes.
-    let damaged = RowProblem::NotUtf8.to_string();
-    if taken.input.plain.is_none()
-        && taken.census.unreadable.iter().any(|issue| issue.reason == damaged)
-        && let Some(note) = is_older_text(File::open(file)?)?
-    {
-        let mut again = opening.take(File::open(file)?, true)?;
-        again.input.read_as.insert(0, note);
-        return Ok(again);
-    }
-    Ok(taken)
-}
-
 /// The hashed match keys that a stored payload names.
 ///
 /// # Errors
 /// If it cannot be read.
 pub(crate) fn keys_named(org: &Organisation, feed: &Feed, received: &Received, file: &Path) -> Result<Vec<u64>> {
     let settings = org.settings.for_feed(&feed.settings);
-    let taken = take(org, feed, &settings, received, None, File::open(file)?, file, 0)?;
-    Ok(taken.census.misses.keys)
+    let opening = Opening { org, feed, settings: &settings, received, stored: None, file, kept_bytes: 0 };
+    Ok(opening.read(File::open(file)?)?.census.misses.keys)
 }
 
 /// Walks the rows of a stored payload without asking what its columns mean, and says what stands between their cells.
@@ -90,17 +63,39 @@ pub(crate) fn rows(
 }
 
 /// A payload that is to be opened, with all that says how.
-struct Opening<'a> {
-    org: &'a Organisation,
-    feed: &'a Feed,
-    settings: &'a Settings,
-    received: &'a Received,
-    stored: Option<Known>,
-    file: &'a Path,
-    kept_bytes: usize,
+pub(crate) struct Opening<'a> {
+    pub(crate) org: &'a Organisation,
+    pub(crate) feed: &'a Feed,
+    pub(crate) settings: &'a Settings,
+    pub(crate) received: &'a Received,
+    /// Rows known of the feed.
+    pub(crate) stored: Option<Known>,
+    /// Where it lies once all of it has come in.
+    pub(crate) file: &'a Path,
+    /// Up to so many bytes of unknown rows are kept.
+    pub(crate) kept_bytes: usize,
 }
 
 impl Opening<'_> {
+    /// Reads a payload's head, then takes its census against the feed's fingerprints, if they are of this layout.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub(crate) fn read<R: Read + Send + 'static>(mut self, payload: R) -> Result<Taken> {
+        let taken = self.take(payload, false)?;
+        // Letters in an older encoding may stand further down than the first look goes.
+        let damaged = RowProblem::NotUtf8.to_string();
+        if taken.input.plain.is_none()
+            && taken.census.unreadable.iter().any(|issue| issue.reason == damaged)
+            && let Some(note) = is_older_text(File::open(self.file)?)?
+        {
+            let mut again = self.take(File::open(self.file)?, true)?;
+            again.input.read_as.insert(0, note);
+            return Ok(again);
+        }
+        Ok(taken)
+    }
+
     fn take<R: Read + Send + 'static>(&mut self, payload: R, older_text: bool) -> Result<Taken> {
         let (input, mut records) = self.open(payload, older_text)?;
         let mut known = self.stored.take().filter(|known| known.is_of(input.layout)).unwrap_or_default();

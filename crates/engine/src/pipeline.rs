@@ -17,7 +17,7 @@ use crate::{
     compare::{Compared, Comparison, Input, Job, Rows},
     crash, event,
     known::Known,
-    opening::{Taken, take},
+    opening::{Opening, Taken},
     receive::Arrival,
     recorder::Spills,
     refused::{self, Asked, Witness},
@@ -188,9 +188,9 @@ impl Engine {
                 let stored = Known::load(&self.store, org.row.id, feed.no).await?;
                 let file = self.payloads.path(org.row.id, received.upload);
                 let payload = std::fs::File::open(&file)?;
-                tokio::task::block_in_place(|| {
-                    take(org, feed, &settings, received, stored, payload, &file, self.sizes.kept_bytes)
-                })?
+                let kept_bytes = self.sizes.kept_bytes;
+                let opening = Opening { org, feed, settings: &settings, received, stored, file: &file, kept_bytes };
+                tokio::task::block_in_place(|| opening.read(payload))?
             }
         };
         stages.done("census");

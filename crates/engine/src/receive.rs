@@ -19,7 +19,7 @@ use uuid::Uuid;
 use crate::{
     Engine, Error, Organisation, Result, crash, event,
     known::Known,
-    opening::{Taken, take},
+    opening::{Opening, Taken},
     pipeline::Stages,
     report::Report,
 };
@@ -122,9 +122,18 @@ impl Engine {
         stages.done("read known");
         let file = self.payloads.path(org.row.id, upload);
         let mut source = UpTo::new(source, settings.limits);
+        let opening = Opening {
+            org,
+            feed,
+            settings: &settings,
+            received: &received,
+            stored: known,
+            file: &file,
+            kept_bytes: self.sizes.kept_bytes,
+        };
         let (stored, taken) = tokio::task::block_in_place(|| {
             self.payloads.store_while(org.row.id, upload, &mut source, request.expect_sha256.is_some(), |payload| {
-                take(org, feed, &settings, &received, known, payload, &file, self.sizes.kept_bytes)
+                opening.read(payload)
             })
         })
         .map_err(too_large)?;

@@ -21,3 +21,4 @@ mod rules_last_words;
 mod rules_review;
 mod rules_settings;
 mod rules_undo;
+mod year;
