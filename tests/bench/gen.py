@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Makes the benchmark's feeds: `gen.py N DIR` writes before.csv, after.csv and expected.json. Same N, same bytes.
+"""Makes the benchmark's feeds: `gen.py N DIR` writes before.csv, after.csv, after.json, after.xlsx and expected.json. Same N, same bytes.
 
 before.csv has N made-up people in order of their ids; after.csv is the same list shuffled with 0.5 % updated in one field,
 0.3 % added and 0.2 % removed, counts of which stand in expected.json. Twelve columns, about 126 bytes a row, one row in
@@ -15,6 +15,8 @@ import json
 import os
 import random
 import sys
+import zipfile
+from xml.sax.saxutils import escape
 
 COLUMNS = ("employee_id", "first_name", "last_name", "email", "date_of_birth", "department",
            "job_title", "location", "employment_status", "start_date", "end_date", "manager_id")
@@ -79,6 +81,59 @@ def write(path, rows):
         out.writerows(rows)
 
 
+def write_json(path, rows):
+    """A list of objects, one a line; what is blank is null."""
+    encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+    with open(path, "w", encoding="utf-8") as file:
+        for index, row in enumerate(rows):
+            file.write(",\n" if index else "[")
+            file.write(encode({name: value or None for name, value in zip(COLUMNS, row)}))
+        file.write("]\n")
+
+
+CONTENT_TYPES = """<Types xmlns="http://schemas.openxmlformats.org/package/2006/content-types">
+<Default Extension="rels" ContentType="application/vnd.openxmlformats-package.relationships+xml"/>
+<Override PartName="/xl/workbook.xml" ContentType="application/vnd.openxmlformats-officedocument.spreadsheetml.sheet.main+xml"/>
+<Override PartName="/xl/worksheets/sheet1.xml" ContentType="application/vnd.openxmlformats-officedocument.spreadsheetml.worksheet+xml"/>
+<Override PartName="/xl/sharedStrings.xml" ContentType="application/vnd.openxmlformats-officedocument.spreadsheetml.sharedStrings+xml"/>
+</Types>"""
+RELATION = "http://schemas.openxmlformats.org/officeDocument/2006/relationships"
+RELATIONS = f"""<Relationships xmlns="http://schemas.openxmlformats.org/package/2006/relationships">
+<Relationship Id="rId1" Type="{RELATION}/officeDocument" Target="xl/workbook.xml"/></Relationships>"""
+SHEET_RELATIONS = f"""<Relationships xmlns="http://schemas.openxmlformats.org/package/2006/relationships">
+<Relationship Id="rId1" Type="{RELATION}/worksheet" Target="worksheets/sheet1.xml"/>
+<Relationship Id="rId2" Type="{RELATION}/sharedStrings" Target="sharedStrings.xml"/></Relationships>"""
+SPREADSHEET = "http://schemas.openxmlformats.org/spreadsheetml/2006/main"
+WORKBOOK = f"""<workbook xmlns="{SPREADSHEET}" xmlns:r="{RELATION}"><sheets><sheet name="People" sheetId="1" r:id="rId1"/></sheets></workbook>"""
+
+
+def write_xlsx(path, rows):
+    """A workbook with a table of shared strings, as Excel itself writes it; every cell is text."""
+    letters, strings = "ABCDEFGHIJKL", {}
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=6) as archive:
+        def part(name):
+            info = zipfile.ZipInfo(name, (2026, 1, 1, 0, 0, 0))
+            info.compress_type = zipfile.ZIP_DEFLATED
+            return archive.open(info, "w", force_zip64=True)
+
+        for name, text in (("[Content_Types].xml", CONTENT_TYPES), ("_rels/.rels", RELATIONS), ("xl/workbook.xml", WORKBOOK),
+                           ("xl/_rels/workbook.xml.rels", SHEET_RELATIONS)):
+            with part(name) as file:
+                file.write(text.encode())
+        with part("xl/worksheets/sheet1.xml") as sheet:
+            sheet.write(f'<worksheet xmlns="{SPREADSHEET}"><sheetData>'.encode())
+            for number, row in enumerate([COLUMNS, *rows], 1):
+                cells = (f'<c r="{letter}{number}" t="s"><v>{strings.setdefault(value, len(strings))}</v></c>'
+                         for letter, value in zip(letters, row) if value)
+                sheet.write(f'<row r="{number}">{"".join(cells)}</row>'.encode())
+            sheet.write(b"</sheetData></worksheet>")
+        with part("xl/sharedStrings.xml") as table:
+            table.write(f'<sst xmlns="{SPREADSHEET}" uniqueCount="{len(strings)}">'.encode())
+            for value in strings:
+                table.write(f"<si><t>{escape(value)}</t></si>".encode())
+            table.write(b"</sst>")
+
+
 def main(count, directory):
     rng = random.Random(f"muster bench {count}")
     pick = rng.random
@@ -103,6 +158,8 @@ def main(count, directory):
     os.makedirs(directory, exist_ok=True)
     write(os.path.join(directory, "before.csv"), before)
     write(os.path.join(directory, "after.csv"), after)
+    write_json(os.path.join(directory, "after.json"), after)
+    write_xlsx(os.path.join(directory, "after.xlsx"), after)
     with open(os.path.join(directory, "expected.json"), "w", encoding="utf-8") as file:
         json.dump({"before": count, "after": len(after), "updated": updates, "added": adds, "removed": removes}, file)
         file.write("\n")

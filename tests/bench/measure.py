@@ -126,6 +126,30 @@ def plain_copy(size, _expected):
     return figures
 
 
+# --- other formats ------------------------------------------------------------------------------------------------------
+
+def formats(size, expected):
+    """The way to the last row of a workbook and of a list of objects, beside what the parser needs by itself."""
+    found = {}
+    for ending in ("xlsx", "json"):
+        path, found[ending] = f"{feeds(size)}/after.{ending}", {}
+        read_once(path)
+        for who in ("parser", "muster"):
+            runs = []
+            try:
+                for _ in range(ARGS.runs):
+                    ms, mib, rows = run([ARGS.formats, who, path])
+                    if int(rows) != expected["after"]:
+                        raise Failed(f"{rows.strip()} rows where {expected['after']} are true")
+                    runs.append((ms, mib))
+                found[ending][who] = summary(runs)
+                say(f"   {ending} by {who}: {found[ending][who]['ms']:.0f} ms, {found[ending][who]['mib']:.0f} MiB")
+            except Failed as error:
+                found[ending][who] = {"error": str(error)}
+                say(f"   {ending} by {who}: FAILED: {error}")
+    return found
+
+
 # --- Muster ------------------------------------------------------------------------------------------------------------
 
 class Store:
@@ -308,7 +332,8 @@ def main():
         for engine in filter(None, ARGS.engines.split(",")):
             engines[engine] = {}
             muster(engine, size, expected, engines[engine])
-        results["sizes"][str(size)] = {"expected": expected, "peers": peers, "engines": engines}
+        read = formats(size, expected) if ARGS.formats else {}
+        results["sizes"][str(size)] = {"expected": expected, "peers": peers, "engines": engines, "formats": read}
     results["machine"]["load_after"] = round(os.getloadavg()[0], 2)
     with open(ARGS.results, "w", encoding="utf-8") as file:
         json.dump(results, file, indent=1)
@@ -318,7 +343,7 @@ def main():
 def arguments():
     parser = argparse.ArgumentParser()
     for name in ("work", "feeds", "shared", "results", "sizes", "engines", "muster", "python", "csvdiff", "postgres", "socket",
-                 "port", "remap"):
+                 "port", "remap", "formats"):
         parser.add_argument(f"--{name}", default="")
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--import-runs", type=int, default=3)

@@ -24,6 +24,8 @@ GOALS = {
 }
 TITLES = {"import": "first import", "nightly": "nightly sync, 1 % changed", "remapped": "the same feed after a change of mapping",
           "export": "`events export` to a file", "replay": "`replay` of that log"}
+# The way to a payload's last row against the parser by itself: at most so many times, at every size.
+FORMATS, MOST_TIMES = {"xlsx": ("XLSX", "calamine, streaming the cells"), "json": ("JSON", "serde_json, streaming into borrowed fields")}, 1.3
 ENGINES = {"sqlite": "SQLite", "postgres": "PostgreSQL"}
 PEERS = {"duckdb columns": "DuckDB compares the two files, column by column", "duckdb hash": "DuckDB compares the two files, a hash a row",
          "duckdb stored": "DuckDB, the old side already in its file", "csv-diff local": "csv-diff crate, one thread",
@@ -91,7 +93,22 @@ def table(size, data):
             met = "; ".join(result or "not measured" for _, _, result in judged) if full else ""
             lines.append(f"| {title} | {number(figures['ms'])} | {number(figures['best_ms'])} | {number(figures['mib'])} "
                          f"| {against} | {goals} | {met} |")
+    for ending, runs in data.get("formats", {}).items():
+        title, parser = FORMATS[ending]
+        for who, name in (("parser", f"{title}: {parser}"), ("muster", f"**muster**: {title} to its last row")):
+            figures = runs[who]
+            if "error" in figures:
+                lines.append(f"| {name} | failed: {figures['error']} | | | | | |")
+                continue
+            times = format_times(runs) if who == "muster" else None
+            held = f"{times:.2f} | {MOST_TIMES} | {'must' if times <= MOST_TIMES else 'missed'}" if times else "| |"
+            lines.append(f"| {name} | {number(figures['ms'])} | {number(figures['best_ms'])} | {number(figures['mib'])} | {held} |")
     return lines
+
+
+def format_times(runs):
+    """How many times the parser's own time ours is; nothing if one of them was not measured."""
+    return runs["muster"]["ms"] / runs["parser"]["ms"] if all("ms" in runs[who] for who in ("muster", "parser")) else None
 
 
 def report(results):
@@ -127,6 +144,11 @@ def failures(results):
             found.append(f"1,000,000 people, {engine}, {row}, {kind}: not measured")
         elif result == "missed":
             found.append(f"1,000,000 people, {engine}, {row}, {kind}: {value:,.2f}, must be {GOALS[(row, engine, kind)][0]:,}")
+    for size, data in results["sizes"].items():
+        for ending, runs in data.get("formats", {}).items():
+            times = format_times(runs)
+            if times is None or times > MOST_TIMES:
+                found.append(f"{size} people, {ending}: {times and round(times, 2)} times the parser, must be {MOST_TIMES}")
     return found
 
 
