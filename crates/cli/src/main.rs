@@ -4,6 +4,7 @@ mod arguments;
 mod command;
 mod config;
 mod fail;
+mod memory;
 mod output;
 mod private;
 mod progress;
@@ -56,6 +57,7 @@ fn run(out: &mut Output) -> Result<Exit, Failure> {
     };
     quiet_panics(cli.globals.verbose > 0);
     log_to_stderr(cli.globals.verbose);
+    memory::share();
     let config = config::resolve(&cli.globals)?;
     let mut session = Session { config, out };
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;

@@ -18,7 +18,6 @@ impl Session<'_> {
     /// # Errors
     /// If the database cannot be opened.
     pub async fn engine(&self) -> Result<Engine, Failure> {
-        share_memory();
         let Config { database, data_dir, actor, .. } = &self.config;
         Engine::open(database, data_dir, actor).await.map_err(|e| match Failure::from(e) {
             failure if failure.kind == "unavailable" => {
@@ -55,19 +54,6 @@ pub fn quoted(word: &str) -> String {
     }
     format!("'{}'", word.replace('\'', r"'\''"))
 }
-
-/// Lets threads share what memory the C library keeps for later: a stage on one thread otherwise takes fresh memory while
-/// what the stage before gave back lies idle in another thread's keeping. A quarter less at a first import, and no slower.
-#[cfg(all(target_os = "linux", target_env = "gnu"))]
-fn share_memory() {
-    #[expect(unsafe_code, reason = "mallopt only sets a number, and is safe to call from any thread at any time")]
-    unsafe {
-        libc::mallopt(libc::M_ARENA_MAX, 2);
-    }
-}
-
-#[cfg(not(all(target_os = "linux", target_env = "gnu")))]
-fn share_memory() {}
 
 #[cfg(test)]
 mod tests {

@@ -12,7 +12,7 @@ use crate::{
     known::{Bucket, Entry, Known, pack_delta, pack_pages},
     resolve::{NOBODY, SEVERAL},
     roster::beside,
-    spoken::order_pages,
+    spoken::Order,
 };
 
 /// With so many deltas, a feed's fingerprints are written anew.
@@ -43,8 +43,8 @@ impl Rows {
 }
 
 impl Job<'_> {
-    /// The stored pages of member numbers in the order of the payload.
-    pub(crate) fn order(&self, compared: &Compared, known: &Known, numbers: &Numbers) -> Vec<Vec<u8>> {
+    /// Member numbers in the order of the payload.
+    pub(crate) fn order(&self, compared: &Compared, known: &Known, numbers: &Numbers) -> Order {
         let rows = &compared.rows;
         let last = known.seen().map(|(_, line)| line).max().max(rows.lines.last().copied());
         let mut by_line = ByLine::up_to(last.unwrap_or_default());
@@ -117,14 +117,14 @@ impl ByLine {
         }
     }
 
-    fn in_order(mut self) -> Vec<Vec<u8>> {
-        let no = |word: &NonZeroU32| word.get() - 1;
+    fn in_order(mut self) -> Order {
+        let no = |word: NonZeroU32| word.get() - 1;
         if self.beside.is_empty() {
-            return order_pages(self.table.iter().flatten().map(no));
+            return Box::new(self.table.into_iter().flatten().map(no));
         }
         let table = self.table.iter().enumerate();
-        self.beside.extend(table.filter_map(|(line, word)| Some((line as u32, no(word.as_ref()?)))));
+        self.beside.extend(table.filter_map(|(line, word)| Some((line as u32, no((*word)?)))));
         self.beside.sort_unstable();
-        order_pages(self.beside.iter().map(|(_, no)| *no))
+        Box::new(self.beside.into_iter().map(|(_, no)| no))
     }
 }

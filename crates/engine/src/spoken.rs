@@ -15,16 +15,12 @@ pub(crate) const NAMED: u32 = 0;
 /// Member numbers in one stored page of an order.
 const ORDER_PAGE: usize = 65_536;
 
-/// The pages of an order.
-pub(crate) fn order_pages(numbers: impl Iterator<Item = MemberNo>) -> Vec<Vec<u8>> {
-    let mut pages: Vec<Vec<u8>> = Vec::new();
-    for no in numbers {
-        if pages.last().is_none_or(|page| page.len() == ORDER_PAGE * 4) {
-            pages.push(Vec::with_capacity(ORDER_PAGE * 4));
-        }
-        pages.last_mut().into_iter().for_each(|page| page.extend_from_slice(&no.to_le_bytes()));
-    }
-    pages
+/// Members in the order in which a payload named them: there may be millions.
+pub(crate) type Order = Box<dyn Iterator<Item = MemberNo> + Send>;
+
+/// The next page of an order; an empty one behind its end.
+fn next_page(order: &mut Order) -> Vec<u8> {
+    order.by_ref().take(ORDER_PAGE).flat_map(MemberNo::to_le_bytes).collect()
 }
 
 /// The member numbers of one such page.
@@ -58,6 +54,22 @@ impl Engine {
         Ok(missing)
     }
 
+    /// Puts whom a feed claims or names, and in which order, in place of what is stored.
+    ///
+    /// # Errors
+    /// If the store refuses.
+    pub(crate) async fn put_order(&self, tx: &mut Tx, feed: FeedNo, named: &Bits, mut order: Order) -> Result<()> {
+        tx.put_feed_pages(feed, vec![named.to_bytes()]).await?;
+        for page in NAMED + 1.. {
+            let body = next_page(&mut order);
+            if body.is_empty() {
+                break;
+            }
+            tx.put_feed_page(feed, page, body).await?;
+        }
+        Ok(())
+    }
+
     /// Brings up to date what is stored of the feeds that the effects touch: claims, whom they name, and caches.
     /// `speaking` is the feed whose payload this was, with the order in which it named people, if that counts from now on.
     ///
@@ -68,7 +80,7 @@ impl Engine {
         tx: &mut Tx,
         feeds: &mut [Feed],
         effects: &Effects,
-        mut speaking: Option<(FeedNo, Option<Vec<Vec<u8>>>)>,
+        mut speaking: Option<(FeedNo, Option<Order>)>,
     ) -> Result<()> {
         for feed in feeds.iter_mut() {
             let delta = effects.claims.get(&feed.no).copied().unwrap_or(0);
@@ -84,10 +96,7 @@ impl Engine {
                     naming.off.iter().for_each(|no| named.set(no, false));
                 }
                 match order {
-                    Some(mut pages) => {
-                        pages.insert(0, named.to_bytes());
-                        tx.put_feed_pages(feed.no, pages).await?;
-                    }
+                    Some(order) => self.put_order(tx, feed.no, &named, order).await?,
                     None => tx.put_feed_page(feed.no, NAMED, named.to_bytes()).await?,
                 }
             }

@@ -199,9 +199,7 @@ impl Engine {
             let stays = |no: &MemberNo| changed.get(no).is_none_or(|(_, after)| after.is_some());
             order.extend(spoken::order_of(&page).filter(stays));
         }
-        let mut pages = spoken::order_pages(order.into_iter());
-        pages.insert(0, named.to_bytes());
-        Ok(tx.put_feed_pages(feed, pages).await?)
+        self.put_order(tx, feed, &named, Box::new(order.into_iter())).await
     }
 
     /// A known row of somebody who changes is known no longer, and not even its fingerprint stays.
