@@ -132,7 +132,10 @@ def formats(size, expected):
     """The way to the last row of a workbook and of a list of objects, beside what the parser needs by itself."""
     found = {}
     for ending in ("xlsx", "json"):
-        path, found[ending] = f"{feeds(size)}/after.{ending}", {}
+        path = f"{feeds(size)}/after.{ending}"
+        if not os.path.exists(path):
+            continue
+        found[ending] = {}
         read_once(path)
         for who in ("parser", "muster"):
             runs = []
