@@ -177,6 +177,11 @@ pub fn in_words(counts: &Counts) -> String {
     if some.is_empty() { "nothing".to_owned() } else { some.join(", ") }
 }
 
+/// So many of something, by its name for one.
+pub fn counted(n: usize, what: &str) -> String {
+    if n == 1 { format!("1 {what}") } else { format!("{} {what}s", grouped(n as u64)) }
+}
+
 /// A number with a comma before every three digits.
 pub fn grouped(n: u64) -> String {
     let digits = n.to_string();

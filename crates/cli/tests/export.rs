@@ -96,3 +96,24 @@ fn somebody_unknown_is_not_eligible_and_that_is_an_answer() {
     }
     assert_eq!(place.json(0, "eligibility 007 --org acme")["eligible"], true);
 }
+
+#[test]
+fn a_log_that_breaks_off_is_one_document_too_and_says_why() {
+    let place = acme();
+    // A restored database is all in one file.
+    let there = "--data-dir other --database sqlite:other/m.db";
+    place.expect(0, "backup all.muster");
+    place.expect(0, &format!("restore all.muster {there}"));
+    let file = place.path().join("other/m.db");
+    let mut database = std::fs::read(&file).expect("the database");
+    let damaged = b"\"change_set.computed\"";
+    let found: Vec<usize> =
+        (0..database.len() - damaged.len()).filter(|at| database[*at..].starts_with(damaged)).collect();
+    assert!(!found.is_empty());
+    found.iter().for_each(|at| database[*at] = b'x');
+    std::fs::write(&file, database).expect("damaged");
+    let said = place.json(1, &format!("events export --org acme {there}"));
+    assert!(said["events"].is_array());
+    assert!(said["error"]["message"].as_str().expect("a sentence").ends_with('.'), "{said}");
+    assert!(said.get("cursor").is_none());
+}

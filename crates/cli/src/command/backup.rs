@@ -10,7 +10,7 @@ use serde_json::json;
 use crate::{
     fail::{Exit, Failure},
     progress::Progress,
-    report::grouped,
+    report::{counted, grouped},
     session::Session,
 };
 
@@ -66,9 +66,10 @@ pub async fn run(asked: Backup, session: &mut Session<'_>) -> Result<Exit, Failu
         }));
         return Ok(Exit::Done);
     }
-    let (organisations, payloads) = (manifest.organisations.len(), grouped(manifest.payloads() as u64));
+    let (organisations, payloads) =
+        (counted(manifest.organisations.len(), "organisation"), counted(manifest.payloads(), "payload"));
     session.out.line(format_args!(
-        "Wrote {organisations} organisations and {payloads} payloads to {}, {} bytes.",
+        "Wrote {organisations} and {payloads} to {}, {} bytes.",
         place.display(),
         grouped(bytes)
     ));

@@ -76,13 +76,25 @@ impl Write for Items<'_> {
     }
 }
 
-/// The log as one document, for `--json`; only the lines themselves can be replayed.
-async fn one_document(engine: &Engine, org: &Organisation, after: u64, out: &mut Output) -> Result<(), Error> {
+/// The log as one document, for `--json`; only the lines themselves can be replayed. If something goes wrong in the middle,
+/// it stays one document, and says so behind the events.
+async fn one_document(engine: &Engine, org: &Organisation, after: u64, out: &mut Output) -> Exit {
     out.text("{\"events\":[\n");
-    let (_, last) = engine.export_after(org, after, &mut Items { out, first: true }).await?;
-    let cursor = engine.cursor(org, last).await?;
-    out.text(&format!("],\"cursor\":\"{cursor}\"}}\n"));
-    Ok(())
+    let told = match engine.export_after(org, after, &mut Items { out, first: true }).await {
+        Ok((_, last)) => engine.cursor(org, last).await,
+        Err(e) => Err(e),
+    };
+    match told {
+        Ok(cursor) => {
+            out.text(&format!("],\"cursor\":\"{cursor}\"}}\n"));
+            Exit::Done
+        }
+        Err(e) => {
+            let failure = Failure::from(e);
+            out.text(&format!("],\"error\":{}}}\n", serde_json::json!(failure)));
+            failure.exit
+        }
+    }
 }
 
 /// The log as it is exported; who reads on from a cursor is given the next one, on standard error.
@@ -110,12 +122,12 @@ pub async fn run(events: Events, session: &mut Session<'_>) -> Result<Exit, Fail
                 None => None,
             };
             let exported = match session.out.json {
-                true => one_document(&engine, &org, after.unwrap_or(0), session.out).await,
-                false => lines(&engine, &org, after, session.out).await,
+                true => Ok(one_document(&engine, &org, after.unwrap_or(0), session.out).await),
+                false => lines(&engine, &org, after, session.out).await.map(|()| Exit::Done),
             };
             // A reader who has seen enough is no failure.
             if !session.out.is_closed() {
-                exported?;
+                return Ok(exported?);
             }
         }
         Command::Show { seq, org } => {

@@ -18,6 +18,7 @@ use tempfile::NamedTempFile;
 use crate::{
     arguments::{OfOrganisation, pair},
     fail::{Exit, Failure},
+    report::counted,
     session::{Session, quoted},
     table::{Table, one_line},
 };
@@ -164,7 +165,7 @@ fn print(guessed: &Guessed, session: &mut Session<'_>) {
         session.out.line(format_args!("\nFields without a column: {}", one_line(unfed.join(", "))));
     }
     let n = guessed.rows_looked_at;
-    session.out.line(format_args!("Looked at {n} row{}.", if n == 1 { "" } else { "s" }));
+    session.out.line(format_args!("Looked at {}.", counted(n, "row")));
 }
 
 fn described(unfed: &Unfed) -> String {

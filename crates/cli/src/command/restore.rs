@@ -10,7 +10,7 @@ use crate::{
     command::backup::embedded,
     fail::{Exit, Failure},
     progress::Progress,
-    report::grouped,
+    report::counted,
     session::Session,
 };
 
@@ -44,9 +44,10 @@ pub async fn run(asked: Restore, session: &mut Session<'_>) -> Result<Exit, Fail
         }));
         return Ok(Exit::Done);
     }
-    let (organisations, payloads) = (manifest.organisations.len(), grouped(manifest.payloads() as u64));
+    let (organisations, payloads) =
+        (counted(manifest.organisations.len(), "organisation"), counted(manifest.payloads(), "payload"));
     let made_at = manifest.made_at.format("%Y-%m-%d %H:%M:%SZ");
-    session.out.line(format_args!("Restored {organisations} organisations and {payloads} payloads as of {made_at}."));
+    session.out.line(format_args!("Restored {organisations} and {payloads} as of {made_at}."));
     if let Some(kept) = kept {
         session
             .out

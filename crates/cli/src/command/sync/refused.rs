@@ -14,7 +14,7 @@ use muster_engine::{
 use serde_json::{Value, json};
 
 use super::book::Book;
-use crate::{fail::Failure, report::grouped, session::Session, spreadsheet::cell, table::one_line, whole::Whole};
+use crate::{fail::Failure, report::counted, session::Session, spreadsheet::cell, table::one_line, whole::Whole};
 
 /// Where what could not be taken is written.
 #[derive(Debug, Default, Args)]
@@ -277,8 +277,4 @@ impl Written {
     pub fn refused(&self) -> Option<&Path> {
         self.refused.as_ref().filter(|(_, n)| *n > 0).map(|(path, _)| path.as_path())
     }
-}
-
-fn counted(n: usize, what: &str) -> String {
-    if n == 1 { format!("1 {what}") } else { format!("{} {what}s", grouped(n as u64)) }
 }
