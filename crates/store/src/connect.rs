@@ -83,7 +83,7 @@ impl Store {
         match Address::of(url)? {
             Address::Sqlite(path) => {
                 prepare_dir(&path)?;
-                let mut writer = writer_connection(&path).await?;
+                let mut writer = sqlite_connection(&sqlite_options(&path, 16 << 20)).await?;
                 schema::migrate_sqlite(&mut writer).await
             }
             Address::Postgres(options) => schema::migrate_postgres(&mut options.connect().await?).await,
@@ -177,9 +177,10 @@ impl Address {
 
 async fn open_sqlite(path: &Path) -> Result<Pools> {
     prepare_dir(path)?;
-    let mut first = writer_connection(path).await?;
+    let mut first = sqlite_connection(&sqlite_options(path, 16 << 20)).await?;
     schema::migrate_sqlite(&mut first).await?;
-    drop(first);
+    // Waited for, since a connection that is merely dropped is closed some time later, by a thread of its own.
+    first.close().await?;
     let writer = sqlite_pool(1).connect_lazy_with(sqlite_options(path, 16 << 20));
     let readers = sqlite_pool(4).connect_lazy_with(sqlite_options(path, 4 << 20).pragma("query_only", "on"));
     Ok(Pools::Sqlite { writer, readers })
@@ -194,12 +195,21 @@ fn prepare_dir(path: &Path) -> Result<()> {
     }
 }
 
-/// The first connection to a file. Turning on the write-ahead log may find the file busy without waiting, so it is tried again.
-async fn writer_connection(path: &Path) -> Result<SqliteConnection> {
+/// A connection of its own to a file.
+pub(crate) async fn sqlite_connection(options: &SqliteConnectOptions) -> Result<SqliteConnection> {
+    while_busy(PATIENCE, || async { Ok(options.connect().await?) }).await
+}
+
+/// Tries again while the database is busy, for this long. SQLite waits by itself, but not for everything: turning the
+/// write-ahead log on or off finds the file busy at once.
+pub(crate) async fn while_busy<T, F: Future<Output = Result<T>>>(
+    patience: Duration,
+    attempt: impl Fn() -> F,
+) -> Result<T> {
     let started = Instant::now();
     loop {
-        match sqlite_options(path, 16 << 20).connect().await.map_err(StoreError::from) {
-            Err(StoreError::Busy) if started.elapsed() < PATIENCE => {
+        match attempt().await {
+            Err(StoreError::Busy) if started.elapsed() < patience => {
                 tokio::time::sleep(Duration::from_millis(20)).await
             }
             outcome => return outcome,

@@ -6,11 +6,11 @@ use std::time::Duration;
 use sqlx::sqlite::SqliteJournalMode;
 use sqlx::{ConnectOptions, Connection};
 
-use crate::connect::{Address, sqlite_options};
+use crate::connect::{Address, sqlite_connection, sqlite_options, while_busy};
 use crate::error::{Result, StoreError};
 
-/// How long another process that is just ending is waited for.
-const PATIENCE: Duration = Duration::from_secs(2);
+/// How long somebody who is just leaving is waited for.
+const LEAVING: Duration = Duration::from_secs(2);
 
 /// The file of an embedded database; none if the address is of a server.
 ///
@@ -29,7 +29,7 @@ pub fn path(url: &str) -> Result<Option<PathBuf>> {
 /// If either file cannot be opened, read or written.
 pub async fn copy(from: &Path, to: &Path) -> Result<()> {
     let to = to.to_str().ok_or_else(|| StoreError::BadUrl("the name of the copy is no UTF-8".into()))?;
-    let mut source = sqlite_options(from, 4 << 20).create_if_missing(false).connect().await?;
+    let mut source = sqlite_connection(&sqlite_options(from, 4 << 20).create_if_missing(false)).await?;
     sqlx::query("VACUUM INTO $1").bind(to).execute(&mut source).await?;
     Ok(source.close().await?)
 }
@@ -40,10 +40,14 @@ pub async fn copy(from: &Path, to: &Path) -> Result<()> {
 /// # Errors
 /// If it is in use, or cannot be read.
 pub async fn gather(path: &Path) -> Result<()> {
-    let options = sqlite_options(path, 4 << 20).create_if_missing(false).busy_timeout(PATIENCE);
-    let mut alone = options.journal_mode(SqliteJournalMode::Delete).connect().await?;
-    // Leaving the write-ahead log needs the file for oneself; SQLite says which mode it is in, whatever was asked for.
-    let mode: String = sqlx::query_scalar("PRAGMA journal_mode = DELETE").fetch_one(&mut alone).await?;
-    alone.close().await?;
-    if mode == "delete" { Ok(()) } else { Err(StoreError::Busy) }
+    let options = sqlite_options(path, 4 << 20).create_if_missing(false).busy_timeout(LEAVING);
+    let options = options.journal_mode(SqliteJournalMode::Delete);
+    while_busy(LEAVING, || async {
+        let mut alone = options.connect().await?;
+        // Leaving the write-ahead log needs the file for oneself; SQLite says which mode it is in, whatever was asked for.
+        let mode: String = sqlx::query_scalar("PRAGMA journal_mode = DELETE").fetch_one(&mut alone).await?;
+        alone.close().await?;
+        if mode == "delete" { Ok(()) } else { Err(StoreError::Busy) }
+    })
+    .await
 }

@@ -1,6 +1,6 @@
 //! Opening: fresh files, several processes at once, schemas of other versions, addresses that are none.
 
-use muster_store::{SCHEMA_VERSION, Store, StoreError};
+use muster_store::{SCHEMA_VERSION, Store, StoreError, file};
 use muster_testkit::database::{Engine, fresh};
 use muster_testkit::postgres;
 
@@ -82,6 +82,26 @@ async fn what_was_written_is_there_after_opening_again() {
     database.store.close().await;
     let again = Store::open(&database.url).await.unwrap();
     assert_eq!(again.organisation("acme").await.unwrap().id, org);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_is_gathered_once_the_last_one_has_left_it() {
+    let database = fresh(Engine::Sqlite).await;
+    muster_testkit::conformance::organisation(&database.store, "acme").await;
+    let path = file::path(&database.url).unwrap().unwrap();
+    let gathering = tokio::spawn({
+        let path = path.clone();
+        async move { file::gather(&path).await }
+    });
+    // Long enough to be found in the way, shorter than anybody is waited for.
+    tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+    assert!(!gathering.is_finished(), "somebody is still there");
+    database.store.close().await;
+    gathering.await.unwrap().unwrap();
+    assert!(!path.with_extension("db-wal").exists());
+    let in_use = Store::open(&database.url).await.unwrap();
+    in_use.organisations().await.unwrap();
+    assert!(matches!(file::gather(&path).await, Err(StoreError::Busy)));
 }
 
 #[test]
