@@ -81,8 +81,13 @@ pub fn print_counts(counts: &Counts, out: &mut Output) {
         ("invalid", counts.invalid, "left out"),
         ("forgotten", counts.forgotten, forgotten),
     ];
+    print_figures(rows.into_iter().filter(|(name, n, _)| *n > 0 || *name == "rows"), out);
+}
+
+/// Prints figures, each with its name and what it means, if that needs saying.
+pub fn print_figures<'a>(figures: impl Iterator<Item = (&'a str, u64, &'a str)>, out: &mut Output) {
     let mut table = Table::new(&[]).right(&[1]).indent(2);
-    for (name, n, meaning) in rows.into_iter().filter(|(name, n, _)| *n > 0 || *name == "rows") {
+    for (name, n, meaning) in figures {
         let n = grouped(n);
         match meaning {
             "" => table.row([name, &n]),

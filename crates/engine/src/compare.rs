@@ -23,10 +23,11 @@ use muster_intake::{Original, Reader, RowIssue, payload::Plain};
 
 use crate::{
     Engine, Result,
+    bits::Bits,
     census::{self, Census},
     pipeline::Stages,
     recorder::Recorder,
-    resolve::{Bits, Resolved},
+    resolve::Resolved,
 };
 
 mod absences;

@@ -20,14 +20,14 @@ pub struct Effects {
     /// Change in the number of running claims, by feed.
     pub claims: BTreeMap<FeedNo, i64>,
     /// Whom a feed claims or names from now on, and whom no longer.
-    pub named: BTreeMap<FeedNo, Naming>,
+    pub named: BTreeMap<FeedNo, Spoken>,
     /// Where fields were left out, the members as they are now.
     pub members: HashMap<MemberNo, Member>,
 }
 
 /// Members whom a feed claims or names from now on, and those whom it no longer does.
 #[derive(Clone, Default)]
-pub struct Naming {
+pub struct Spoken {
     /// From now on.
     pub on: Bits,
     /// No longer.
@@ -84,10 +84,10 @@ impl Effects {
     pub(crate) fn add(&mut self, part: Part, idents: &mut Idents) -> Result<()> {
         part.numbers.into_iter().for_each(|(ordinal, no)| self.numbers.push(ordinal, no));
         part.touched.into_iter().for_each(|no| self.touched.set(no, true));
-        for (feed, no, on) in part.named {
-            let Naming { on: claimed, off } = self.named.entry(feed).or_default();
-            claimed.set(no, on);
-            off.set(no, !on);
+        for (feed, no, speaks) in part.named {
+            let Spoken { on, off } = self.named.entry(feed).or_default();
+            on.set(no, speaks);
+            off.set(no, !speaks);
         }
         for (feed, n) in part.claims {
             *self.claims.entry(feed).or_default() += n;

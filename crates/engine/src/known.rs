@@ -5,9 +5,9 @@
 use std::{iter::Peekable, vec::IntoIter};
 
 use muster_domain::ids::{FeedNo, MemberNo, OrganisationId};
-use muster_store::Store;
+use muster_store::{Store, Tx};
 
-use crate::{Result, bits::Bits};
+use crate::{Result, bits::Bits, roster::beside};
 
 /// One known row: the fingerprint of its bytes and the member whom it names.
 pub type Entry = (u128, MemberNo);
@@ -259,6 +259,33 @@ impl Bucket {
 pub fn pack_pages(entries: &mut [Entry]) -> Vec<Vec<u8>> {
     entries.sort_unstable();
     entries.chunks(PAGE).map(|chunk| pack(chunk, Vec::with_capacity(chunk.len() * ENTRY_BYTES))).collect()
+}
+
+/// Writes a feed's known rows anew, bucket by bucket; `fill` adds those of a bucket, `count` is about how many there are.
+///
+/// # Errors
+/// If the store refuses.
+pub(crate) async fn put(
+    tx: &mut Tx,
+    feed: FeedNo,
+    layout: &[u8],
+    count: usize,
+    mut fill: impl FnMut(Bucket, &mut Vec<Entry>) + Send,
+) -> Result<()> {
+    tx.put_fingerprints(feed, layout).await?;
+    let (mut entries, mut page, mut ready) = (Vec::new(), 0, Vec::new());
+    for bucket in Bucket::all(count) {
+        let next = page + ready.len() as u32;
+        // The pages of one bucket are written while those of the next are made.
+        let (written, pages) = beside(tx.add_fingerprint_pages(feed, page, ready), || {
+            entries.clear();
+            fill(bucket, &mut entries);
+            pack_pages(&mut entries)
+        });
+        written?;
+        (page, ready) = (next, pages);
+    }
+    Ok(tx.add_fingerprint_pages(feed, page, ready).await?)
 }
 
 /// Packs a delta: members whose rows are known no more, then rows known from now on.

@@ -1,6 +1,6 @@
 //! Opening a payload: how it is written, which columns it has, and the census that is taken on the first way through it.
 
-use std::{fs::File, io::Read, path::Path};
+use std::{collections::BTreeMap, fs::File, io::Read, path::Path};
 
 use muster_domain::{documents::Feed, fact::Received, normalise, read_as::ReadAs, settings::Settings};
 use muster_intake::{
@@ -46,19 +46,8 @@ pub(crate) fn rows(
     older_text: bool,
 ) -> Result<(u8, csv::Records<Source>), IntakeError> {
     let settings = org.settings.for_feed(&feed.settings);
-    let mut mapping = feed.settings.mapping.clone();
-    mapping.extend(received.mapping.clone());
-    let match_key = settings.match_key.field();
-    let how = How {
-        format: received.format.as_deref().map(str::parse).transpose()?,
-        sheet: received.sheet.as_deref(),
-        limits: settings.limits,
-        knows: &|header| headers::known(header, &settings.fields, match_key, &mapping),
-        file,
-        scratch: file.parent().unwrap_or(file),
-        older_text,
-    };
-    let opened = muster_intake::payload::open(File::open(file)?, &how)?;
+    let opening = Opening { org, feed, settings: &settings, received, stored: None, file, kept_bytes: 0 };
+    let opened = opening.opened(File::open(file)?, &opening.mapping(), older_text)?;
     Ok((opened.delimiter, opened.records))
 }
 
@@ -111,22 +100,40 @@ impl Opening<'_> {
         Ok(Taken { input, known, census })
     }
 
-    /// Opens the payload and finds its columns.
-    fn open<R: Read + Send + 'static>(&self, payload: R, older_text: bool) -> Result<(Input, csv::Records<Source>)> {
-        let Opening { org, feed, settings, received, file, .. } = self;
-        let mut mapping = feed.settings.mapping.clone();
-        mapping.extend(received.mapping.clone());
+    /// The columns that were said to hold a field: by the feed, and for this payload alone.
+    fn mapping(&self) -> BTreeMap<String, String> {
+        let mut mapping = self.feed.settings.mapping.clone();
+        mapping.extend(self.received.mapping.clone());
+        mapping
+    }
+
+    /// Finds out how the payload is written.
+    fn opened<R: Read + Send + 'static>(
+        &self,
+        payload: R,
+        mapping: &BTreeMap<String, String>,
+        older_text: bool,
+    ) -> Result<Payload, IntakeError> {
+        let Opening { settings, received, file, .. } = self;
         let match_key = settings.match_key.field();
         let how = How {
             format: received.format.as_deref().map(str::parse).transpose()?,
             sheet: received.sheet.as_deref(),
             limits: settings.limits,
-            knows: &|header| headers::known(header, &settings.fields, match_key, &mapping),
+            knows: &|header| headers::known(header, &settings.fields, match_key, mapping),
             file,
             scratch: file.parent().unwrap_or(file),
             older_text,
         };
-        let opened = muster_intake::payload::open(payload, &how)?;
+        muster_intake::payload::open(payload, &how)
+    }
+
+    /// Opens the payload and finds its columns.
+    fn open<R: Read + Send + 'static>(&self, payload: R, older_text: bool) -> Result<(Input, csv::Records<Source>)> {
+        let Opening { org, feed, settings, received, .. } = self;
+        let mapping = self.mapping();
+        let match_key = settings.match_key.field();
+        let opened = self.opened(payload, &mapping, older_text)?;
         if let Some(said) = opened.mode.as_deref().filter(|said| !said.eq_ignore_ascii_case(received.mode.word())) {
             return Err(Error::Refused(format!(
                 "The payload says of itself that its mode is \"{said}\", and it was sent as {}; correct one of the two.",

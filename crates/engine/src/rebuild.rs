@@ -14,9 +14,9 @@ use muster_store::{ChangeSetRow, Head, Ident, MEMBERS_PER_PAGE, Tx, UploadRow};
 
 use crate::{
     Result,
+    bits::Bits,
     compare::hashes,
     organisation::put_feed,
-    resolve::Bits,
     roster::{self, compress, in_parallel},
 };
 

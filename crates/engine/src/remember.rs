@@ -9,9 +9,8 @@ use crate::{
     Result,
     compare::{Compared, Job, Rows},
     effects::{Effects, Numbers},
-    known::{Bucket, Entry, Known, pack_delta, pack_pages},
+    known::{self, Bucket, Entry, Known, pack_delta},
     resolve::{NOBODY, SEVERAL},
-    roster::beside,
     spoken::Order,
 };
 
@@ -42,18 +41,20 @@ impl Rows {
     }
 }
 
-impl Job<'_> {
+impl Compared {
     /// Member numbers in the order of the payload.
-    pub(crate) fn order(&self, compared: &Compared, known: &Known, numbers: &Numbers) -> Order {
-        let rows = &compared.rows;
+    pub(crate) fn order(&self, known: &Known, numbers: &Numbers) -> Order {
+        let rows = &self.rows;
         let last = known.seen().map(|(_, line)| line).max().max(rows.lines.last().copied());
         let mut by_line = ByLine::up_to(last.unwrap_or_default());
         known.seen().for_each(|(no, line)| by_line.put(line, no));
         let named = rows.lines.iter().enumerate().filter_map(|(row, line)| Some((*line, rows.member(row, numbers)?)));
-        named.chain(compared.beside.iter().copied()).for_each(|(line, no)| by_line.put(line, no));
+        named.chain(self.beside.iter().copied()).for_each(|(line, no)| by_line.put(line, no));
         by_line.in_order()
     }
+}
 
+impl Job<'_> {
     /// Remembers the fingerprints of rows that say what the roster now holds.
     pub(crate) async fn remember(
         &self,
@@ -70,21 +71,11 @@ impl Job<'_> {
         if known.is_empty() || newer * 4 > known.len() || known.deltas() >= MOST_DELTAS {
             let mut dead = effects.touched.clone();
             told().for_each(|(_, no)| dead.set(no, true));
-            tx.put_fingerprints(self.feed.no, &layout.to_le_bytes()).await?;
-            let (mut entries, mut page, mut ready) = (Vec::new(), 0, Vec::new());
-            for bucket in Bucket::all(known.len() + fresh) {
-                let next = page + ready.len() as u32;
-                // The pages of one bucket are written while those of the next are made.
-                let (written, pages) = beside(tx.add_fingerprint_pages(self.feed.no, page, ready), || {
-                    entries.clear();
-                    entries.extend(rows.told(bucket, &effects.numbers, selection));
-                    entries.extend(known.entries_in(bucket).filter(|(_, no)| !dead.contains(*no)));
-                    pack_pages(&mut entries)
-                });
-                written?;
-                (page, ready) = (next, pages);
-            }
-            tx.add_fingerprint_pages(self.feed.no, page, ready).await?;
+            known::put(tx, self.feed.no, &layout.to_le_bytes(), known.len() + fresh, |bucket, entries| {
+                entries.extend(rows.told(bucket, &effects.numbers, selection));
+                entries.extend(known.entries_in(bucket).filter(|(_, no)| !dead.contains(*no)));
+            })
+            .await?;
         } else if fresh > 0 || !effects.touched.is_empty() {
             let fresh: Vec<Entry> = told().collect();
             tx.add_fingerprint_delta(self.feed.no, pack_delta(&effects.touched, &fresh)).await?;

@@ -3,8 +3,7 @@
 use muster_domain::{ids::MemberNo, settings::Duplicates};
 use muster_intake::{Columns, RowIssue};
 
-pub use crate::bits::Bits;
-use crate::{Engine, Organisation, Result, census::Census, known::Known, misses::Misses};
+use crate::{Engine, Organisation, Result, bits::Bits, census::Census, known::Known, misses::Misses};
 
 /// What is known of a miss before it is compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -98,6 +97,12 @@ fn fill(rows: &mut Vec<(u64, u32)>, keys: &[u64], bucket: u64, buckets: u64) {
     rows.sort_unstable();
 }
 
+/// The members with this hash.
+fn with_key(idents: &[Ident], key: u64) -> impl Iterator<Item = MemberNo> + '_ {
+    let from = idents.partition_point(|ident| ident.0 < key);
+    idents[from..].iter().take_while(move |ident| ident.0 == key).map(|ident| ident.1)
+}
+
 /// Those of the hashes that are there more than once, without 0.
 fn shared(mut hashes: Vec<u64>) -> Vec<u64> {
     hashes.sort_unstable();
@@ -117,8 +122,7 @@ impl Resolved {
 
     /// The members who have a match key, if it is that of several.
     pub fn several(&self, key: u64) -> impl Iterator<Item = MemberNo> + '_ {
-        let from = self.several.partition_point(|s| s.0 < key);
-        self.several[from..].iter().take_while(move |s| s.0 == key).map(|s| s.1)
+        with_key(&self.several, key)
     }
 
     /// The line of the known row that names the same member as this miss, if there is one.
@@ -148,14 +152,10 @@ impl Resolved {
     }
 
     fn mark_present(&mut self, misses: &Misses) {
-        for (i, no) in self.named.iter().enumerate() {
+        for (no, key) in self.named.iter().zip(&misses.keys) {
             match *no {
                 NOBODY => {}
-                SEVERAL => {
-                    let from = self.several.partition_point(|s| s.0 < misses.keys[i]);
-                    let these = self.several[from..].iter().take_while(|s| s.0 == misses.keys[i]);
-                    these.for_each(|(_, no)| self.present.set(*no, true));
-                }
+                SEVERAL => with_key(&self.several, *key).for_each(|no| self.present.set(no, true)),
                 no => self.present.set(no, true),
             }
         }

@@ -259,7 +259,7 @@ impl<'a> Sealing<'a> {
     /// Whom the feed names now, in which order, and which of its rows are known.
     async fn remember(&self, tx: &mut Tx, feeds: &mut [Feed], known: &Known, effects: &Effects) -> Result<()> {
         let job = self.job;
-        let order = job.order(&self.compared, known, &effects.numbers);
+        let order = self.compared.order(known, &effects.numbers);
         let complete = !matches!(self.computed.state, State::PartlyApplied | State::Held);
         let speaking = (job.feed.no, (complete && job.received.mode == Mode::Full).then_some(order));
         job.engine.settle_feeds(tx, feeds, effects, Some(speaking)).await?;

@@ -14,7 +14,7 @@ use muster_domain::{
 };
 use muster_store::Tx;
 
-use crate::{Engine, Organisation, Result, event, resolve::Bits, seal::put_change_set};
+use crate::{Engine, Organisation, Result, bits::Bits, event, seal::put_change_set};
 
 /// Whom a payload names; nobody is noted of one that takes the place of all that wait.
 #[derive(Default)]
@@ -90,7 +90,7 @@ impl Engine {
         self.put_upload_state(tx, org, set.upload, State::Superseded, None, upload.counts).await
     }
 
-    async fn drop_named(&self, tx: &mut Tx, org: &Organisation, mut set: ChangeSet, naming: &Naming) -> Result<()> {
+    async fn drop_named(&self, tx: &mut Tx, org: &Organisation, set: ChangeSet, naming: &Naming) -> Result<()> {
         let waiting = set.waiting();
         let mut conflicts = Selection::default();
         let mut digest = org.keys.digest();
@@ -110,16 +110,6 @@ impl Engine {
         if conflicts.is_empty() {
             return Ok(());
         }
-        let fact = Fact::Rebased {
-            change_set: set.id,
-            already_so: Selection::default(),
-            conflicts,
-            revised: Selection::default(),
-            added: 0,
-            digest: digest.finish(),
-            roster_version: set.roster_version,
-            state: None,
-        };
-        self.record_rebased(tx, org, &mut set, fact).await
+        self.take_out(tx, org, set, conflicts, digest.finish()).await
     }
 }

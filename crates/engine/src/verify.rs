@@ -12,10 +12,10 @@ use serde::Serialize;
 
 use crate::{
     Engine, Organisation, Result,
+    bits::Bits,
     export::SLICE,
     known::Known,
     rebuild::{self, Told},
-    resolve::Bits,
     roster::{self, in_parallel},
 };
 

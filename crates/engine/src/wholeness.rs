@@ -4,9 +4,9 @@ use muster_domain::{fact::Baseline, settings::Mode};
 
 use crate::{
     Engine, Result,
+    bits::Bits,
     census::Census,
     compare::{Compared, Input, Job},
-    resolve::Bits,
 };
 
 /// Why this payload is not whole, so that absence from it proves nothing; empty if it is.

@@ -11,9 +11,8 @@ use crate::{
     fail::{Exit, Failure},
     output::Output,
     progress::Progress,
-    report::grouped,
+    report::print_figures,
     session::{Session, quoted},
-    table::Table,
 };
 
 /// Erase one person's data from roster, log and payload originals
@@ -117,8 +116,7 @@ fn print(report: &ForgetReport, forget: &Forget, session: &mut Session<'_>) {
         Standing::NeverListed => "never listed",
     };
     session.out.line(format_args!("  The person is {was}."));
-    let mut table = Table::new(&[]).right(&[1]).indent(2);
-    let rows = [
+    let figures = [
         ("members", report.members, "rows of the roster, with claims, last words and identifiers"),
         ("events", report.events, "of the log that lose lines"),
         ("lines", report.lines, "changes, row issues, comments and names of files"),
@@ -127,10 +125,7 @@ fn print(report: &ForgetReport, forget: &Forget, session: &mut Session<'_>) {
         ("unreadable", report.unreadable, "of these cannot be looked into, and go for that"),
         ("blocked", report.blocked, "identifiers by which no payload brings the person back"),
     ];
-    for (name, n, meaning) in rows.into_iter().filter(|(_, n, _)| *n > 0) {
-        table.row([name, &grouped(n), meaning]);
-    }
-    table.print(session.out, false);
+    print_figures(figures.into_iter().filter(|(_, n, _)| *n > 0), session.out);
     if report.state == Outcome::DryRun {
         return;
     }

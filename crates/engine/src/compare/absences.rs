@@ -11,7 +11,7 @@ use super::{Comparison, rows::BATCH_ROWS};
 use crate::Result;
 
 impl Comparison<'_> {
-    pub(super) async fn absences(&mut self, claimed: &crate::resolve::Bits, whole: bool) -> Result<()> {
+    pub(super) async fn absences(&mut self, claimed: &crate::bits::Bits, whole: bool) -> Result<()> {
         let gone: Vec<MemberNo> = claimed.minus(&self.resolved.present).collect();
         for numbers in gone.chunks(BATCH_ROWS) {
             let members = self.job.engine.members(self.job.org, numbers).await?;

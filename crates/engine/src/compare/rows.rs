@@ -7,9 +7,11 @@ use muster_intake::{Row, csv::CellBuffer};
 
 use super::Comparison;
 use crate::{
-    Result, census,
+    Result,
+    bits::Bits,
+    census,
     misses::MissRows,
-    resolve::{Bits, NOBODY, SEVERAL, Verdict},
+    resolve::{NOBODY, SEVERAL, Verdict},
 };
 
 /// A row on its way through the comparison.

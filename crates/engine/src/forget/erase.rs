@@ -11,7 +11,6 @@ use muster_domain::{
     ids::{FeedNo, MemberNo},
     member::{Member, NAMED},
     replay::{Checked, Replay},
-    selection::Selection,
 };
 use muster_store::{Lease, MEMBERS_PER_PAGE, Tx};
 use uuid::Uuid;
@@ -21,7 +20,7 @@ use crate::{
     Engine, Organisation, Result,
     bits::Bits,
     crash, event,
-    known::{Bucket, Known, pack_pages},
+    known::{self, Known},
     organisation::put_feed,
     roster::{compress, decompress},
     spoken,
@@ -117,7 +116,7 @@ impl Engine {
     async fn drop_proposals(&self, tx: &mut Tx, org: &Organisation, plan: &Plan) -> Result<()> {
         for state in [State::Held, State::PartlyApplied] {
             for row in self.store.change_sets_in_state(org.row.id, state.word()).await? {
-                let mut set: ChangeSet = serde_json::from_slice(&row.doc)?;
+                let set: ChangeSet = serde_json::from_slice(&row.doc)?;
                 let Some(theirs) = plan.lines.changes.get(&set.id) else { continue };
                 let waiting = set.waiting();
                 let rest = waiting.minus(theirs);
@@ -126,17 +125,8 @@ impl Engine {
                     continue;
                 }
                 let digest = self.digest_of(org, &set, &rest, &[]).await?;
-                let fact = Fact::Rebased {
-                    change_set: set.id,
-                    already_so: Selection::default(),
-                    conflicts,
-                    revised: Selection::default(),
-                    added: 0,
-                    digest: digest.unwrap_or_else(|| org.keys.digest().finish()),
-                    roster_version: set.roster_version,
-                    state: None,
-                };
-                self.record_rebased(tx, org, &mut set, fact).await?;
+                let digest = digest.unwrap_or_else(|| org.keys.digest().finish());
+                self.take_out(tx, org, set, conflicts, digest).await?;
             }
         }
         Ok(())
@@ -206,15 +196,9 @@ impl Engine {
     async fn drop_known(&self, tx: &mut Tx, feed: FeedNo, changed: &Changed) -> Result<()> {
         // As they were before this transaction, which says nothing new but of those who change.
         let Some(known) = Known::load(&self.store, tx.organisation(), feed).await? else { return Ok(()) };
-        tx.put_fingerprints(feed, known.layout()).await?;
-        let mut page = 0;
-        for bucket in Bucket::all(known.len()) {
-            let mut left: Vec<_> = known.entries_in(bucket).filter(|(_, no)| !changed.contains_key(no)).collect();
-            let pages = pack_pages(&mut left);
-            let next = page + pages.len() as u32;
-            tx.add_fingerprint_pages(feed, page, pages).await?;
-            page = next;
-        }
-        Ok(())
+        known::put(tx, feed, known.layout(), known.len(), |bucket, entries| {
+            entries.extend(known.entries_in(bucket).filter(|(_, no)| !changed.contains_key(no)));
+        })
+        .await
     }
 }

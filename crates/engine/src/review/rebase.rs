@@ -101,6 +101,31 @@ impl Engine {
         Ok(())
     }
 
+    /// Takes changes that wait out of a change set: they hold no longer. The digest is that of what is left.
+    ///
+    /// # Errors
+    /// If the store refuses.
+    pub(crate) async fn take_out(
+        &self,
+        tx: &mut Tx,
+        org: &Organisation,
+        mut set: ChangeSet,
+        conflicts: Selection,
+        digest: String,
+    ) -> Result<()> {
+        let fact = Fact::Rebased {
+            change_set: set.id,
+            already_so: Selection::default(),
+            conflicts,
+            revised: Selection::default(),
+            added: 0,
+            digest,
+            roster_version: set.roster_version,
+            state: None,
+        };
+        self.record_rebased(tx, org, &mut set, fact).await
+    }
+
     async fn sort(&self, org: &Organisation, set: &ChangeSet) -> Result<Sorted> {
         let (priorities, speaks) = (org.priorities(), org.speaks());
         let ctx = diff::Context {
