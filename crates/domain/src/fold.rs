@@ -134,15 +134,19 @@ fn set_values(member: &mut Member, change: &Change, ctx: &Context) {
         let bytes = change.to.iter().filter_map(|(_, v)| v.as_deref()).map(str::len).sum();
         member.values.reserve(change.to.len(), bytes);
     }
+    // Of somebody new nobody said anything yet that could be displaced.
+    let new = member.spells.is_empty() && member.words.is_empty();
     for (name, value) in &change.to {
         let Some(field) = ctx.fields.by_name(name) else { continue };
         let value = value.as_deref();
-        if member.values.get(field) == value {
-            continue;
+        if !new {
+            if member.values.get(field) == value {
+                continue;
+            }
+            displace(member, field, ctx);
+            member.drop_word(ctx.feed, field);
         }
-        displace(member, field, ctx);
         member.values.set(field, value);
-        member.drop_word(ctx.feed, field);
     }
 }
 

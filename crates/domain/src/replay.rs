@@ -326,7 +326,8 @@ impl Replay {
                 format!("numbers {new_members} new members from {first_no} on, which does not fit what came before");
             return contradiction(meta.seq, what);
         }
-        let Some(pending) = self.pending.get(&id).filter(|p| p.sealed) else {
+        let last = self.is_decided(id);
+        let Some(pending) = self.pending.get_mut(&id).filter(|p| p.sealed) else {
             return contradiction(meta.seq, format!("decides on change set {id}, whose changes are not there"));
         };
         let Common { feed, day, displaced, except_fields } = common;
@@ -339,15 +340,19 @@ impl Replay {
             numbered: numbered.iter().collect(),
             first_no,
         };
-        self.changes += self.roster.fold(&pending.chunks, &folding)?;
+        self.changes += self.roster.fold(&mut pending.chunks, last, &folding)?;
         Ok(())
     }
 
     /// Lets go of the changes of a change set of which nothing can be applied any more.
     fn forget_decided(&mut self, id: ChangeSetId) {
-        if self.documents.change_sets().get(&id).is_none_or(documents::is_closed) {
+        if self.is_decided(id) {
             self.pending.remove(&id);
         }
+    }
+
+    fn is_decided(&self, id: ChangeSetId) -> bool {
+        self.documents.change_sets().get(&id).is_none_or(documents::is_closed)
     }
 
     /// Settings, feeds, uploads and change sets.

@@ -51,7 +51,7 @@ impl<'a> Plain<'a> {
     fn string(&mut self) -> Option<&'a str> {
         self.eat("\"")?;
         let rest = self.text.as_bytes().get(self.at..)?;
-        let len = rest.iter().position(|b| matches!(b, b'"' | b'\\' | ..0x20))?;
+        let len = plain_len(rest)?;
         if rest[len] != b'"' {
             return None;
         }
@@ -90,6 +90,29 @@ impl<'a> Plain<'a> {
     }
 }
 
+/// How many bytes stand in front of the first quote, backslash or control character.
+fn plain_len(bytes: &[u8]) -> Option<usize> {
+    let (words, _) = bytes.as_chunks::<8>();
+    for (i, word) in words.iter().enumerate() {
+        let ends = ends(u64::from_le_bytes(*word));
+        if ends != 0 {
+            return Some(i * 8 + ends.trailing_zeros() as usize / 8);
+        }
+    }
+    let from = words.len() * 8;
+    Some(from + bytes[from..].iter().position(|b| matches!(b, b'"' | b'\\' | ..0x20))?)
+}
+
+/// Eight bytes at a time: the lowest bit that is set belongs to the first byte that ends a plain text. (Those above it may be
+/// wrong, since a byte borrows from the next one.)
+fn ends(word: u64) -> u64 {
+    const EACH: u64 = u64::MAX / 0xff;
+    const HIGH: u64 = EACH * 0x80;
+    let zeros = |word: u64| word.wrapping_sub(EACH) & !word;
+    let control = word.wrapping_sub(EACH * 0x20) & !word;
+    (zeros(word ^ (EACH * u64::from(b'"'))) | zeros(word ^ (EACH * u64::from(b'\\'))) | control) & HIGH
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -116,6 +139,14 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn a_text_ends_at_the_first_byte_that_is_not_plain(
+            bytes in proptest::collection::vec(prop_oneof![any::<u8>(), b' '..=b'#', b'['..=b']'], 0..40),
+        ) {
+            let first = bytes.iter().position(|b| matches!(b, b'"' | b'\\' | ..0x20));
+            prop_assert_eq!(plain_len(&bytes), first);
+        }
+
         #[test]
         fn what_is_plain_says_what_json_says(change in change(), cut in 0..200usize, byte in any::<u8>()) {
             let mut line = Vec::new();

@@ -4,7 +4,7 @@
 //! is cut into its lines without being parsed, and what was hashed is there byte for byte.
 
 use std::{
-    io::{BufRead, Write},
+    io::{BufRead, Read, Write},
     sync::mpsc,
 };
 
@@ -47,25 +47,31 @@ pub fn each_event(
 ) -> Result<(), ReplayError> {
     let mut line = 0;
     std::thread::scope(|s| {
-        // The next lines are read while these are hashed and folded.
-        let (ahead, batches) = mpsc::sync_channel(2);
+        // The next lines are read while these are hashed and folded, into the memory of those before them.
+        let (ahead, batches) = mpsc::sync_channel(1);
+        let (give_back, used) = mpsc::channel();
         s.spawn(move || {
+            let mut rest = Vec::new();
             loop {
-                let batch = read_batch(&mut reader);
-                let last = batch.as_ref().map_or(true, Vec::is_empty);
-                if ahead.send(batch).is_err() || last {
+                let mut batch = used.try_recv().unwrap_or_else(|_| Batch::default());
+                let read = batch.fill(&mut reader, &mut rest);
+                let last = batch.is_empty() || read.is_err();
+                if ahead.send(read.map(|()| batch)).is_err() || last {
                     break;
                 }
             }
         });
         for batch in batches {
-            for event in in_parallel(&batch?, |bytes| read_event(bytes).map(Checked::new)) {
+            let batch = batch?;
+            for event in batch.events() {
                 line += 1;
                 let event = event.map_err(|why| ReplayError::Line { line, why })?;
                 if !take(event?)? {
                     return Ok(());
                 }
             }
+            // If nobody reads any more, nobody needs it.
+            let _ = give_back.send(batch);
         }
         Ok(())
     })
@@ -74,13 +80,15 @@ pub fn each_event(
 /// An exported log, read some events at a time: for whoever does more with them than to fold them.
 pub struct LogReader<R> {
     reader: R,
+    batch: Batch,
+    rest: Vec<u8>,
     line: u64,
 }
 
 impl<R: BufRead> LogReader<R> {
     /// Reads from the beginning.
     pub fn new(reader: R) -> Self {
-        LogReader { reader, line: 0 }
+        LogReader { reader, batch: Batch::default(), rest: Vec::new(), line: 0 }
     }
 
     /// The next events, their lines checked; none at the end. What stands behind one that cannot be read is not to be
@@ -89,9 +97,8 @@ impl<R: BufRead> LogReader<R> {
     /// # Errors
     /// What reading says.
     pub fn next_events(&mut self) -> Result<Vec<Result<Checked, ReplayError>>, ReplayError> {
-        let batch = read_batch(&mut self.reader)?;
-        let events = in_parallel(&batch, |bytes| read_event(bytes).map(Checked::new));
-        let numbered = events.into_iter().map(|event| {
+        self.batch.fill(&mut self.reader, &mut self.rest)?;
+        let numbered = self.batch.events().into_iter().map(|event| {
             self.line += 1;
             event.map_err(|why| ReplayError::Line { line: self.line, why })?
         });
@@ -99,22 +106,40 @@ impl<R: BufRead> LogReader<R> {
     }
 }
 
-/// The next lines of a log, empty ones left out; none at its end.
-fn read_batch(reader: &mut impl BufRead) -> Result<Vec<Vec<u8>>, ReplayError> {
-    let (mut batch, mut size, mut usual) = (Vec::new(), 0, 0);
-    while size < BATCH {
-        let mut line = Vec::with_capacity(usual);
-        if reader.read_until(b'\n', &mut line)? == 0 {
-            break;
+/// Lines of a log that are looked at together, as they stand there, in memory that is used again.
+#[derive(Default)]
+struct Batch(Vec<u8>);
+
+impl Batch {
+    /// Reads the next whole lines; none at the end. `rest` is what was read of the line behind them, then and now.
+    fn fill(&mut self, reader: &mut impl BufRead, rest: &mut Vec<u8>) -> Result<(), ReplayError> {
+        self.0.clear();
+        self.0.reserve(BATCH + BATCH / 8);
+        self.0.append(rest);
+        loop {
+            let known = self.0.len();
+            if reader.by_ref().take(BATCH as u64).read_to_end(&mut self.0)? == 0 {
+                return Ok(());
+            }
+            if let Some(end) = memchr::memrchr(b'\n', &self.0[known..]) {
+                rest.extend_from_slice(&self.0[known + end + 1..]);
+                self.0.truncate(known + end + 1);
+                return Ok(());
+            }
         }
-        size += line.len();
-        usual = usual.max(line.len() + line.len() / 16);
-        if line.last() == Some(&b'\n') {
-            line.pop();
-        }
-        batch.push(line);
     }
-    Ok(batch)
+
+    fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    fn events(&self) -> Vec<Result<Result<Checked, ReplayError>, String>> {
+        let lines = self.0.strip_suffix(b"\n").unwrap_or(&self.0);
+        let mut start = 0;
+        let ends = memchr::memchr_iter(b'\n', lines).chain((!self.is_empty()).then_some(lines.len()));
+        let lines: Vec<&[u8]> = ends.map(|end| &lines[std::mem::replace(&mut start, end + 1)..end]).collect();
+        in_parallel(&lines, |line| read_event(line).map(Checked::new))
+    }
 }
 
 /// Writes an event as a line, its line break included.

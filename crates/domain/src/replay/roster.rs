@@ -120,11 +120,12 @@ struct Part<'c> {
 }
 
 impl Roster {
-    /// Folds the selected changes, and says how many there were.
-    pub fn fold(&mut self, chunks: &[Chunk], folding: &Folding) -> Result<u64, ReplayError> {
+    /// Folds the selected changes, and says how many there were. If this is the last time, the chunks go one after the
+    /// other: their memory becomes that of the members whom they make.
+    pub fn fold(&mut self, chunks: &mut [Chunk], last: bool, folding: &Folding) -> Result<u64, ReplayError> {
         let mut folded = 0;
         self.slots.resize_with(self.slots.len() + folding.numbered.len(), || None);
-        for group in chunks.chunks(GROUP) {
+        for group in chunks.chunks_mut(GROUP) {
             for part in in_parallel(group, |chunk| part(chunk, folding)) {
                 let part = part?;
                 folded += (part.fresh.len() + part.others.len()) as u64;
@@ -138,6 +139,9 @@ impl Roster {
                 for change in part.kept_keys {
                     self.change(&change, folding, |before, no| fold::keep_key(before, no, &change, &folding.ctx))?;
                 }
+            }
+            if last {
+                group.iter_mut().for_each(|chunk| chunk.body = Body::default());
             }
         }
         Ok(folded)
