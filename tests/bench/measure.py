@@ -17,6 +17,8 @@ import subprocess
 import sys
 import time
 
+import long_log
+
 HERE = os.path.dirname(os.path.abspath(__file__))
 # Nobody's own settings of Muster have a say here.
 ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.startswith("MUSTER_")}
@@ -162,6 +164,10 @@ class Store:
         self.engine, self.name = engine, f"bench_{size}_{name}"
         self.directory = os.path.join(ARGS.work, engine, self.name)
 
+    @property
+    def program(self):
+        return ARGS.muster
+
     def url(self):
         if self.engine == "sqlite":
             return f"sqlite:{self.directory}/muster.db"
@@ -283,6 +289,18 @@ def muster_rows(engine, size, expected):
     yield "replay", figures | {"changes": changes, "changes_per_second": round(changes / figures["ms"] * 1000)}
 
 
+def long(size, expected):
+    """Replaying and verifying a log in which everybody changes again and again, on SQLite."""
+    store = new_store("sqlite", size)
+    try:
+        return long_log.measure(store, expected["before"], f"{feeds(size)}/before.csv", ARGS.work, run, say)
+    except (Failed, ValueError, KeyError) as error:
+        say(f"   long log: FAILED: {error}")
+        return {"error": str(error)}
+    finally:
+        store.drop()
+
+
 # --- the run -----------------------------------------------------------------------------------------------------------
 
 def feeds(size):
@@ -337,6 +355,8 @@ def main():
             muster(engine, size, expected, engines[engine])
         read = formats(size, expected) if ARGS.formats else {}
         results["sizes"][str(size)] = {"expected": expected, "peers": peers, "engines": engines, "formats": read}
+        if ARGS.long and size == max(map(int, ARGS.sizes.split(","))):
+            results["sizes"][str(size)]["long"] = long(size, expected)
     results["machine"]["load_after"] = round(os.getloadavg()[0], 2)
     with open(ARGS.results, "w", encoding="utf-8") as file:
         json.dump(results, file, indent=1)
@@ -348,6 +368,7 @@ def arguments():
     for name in ("work", "feeds", "shared", "results", "sizes", "engines", "muster", "python", "csvdiff", "postgres", "socket",
                  "port", "remap", "formats"):
         parser.add_argument(f"--{name}", default="")
+    parser.add_argument("--long", action="store_true")
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--import-runs", type=int, default=3)
     return parser.parse_args()

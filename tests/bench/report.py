@@ -24,6 +24,8 @@ GOALS = {
 }
 TITLES = {"import": "first import", "nightly": "nightly sync, 1 % changed", "remapped": "the same feed after a change of mapping",
           "export": "`events export` to a file", "replay": "`replay` of that log"}
+# A log of five changes a person against one of two: at most so many times the memory.
+FLAT = 1.15
 # The way to a payload's last row against the parser by itself: at most so many times, at every size.
 FORMATS, MOST_TIMES = {"xlsx": ("XLSX", "calamine, streaming the cells"), "json": ("JSON", "serde_json, streaming into borrowed fields")}, 1.3
 ENGINES = {"sqlite": "SQLite", "postgres": "PostgreSQL"}
@@ -103,7 +105,27 @@ def table(size, data):
             times = format_times(runs) if who == "muster" else None
             held = f"{times:.2f} | {MOST_TIMES} | {'must' if times <= MOST_TIMES else 'missed'}" if times else "| |"
             lines.append(f"| {name} | {number(figures['ms'])} | {number(figures['best_ms'])} | {number(figures['mib'])} | {held} |")
+    return lines + long_lines(data.get("long", {}))
+
+
+def long_lines(rows):
+    """A long log's rows: memory after the last round against memory after the second."""
+    if "error" in rows:
+        return [f"| a long log | failed: {rows['error']} | | | | | |"]
+    lines = []
+    for changes, by_name in rows.items():
+        for name, figures in by_name.items():
+            times = growth(rows, name) if changes == list(rows)[-1] else None
+            held = f"{times:.2f} times the memory | {FLAT} | {'must' if times <= FLAT else 'missed'}" if times else "| |"
+            lines.append(f"| **muster**, SQLite: `{name}` of {int(changes):,} changes | {number(figures['ms'])} | {number(figures['ms'])} "
+                         f"| {number(figures['mib'])} | {held} |")
     return lines
+
+
+def growth(rows, name):
+    """Memory after the last round of a long log against that after the second."""
+    first, *_, last = rows.values()
+    return last[name]["mib"] / first[name]["mib"]
 
 
 def format_times(runs):
@@ -145,6 +167,12 @@ def failures(results):
         elif result == "missed":
             found.append(f"1,000,000 people, {engine}, {row}, {kind}: {value:,.2f}, must be {GOALS[(row, engine, kind)][0]:,}")
     for size, data in results["sizes"].items():
+        rows = data.get("long", {})
+        if "error" in rows:
+            found.append(f"{size} people, long log: {rows['error']}")
+        elif rows:
+            found += [f"{size} people, {name} of a long log: {growth(rows, name):.2f} times the memory, must be {FLAT}"
+                      for name in ("replay", "verify") if growth(rows, name) > FLAT]
         for ending, runs in data.get("formats", {}).items():
             times = format_times(runs)
             if times is None or times > MOST_TIMES:
