@@ -146,3 +146,42 @@ fn forgetting_that_was_killed_half_way_is_finished_by_the_same_command_on_sqlite
 fn forgetting_that_was_killed_half_way_is_finished_by_the_same_command_on_postgres() {
     a_kill_half_way_is_finished(On::Postgres);
 }
+
+fn retention_half_way_is_finished(on: On) {
+    for (point, destroyed_again) in [("retention_before_commit", 2), ("retention_after_commit", 0)] {
+        let muster = lived(on);
+        // Two were applied; the third waits for somebody, so it stays however old it is.
+        let retention = || {
+            let mut command = muster.command(&["retention", "run", "--org", "acme"]);
+            command.env("MUSTER_NOW", "2040-01-01T00:00:00Z");
+            command
+        };
+        let before = muster.roster();
+        let died = retention().env("MUSTER_CRASH_AT", point).output().unwrap();
+        assert_eq!(died.status.code(), None, "{point}");
+        assert_eq!(payloads(&muster), 3, "{point}: no file goes before the log says so, nor is one lost");
+        let run: Value = serde_json::from_slice(&retention().output().unwrap().stdout).unwrap();
+        let of = &run["organisations"][0];
+        assert_eq!((&of["destroyed"], &of["waiting"]), (&destroyed_again.into(), &1.into()), "{point}: {run}");
+        assert_eq!(of["leftovers"], 2 - destroyed_again, "{point}: {run}");
+        assert_eq!(payloads(&muster), 1, "{point}");
+        assert_eq!(difference(&muster.roster(), &before), None, "{point}");
+        muster.verify();
+    }
+}
+
+/// How many originals lie there.
+fn payloads(muster: &Muster) -> usize {
+    let organisations = fs::read_dir(muster.dir.path().join("payloads")).unwrap();
+    organisations.map(|of| fs::read_dir(of.unwrap().path()).unwrap().count()).sum()
+}
+
+#[test]
+fn retention_that_was_killed_half_way_is_finished_by_the_same_command_on_sqlite() {
+    retention_half_way_is_finished(On::Sqlite);
+}
+
+#[test]
+fn retention_that_was_killed_half_way_is_finished_by_the_same_command_on_postgres() {
+    retention_half_way_is_finished(On::Postgres);
+}
