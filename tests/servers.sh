@@ -15,8 +15,15 @@ postgres_bin() {
   [ -n "$found" ] && dirname "$found"
 }
 
+# rabbitmq_bin: prints the directory with rabbitmq-server: Debian's scripts on the path insist on running as another user.
+rabbitmq_bin() {
+  local found
+  found=$(ls /usr/lib/rabbitmq/bin/rabbitmq-server 2>/dev/null || command -v rabbitmq-server || true)
+  [ -n "$found" ] && dirname "$found"
+}
+
 # install_missing [COMMAND=PACKAGE…]: installs what the tests, and the caller beyond them, need and the machine lacks. A
-# PostgreSQL that comes with it gets no cluster of its own and is not started: the tests bring theirs.
+# PostgreSQL that comes with it gets no cluster of its own, and neither it nor a RabbitMQ is started: the tests bring theirs.
 install_missing() {
   local want=() more
   { command -v cc && command -v c++; } >/dev/null || want+=(build-essential)
@@ -24,6 +31,7 @@ install_missing() {
   command -v strace >/dev/null || want+=(strace)
   command -v setsid >/dev/null || want+=(util-linux)
   postgres_bin >/dev/null || want+=(postgresql)
+  rabbitmq_bin >/dev/null || want+=(rabbitmq-server)
   for more in "$@"; do
     command -v "${more%%=*}" >/dev/null || want+=("${more#*=}")
   done
@@ -49,6 +57,8 @@ install_missing() {
     sh "${want[@]}" </dev/null || ok=$?
   [ -z "$mine" ] || as_root rm -f "$no_start"
   as_root rm -f "$no_cluster"
+  # Nor at the next start of the machine.
+  case " ${want[*]} " in *" rabbitmq-server "*) as_root systemctl disable rabbitmq-server >/dev/null 2>&1 || true ;; esac
   return "$ok"
 }
 
@@ -103,6 +113,68 @@ start_postgres() {
   return 1
 }
 
+# start_rabbitmq DIR: a broker of its own under DIR, on free ports of 127.0.0.1, behind a password made for this run. Sets
+# AMQP_URL and AMQP_PORT. The settings are those of crates/testkit/src/rabbitmq.rs.
+start_rabbitmq() {
+  local dir=$1/rabbitmq bin password port epmd_port dist_port attempt
+  bin=$(rabbitmq_bin) || { echo "no RabbitMQ server found" >&2; return 1; }
+  password=$(od -An -N16 -tx1 /dev/urandom | tr -d ' \n')
+  for attempt in 1 2 3; do
+    rm -rf "$dir" && mkdir -p "$dir"
+    port=$(free_port) epmd_port=$(free_port) dist_port=$(free_port)
+    (umask 077 && printf 'listeners.tcp.1 = 127.0.0.1:%s\ndefault_user = muster\ndefault_pass = %s\n%s\n%s\n' "$port" "$password" \
+      "disk_free_limit.absolute = 1MB" "raft.wal_max_size_bytes = 16777216" >"$dir/rabbitmq.conf")
+    echo "[]." >"$dir/enabled_plugins"
+    : >"$dir/env.conf"
+    if [ "$(id -u)" = 0 ]; then chmod 711 "$1" && chown -R "$ORDINARY_USER" "$dir"; fi
+    chmod 700 "$dir"
+    # An epmd of its own, in the foreground: one that the node starts would outlive it. Each process writes its id down first.
+    start_alone "$dir/epmd.pid" env ERL_EPMD_ADDRESS=127.0.0.1 epmd -port "$epmd_port"
+    start_alone "$dir/node.pid" env HOME="$dir" LC_ALL=C.UTF-8 RABBITMQ_NODENAME="muster-$port@localhost" \
+      RABBITMQ_NODE_IP_ADDRESS=127.0.0.1 RABBITMQ_NODE_PORT="$port" RABBITMQ_DIST_PORT="$dist_port" \
+      RABBITMQ_MNESIA_BASE="$dir/mnesia" RABBITMQ_LOG_BASE="$dir/log" RABBITMQ_CONF_ENV_FILE="$dir/env.conf" \
+      RABBITMQ_CONFIG_FILE="$dir/rabbitmq" RABBITMQ_ENABLED_PLUGINS_FILE="$dir/enabled_plugins" RABBITMQ_ALLOW_INPUT=yes \
+      RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS="-noinput -start_epmd false -kernel inet_dist_use_interface {127,0,0,1} +sbwt none +sbwtdcpu none +sbwtdio none" \
+      ERL_EPMD_ADDRESS=127.0.0.1 ERL_EPMD_PORT="$epmd_port" "$bin/rabbitmq-server"
+    for _ in $(seq 600); do
+      if (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null; then
+        AMQP_PORT=$port
+        AMQP_URL="amqp://muster:$password@127.0.0.1:$port/%2f"
+        return 0
+      fi
+      # It has ended, or was never begun.
+      kill -0 "$(cat "$dir/node.pid" 2>/dev/null || echo x)" 2>/dev/null || [ "$_" -lt 20 ] || break
+      sleep 0.1
+    done
+    cat "$dir"/log/*.log "$dir/node.pid.out" >"$1/rabbitmq.log" 2>/dev/null || true
+    stop_rabbitmq "$dir"
+  done
+  echo "RabbitMQ did not start; its log:" >&2
+  tail -n 50 "$1/rabbitmq.log" >&2
+  return 1
+}
+
+# start_alone PIDFILE CMD…: starts it as the ordinary user in a session of its own, with its process id in PIDFILE.
+start_alone() {
+  # shellcheck disable=SC2016
+  ordinary setsid --fork sh -c 'echo $$ >"$1"; cd /; out=$1.out; shift; exec "$@" >"$out" 2>&1 </dev/null' sh "$@"
+}
+
+# stop_rabbitmq DIR: kills what start_rabbitmq has started there.
+stop_rabbitmq() {
+  local file pid
+  for file in "$1/node.pid" "$1/epmd.pid"; do
+    [ -s "$file" ] || continue
+    pid=$(cat "$file")
+    kill -KILL "$pid" 2>/dev/null || ordinary kill -KILL "$pid" 2>/dev/null || true
+    for _ in $(seq 50); do
+      kill -0 "$pid" 2>/dev/null || break
+      sleep 0.1
+    done
+    rm -f "$file"
+  done
+}
+
 # stop_servers DIR: stops what was started under DIR and removes DIR. Harmless when there is nothing.
 stop_servers() {
   local dir=$1 pid
@@ -115,6 +187,7 @@ stop_servers() {
       sleep 0.1
     done
   fi
+  stop_rabbitmq "$dir/rabbitmq"
   rm -rf "$dir"
 }
 

@@ -3,4 +3,6 @@
 pub mod conformance;
 pub mod database;
 pub mod given;
+mod ordinary;
 pub mod postgres;
+pub mod rabbitmq;

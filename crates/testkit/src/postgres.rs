@@ -5,13 +5,14 @@
 //! so the server is stopped and its directory removed however the process ends, SIGKILL included.
 
 use std::io::{Error, Result};
-use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 
 use uuid::Uuid;
+
+use crate::ordinary::{OrdinaryUser, as_user, own_directory};
 
 /// Names an existing server to use instead of starting one.
 pub const URL_VARIABLE: &str = "MUSTER_TEST_POSTGRES_URL";
@@ -27,12 +28,8 @@ impl Server {
     /// Starts a server. It runs until this process ends.
     pub fn start() -> Result<Server> {
         let bin = bin_dir()?;
-        let user = OrdinaryUser::find()?;
-        let dir = tempfile::Builder::new().prefix("muster-pg-").tempdir_in("/tmp")?.keep();
-        std::fs::set_permissions(&dir, PermissionsExt::from_mode(0o700))?;
-        if let Some(user) = &user {
-            chown(&dir, Some(user.uid), Some(user.gid))?;
-        }
+        let user = OrdinaryUser::find(&["postgres", "nobody"])?;
+        let dir = own_directory("muster-pg-", user.as_ref())?;
         // From here on the directory goes whatever happens.
         let watchdog = watch(&bin, &dir, user.as_ref())?;
         let data = dir.join("data");
@@ -126,39 +123,6 @@ fn bin_dir() -> Result<PathBuf> {
         .map(|f| f.1)
         .or(on_path)
         .ok_or_else(|| Error::other("PostgreSQL is not installed: no initdb"))
-}
-
-/// PostgreSQL refuses to run as root.
-struct OrdinaryUser {
-    uid: u32,
-    gid: u32,
-}
-
-impl OrdinaryUser {
-    /// Somebody to run as, if we are root.
-    fn find() -> Result<Option<OrdinaryUser>> {
-        if std::fs::metadata("/proc/self")?.uid() != 0 {
-            return Ok(None);
-        }
-        let passwd = std::fs::read_to_string("/etc/passwd")?;
-        let of = |name: &str| {
-            let line = passwd.lines().find(|l| l.split(':').next() == Some(name))?;
-            let mut fields = line.split(':').skip(2);
-            Some(OrdinaryUser { uid: fields.next()?.parse().ok()?, gid: fields.next()?.parse().ok()? })
-        };
-        of("postgres")
-            .or_else(|| of("nobody"))
-            .map(Some)
-            .ok_or_else(|| Error::other("no ordinary user to run PostgreSQL as"))
-    }
-}
-
-fn as_user(user: Option<&OrdinaryUser>, program: &Path) -> Command {
-    let mut command = Command::new(program);
-    if let Some(user) = user {
-        command.uid(user.uid).gid(user.gid).env("HOME", "/tmp");
-    }
-    command
 }
 
 /// Waits for the end of its input in a process group of its own, then stops the server and removes its directory.
