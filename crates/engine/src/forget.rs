@@ -131,7 +131,7 @@ impl Engine {
     async fn forget_leased(&self, lease: &Lease, slug: &str, request: &ForgetRequest) -> Result<ForgetReport> {
         let mut org = self.organisation(slug).await?;
         if !request.dry_run {
-            self.finish_pending(lease, &org).await?;
+            self.finish_pending(lease, &org.row, None).await?;
             self.remove_destroyed(&org).await?;
             org = self.organisation(slug).await?;
         }

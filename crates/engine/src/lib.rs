@@ -48,6 +48,7 @@ pub mod past;
 pub mod payload;
 pub mod pipeline;
 pub mod propose;
+pub mod queue;
 mod rebuild;
 pub mod receive;
 pub mod recorder;

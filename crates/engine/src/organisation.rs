@@ -125,20 +125,32 @@ impl Engine {
     /// # Errors
     /// If it does not within a minute.
     pub async fn lease(&self, org: OrganisationId) -> Result<Leased> {
-        let holder = lease::this_process();
         let started = tokio::time::Instant::now();
         loop {
-            if let Some(lease) = self.store.acquire_lease(org, &holder, LEASE).await? {
-                return Ok(Leased::renewing(self.store.clone(), lease));
+            if let Some(lease) = self.lease_if_free(org).await? {
+                return Ok(lease);
+            }
+            if started.elapsed() > PATIENCE {
+                return Err(Error::Wrong(
+                    "Another process is working on this organisation; try again when it is done.".to_owned(),
+                ));
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    /// Takes the organisation's lease, if nobody has it but a process that no longer runs.
+    ///
+    /// # Errors
+    /// If the store refuses.
+    pub async fn lease_if_free(&self, org: OrganisationId) -> Result<Option<Leased>> {
+        loop {
+            if let Some(lease) = self.store.acquire_lease(org, &lease::this_process(), LEASE).await? {
+                return Ok(Some(Leased::renewing(self.store.clone(), lease)));
             }
             match self.store.lease_holder(org).await? {
                 Some(holder) if lease::is_dead(&holder) => self.store.bury_lease(org, &holder).await?,
-                _ if started.elapsed() > PATIENCE => {
-                    return Err(Error::Wrong(
-                        "Another process is working on this organisation; try again when it is done.".to_owned(),
-                    ));
-                }
-                _ => tokio::time::sleep(Duration::from_millis(50)).await,
+                _ => return Ok(None),
             }
         }
     }

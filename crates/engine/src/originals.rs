@@ -1,19 +1,20 @@
 //! Originals: the payloads as they came, which of them are still there, and how they are destroyed: first the log says
 //! so, then the file goes; whoever finds one that should be gone destroys it again.
 
-use std::{collections::BTreeSet, fs, io};
+use std::{collections::BTreeSet, time::Duration};
 
 use muster_domain::{
     documents::Upload,
     fact::{Fact, State},
     forgotten::{Destroyed, PayloadsDestroyed, Why},
-    ids::{FeedNo, OrganisationId, UploadId},
+    ids::{FeedNo, UploadId},
 };
 use muster_store::{Filter, Tx, Who};
-use uuid::Uuid;
 
 use crate::{Engine, Organisation, Result, event};
 
+/// A payload to which nobody has written for so long does not come any more.
+const ABANDONED: Duration = Duration::from_hours(24);
 /// Uploads named in one event.
 const TOGETHER: usize = 1000;
 
@@ -80,60 +81,38 @@ impl Engine {
     }
 
     /// Removes the files of originals that the log says are destroyed, and files that no upload speaks of (of one that
-    /// was broken off before it was accepted). Under the lease nobody is just writing one. Says how many of each there were.
+    /// was broken off before it was accepted). Says how many of each there were.
     pub(crate) async fn remove_destroyed(&self, org: &Organisation) -> Result<(u64, u64)> {
-        let (mut destroyed, mut strays) = (0, 0);
-        let mut known = BTreeSet::new();
+        let mut destroyed = 0;
         for upload in self.uploads_with_payload(org).await? {
-            known.insert(upload.received.upload);
             if upload.destroyed.is_some() {
                 destroyed += u64::from(self.payloads.remove(org.row.id, upload.received.upload)?);
             }
         }
-        for stray in self.payloads.all(org.row.id)? {
-            if !known.contains(&stray) {
-                strays += u64::from(self.payloads.remove(org.row.id, stray)?);
-            }
-        }
+        let strays = self.remove_strays(org).await?;
         if destroyed + strays > 0 {
             self.payloads.settle(org.row.id)?;
         }
         Ok((destroyed, strays))
+    }
+
+    /// Under the lease nobody is working on a payload, but one may just be taken in: it gets its name and its upload in one
+    /// transaction, which is waited for.
+    async fn remove_strays(&self, org: &Organisation) -> Result<u64> {
+        let mut strays = self.payloads.remove_abandoned(org.row.id, ABANDONED)?;
+        let mut tx = self.store.begin(org.row.id, None).await?;
+        tx.take_head().await?;
+        let known: BTreeSet<UploadId> =
+            self.uploads_with_payload(org).await?.iter().map(|u| u.received.upload).collect();
+        for stray in self.payloads.all(org.row.id)?.into_iter().filter(|id| !known.contains(id)) {
+            strays += u64::from(self.payloads.remove(org.row.id, stray)?);
+        }
+        tx.rollback().await?;
+        Ok(strays)
     }
 }
 
 /// Whether an upload is done with: nobody will read its original again.
 pub(crate) fn is_done(upload: &Upload) -> bool {
     !matches!(upload.state, State::Received | State::Held | State::PartlyApplied)
-}
-
-impl crate::payload::Payloads {
-    /// Removes a payload for good, and says whether it was there.
-    ///
-    /// # Errors
-    /// If it is there and cannot be removed.
-    pub fn remove(&self, organisation: OrganisationId, upload: UploadId) -> io::Result<bool> {
-        match fs::remove_file(self.path(organisation, upload)) {
-            Ok(()) => Ok(true),
-            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(false),
-            Err(e) => Err(e),
-        }
-    }
-
-    /// Every payload of an organisation that lies there, whether an upload speaks of it or not.
-    ///
-    /// # Errors
-    /// If the directory cannot be read.
-    pub fn all(&self, organisation: OrganisationId) -> io::Result<Vec<UploadId>> {
-        let entries = match fs::read_dir(self.dir(organisation)) {
-            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-            entries => entries?,
-        };
-        let mut all = Vec::new();
-        for entry in entries {
-            let name = entry?.file_name();
-            all.extend(name.to_str().and_then(|n| Uuid::parse_str(n).ok()).map(UploadId));
-        }
-        Ok(all)
-    }
 }

@@ -6,10 +6,12 @@ use std::{
     path::{Path, PathBuf},
     sync::mpsc,
     thread,
+    time::Duration,
 };
 
 use muster_domain::ids::{OrganisationId, UploadId};
 use sha2::{Digest, Sha256};
+use uuid::Uuid;
 
 /// The directory of payloads: `<organisation>/<upload>`.
 #[derive(Clone, Debug)]
@@ -28,6 +30,8 @@ pub struct Stored {
     pub sha256: Option<String>,
 }
 
+/// Behind the name of a payload that is still coming.
+const COMING: &str = ".coming";
 const BUFFER: usize = 1 << 18;
 /// How much is written before the disk is asked to begin.
 const SYNC_EVERY: u64 = 16 << 20;
@@ -76,7 +80,7 @@ impl Payloads {
         &self,
         organisation: OrganisationId,
         upload: UploadId,
-        source: &mut dyn Read,
+        source: &mut (dyn Read + Send),
         sha256: bool,
         follow: impl FnOnce(Follower) -> T + Send,
     ) -> io::Result<(Stored, T)> {
@@ -95,9 +99,85 @@ impl Payloads {
         outcome
     }
 
+    /// The same without anybody reading along, under a name that says that it is only coming: [`Payloads::arrive`] gives it
+    /// its own, and until then nobody takes it for one that was left behind.
+    ///
+    /// # Errors
+    /// What reading or writing says; nothing is left behind then.
+    pub fn store_coming(
+        &self,
+        organisation: OrganisationId,
+        upload: UploadId,
+        source: &mut (dyn Read + Send),
+        sha256: bool,
+    ) -> io::Result<Stored> {
+        let path = self.coming(organisation, upload);
+        let (feeding, nobody) = feeding();
+        drop(nobody);
+        let stored = self.create(&path).and_then(|file| self.write(&path, file, source, sha256, feeding));
+        if stored.is_err() {
+            let _ = fs::remove_file(&path);
+        }
+        stored
+    }
+
+    /// A payload that was coming is there, for good.
+    ///
+    /// # Errors
+    /// What the disk says.
+    pub fn arrive(&self, organisation: OrganisationId, upload: UploadId) -> io::Result<()> {
+        fs::rename(self.coming(organisation, upload), self.path(organisation, upload))?;
+        self.settle(organisation)
+    }
+
+    fn coming(&self, organisation: OrganisationId, upload: UploadId) -> PathBuf {
+        self.dir(organisation).join(format!("{upload}{COMING}"))
+    }
+
+    /// Removes what was coming and never arrived: nobody has written to it for so long. Says how many there were.
+    ///
+    /// # Errors
+    /// If the directory cannot be read, or a file not removed.
+    pub fn remove_abandoned(&self, organisation: OrganisationId, older_than: Duration) -> io::Result<u64> {
+        let mut removed = 0;
+        for entry in entries(&self.dir(organisation))? {
+            let entry = entry?;
+            let is_coming = entry.file_name().to_str().is_some_and(|name| name.ends_with(COMING));
+            // It may have arrived meanwhile.
+            let age = entry.metadata().and_then(|m| m.modified()).map(|at| at.elapsed().unwrap_or_default());
+            if is_coming && age.is_ok_and(|age| age > older_than) {
+                removed += u64::from(gone(fs::remove_file(entry.path()))?);
+            }
+        }
+        Ok(removed)
+    }
+
     /// Takes back a payload that was never accepted.
     pub fn discard(&self, organisation: OrganisationId, upload: UploadId) {
-        let _ = fs::remove_file(self.path(organisation, upload));
+        for path in [self.path(organisation, upload), self.coming(organisation, upload)] {
+            let _ = fs::remove_file(path);
+        }
+    }
+
+    /// Removes a payload for good, and says whether it was there.
+    ///
+    /// # Errors
+    /// If it is there and cannot be removed.
+    pub fn remove(&self, organisation: OrganisationId, upload: UploadId) -> io::Result<bool> {
+        gone(fs::remove_file(self.path(organisation, upload)))
+    }
+
+    /// Every payload of an organisation that lies there, whether an upload speaks of it or not.
+    ///
+    /// # Errors
+    /// If the directory cannot be read.
+    pub fn all(&self, organisation: OrganisationId) -> io::Result<Vec<UploadId>> {
+        let mut all = Vec::new();
+        for entry in entries(&self.dir(organisation))? {
+            let name = entry?.file_name();
+            all.extend(name.to_str().and_then(|n| Uuid::parse_str(n).ok()).map(UploadId));
+        }
+        Ok(all)
     }
 
     fn create(&self, path: &Path) -> io::Result<File> {
@@ -109,7 +189,7 @@ impl Payloads {
         &self,
         path: &Path,
         mut file: File,
-        source: &mut dyn Read,
+        source: &mut (dyn Read + Send),
         sha256: bool,
         mut feeding: Feeding,
     ) -> io::Result<Stored> {
@@ -148,6 +228,23 @@ impl Payloads {
         file.sync_all()?;
         sync_dir(path.parent().unwrap_or(&self.dir))?;
         Ok(Stored { size, blake3: blake3.finalize().to_hex().to_string(), sha256: sha.map(|s| hex(&s.finalize())) })
+    }
+}
+
+/// What a directory holds; nothing, if there is none.
+fn entries(dir: &Path) -> io::Result<impl Iterator<Item = io::Result<fs::DirEntry>>> {
+    match fs::read_dir(dir) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None.into_iter().flatten()),
+        entries => Ok(Some(entries?).into_iter().flatten()),
+    }
+}
+
+/// Whether there was anything to be removed.
+fn gone(removed: io::Result<()>) -> io::Result<bool> {
+    match removed {
+        Ok(()) => Ok(true),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(e) => Err(e),
     }
 }
 

@@ -9,7 +9,7 @@ use muster_domain::{
     ids::{ChangeSetId, OrganisationId, UploadId},
     settings::{Guards, InvalidRows, Mode},
 };
-use muster_store::{Lease, Tx};
+use muster_store::{Lease, OrganisationRow, Tx};
 use uuid::Uuid;
 
 use crate::{
@@ -18,7 +18,7 @@ use crate::{
     crash, event,
     known::Known,
     opening::{Opening, Taken},
-    receive::Arrival,
+    receive::{Arrival, check_as_of},
     recorder::Spills,
     refused::{self, Asked, Witness},
     seal::Run,
@@ -49,7 +49,7 @@ impl Engine {
     ///
     /// # Errors
     /// If it makes no sense, cannot be read, or the store refuses; then nothing was taken from it.
-    pub async fn sync(&self, slug: &str, request: Request, source: &mut dyn Read) -> Result<Report> {
+    pub async fn sync(&self, slug: &str, request: Request, source: &mut (dyn Read + Send)) -> Result<Report> {
         self.sync_witnessed(slug, request, source, None).await
     }
 
@@ -61,7 +61,7 @@ impl Engine {
         &self,
         slug: &str,
         request: Request,
-        source: &mut dyn Read,
+        source: &mut (dyn Read + Send),
         witness: Option<&mut dyn Witness>,
     ) -> Result<Report> {
         let org = self.organisation(slug).await?;
@@ -76,7 +76,7 @@ impl Engine {
     }
 
     /// What only keeps the store quick is done afterwards; if that fails, nothing of the outcome changes.
-    async fn tidy(&self, lease: &Lease, org: OrganisationId) {
+    pub(crate) async fn tidy(&self, lease: &Lease, org: OrganisationId) {
         let mut stages = Stages::start();
         if let Err(e) = self.fold_if_due(lease, org).await {
             tracing::warn!(error = %e, "newer rows could not be folded into pages");
@@ -89,14 +89,14 @@ impl Engine {
         lease: &Lease,
         org: Organisation,
         request: Request,
-        source: &mut dyn Read,
+        source: &mut (dyn Read + Send),
         witness: Asked<'_>,
     ) -> Result<Report> {
-        self.finish_pending(lease, &org).await?;
-        let org = self.load(org.row).await?;
+        self.finish_pending(lease, &org.row, None).await?;
+        let mut org = self.load(org.row).await?;
         let received = self.receive(lease, &org, &request, source).await?;
-        let (received, taken) = match received {
-            Arrival::New(received, taken) => (received, *taken),
+        let (received, mut taken) = match received {
+            Arrival::New(received, taken) => (received, Some(*taken)),
             Arrival::Answered(report, received, taken) => {
                 let told = self.tell_again(lease, &org, &received, Some(*taken), witness).await;
                 self.payloads.discard(org.row.id, received.upload);
@@ -105,25 +105,39 @@ impl Engine {
         };
         if !request.dry_run {
             crash::point("received");
+            if self.finish_pending(lease, &org.row, Some(received.arrival)).await? > 0 {
+                // What was taken in beside us came first, and our census was of the time before it.
+                (org, taken) = (self.load(org.row).await?, None);
+            }
         }
-        let worked = self.work(lease, &org, &received, Some(taken), request.dry_run, witness).await;
+        let worked = self.work(lease, &org, &received, taken, request.dry_run, witness).await;
         if request.dry_run {
             self.payloads.discard(org.row.id, received.upload);
         }
         worked
     }
 
-    /// Works on uploads that were accepted and never finished, in order of arrival.
-    pub(crate) async fn finish_pending(&self, lease: &Lease, org: &Organisation) -> Result<()> {
-        for row in self.store.uploads_in_state(org.row.id, State::Received.word()).await? {
-            let upload: Upload = serde_json::from_slice(&row.doc)?;
-            let org = self.load(org.row.clone()).await?;
+    /// Works on uploads that were accepted and are not finished, in order of arrival, up to one that is not worked on here.
+    /// Says how many there were.
+    pub(crate) async fn finish_pending(
+        &self,
+        lease: &Lease,
+        row: &OrganisationRow,
+        before: Option<u64>,
+    ) -> Result<u64> {
+        let mut worked = 0;
+        for upload in self.store.uploads_in_state(row.id, State::Received.word()).await? {
+            if before.is_some_and(|before| upload.arrival >= before) {
+                break;
+            }
+            let upload: Upload = serde_json::from_slice(&upload.doc)?;
+            let org = self.load(row.clone()).await?;
             match self.work(lease, &org, &upload.received, None, false, None).await {
-                Ok(_) | Err(Error::Refused(_)) => {}
+                Ok(_) | Err(Error::Refused(_)) => worked += 1,
                 Err(e) => return Err(e),
             }
         }
-        Ok(())
+        Ok(worked)
     }
 
     /// Parse, normalise, diff, decide, append: everything after the bytes are safe. `taken` is the census, if it was
@@ -138,6 +152,11 @@ impl Engine {
         witness: Asked<'_>,
     ) -> Result<Report> {
         let spills = Spills::default();
+        if let Err(Error::Refused(why)) = check_as_of(feed_of(org, received)?, received.as_of)
+            && !dry_run
+        {
+            return self.refuse(lease, org, received, &why).await;
+        }
         let computed = match self.same_as_before(org, received).await? {
             Some(report) => self.same_again(lease, org, received, taken, dry_run, (report, witness)).await,
             None => self.compute(lease, org, received, taken, dry_run, (&spills, witness)).await,
@@ -290,16 +309,9 @@ impl Engine {
             ..Counts::default()
         };
         Ok(Some(Report {
-            upload_id: None,
-            change_set_id: None,
-            state: State::NoChanges,
-            digest: None,
             counts,
-            holds: Vec::new(),
-            issues: Vec::new(),
-            read_as: Vec::new(),
             mapping_version: Some(decided.mapping_version),
-            roster_version: self.store.head(org.row.id).await?.roster_version,
+            ..self.nothing_yet(org, State::NoChanges).await?
         }))
     }
 
@@ -321,19 +333,12 @@ impl Engine {
 
     /// Records that nothing was taken from an upload.
     async fn refuse(&self, lease: &Lease, org: &Organisation, received: &Received, why: &str) -> Result<Report> {
-        let counts = Counts::default();
-        self.decide_without_changes(lease, org, received, State::Refused, counts).await?;
+        self.decide_without_changes(lease, org, received, State::Refused, Counts::default()).await?;
         Ok(Report {
             upload_id: Some(received.upload),
-            change_set_id: None,
-            state: State::Refused,
-            digest: None,
-            counts,
-            holds: Vec::new(),
             issues: vec![Issue { line: 0, column: String::new(), value: String::new(), reason: why.to_owned() }],
-            read_as: Vec::new(),
             mapping_version: Some(feed_of(org, received)?.settings.mapping_version),
-            roster_version: self.store.head(org.row.id).await?.roster_version,
+            ..self.nothing_yet(org, State::Refused).await?
         })
     }
 

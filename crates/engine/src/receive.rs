@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, io::Read};
 
 use chrono::{DateTime, Utc};
 use muster_domain::{
-    documents::Upload,
+    documents::{Feed, Upload},
     eligibility,
     event::Body,
     fact::{Counts, Fact, Received, State},
@@ -13,13 +13,14 @@ use muster_domain::{
     settings::{Channel, Mode},
 };
 use muster_intake::{IntakeError, payload::UpTo};
-use muster_store::{Lease, UploadRow};
+use muster_store::{Lease, StoreError, UploadRow};
 use uuid::Uuid;
 
 use crate::{
     Engine, Error, Organisation, Result, crash, event,
     known::Known,
     opening::{Opening, Taken},
+    payload::Stored,
     pipeline::Stages,
     report::Report,
 };
@@ -63,6 +64,18 @@ fn too_large(error: std::io::Error) -> Error {
     }
 }
 
+/// A payload that tells the truth of an earlier moment than the last accepted one says nothing.
+pub(crate) fn check_as_of(feed: &Feed, as_of: Option<DateTime<Utc>>) -> Result<()> {
+    match (as_of, feed.baseline.as_ref().and_then(|b| b.as_of)) {
+        (Some(as_of), Some(last)) if as_of < last => Err(Error::Refused(format!(
+            "The payload tells the truth of {}, and one of {} was accepted before: nothing was taken from the older one.",
+            as_of.to_rfc3339(),
+            last.to_rfc3339(),
+        ))),
+        _ => Ok(()),
+    }
+}
+
 /// What receiving gives.
 pub(crate) enum Arrival {
     /// An upload to be worked on, with the census that was taken while it came in.
@@ -78,45 +91,11 @@ impl Engine {
         lease: &Lease,
         org: &Organisation,
         request: &Request,
-        source: &mut dyn Read,
+        source: &mut (dyn Read + Send),
     ) -> Result<Arrival> {
-        let feed = org.feed(request.feed.as_deref().unwrap_or("main"))?;
-        let mode = request.mode.or(feed.settings.mode).ok_or_else(|| {
-            Error::Wrong(
-                "Say what absence means: --mode full (who is missing leaves), partial (only those named change) or leavers \
-                 (those named leave); or give the feed a mode with `muster feeds set`."
-                    .to_owned(),
-            )
-        })?;
         let mut stages = Stages::start();
-        if let (Some(as_of), Some(last)) = (request.as_of, feed.baseline.as_ref().and_then(|b| b.as_of))
-            && as_of < last
-        {
-            return Err(Error::Refused(format!(
-                "The payload tells the truth of {}, and one of {} was accepted before: nothing was taken from the older one.",
-                as_of.to_rfc3339(),
-                last.to_rfc3339(),
-            )));
-        }
-        let upload = UploadId(Uuid::now_v7());
-        let mut received = Received {
-            upload,
-            arrival: 0,
-            feed: feed.no,
-            channel: request.channel.unwrap_or(Channel::Upload),
-            mode,
-            size: 0,
-            blake3: String::new(),
-            day: eligibility::today(&org.settings, self.now()),
-            asked: request.asked,
-            as_of: request.as_of,
-            expect_rows: request.expect_rows,
-            format: request.format.clone(),
-            sheet: request.sheet.clone(),
-            mapping: request.mapping.clone(),
-            undoes: Vec::new(),
-            hands_over: None,
-        };
+        let (feed, mut received) = self.arriving(org, request)?;
+        let upload = received.upload;
         let settings = org.settings.for_feed(&feed.settings);
         let known = Known::load(&self.store, org.row.id, feed.no).await?;
         stages.done("read known");
@@ -139,39 +118,117 @@ impl Engine {
         .map_err(too_large)?;
         crash::point("payload");
         stages.done("store payload");
+        let answer = self.settle_arrival(Some(lease), org, request, &mut received, stored).await?;
+        stages.done("accept");
+        Ok(match answer {
+            Some(report) => Arrival::Answered(Box::new(report), Box::new(received), Box::new(taken)),
+            None => Arrival::New(Box::new(received), Box::new(taken)),
+        })
+    }
+
+    /// Takes a payload in for whoever works: it is durable, and has its place in the order of arrival, before the answer.
+    /// Nothing of the organisation is waited for but an append.
+    ///
+    /// # Errors
+    /// If it makes no sense, is not what was expected, or the store refuses; then nothing of it is kept.
+    pub async fn take_in(&self, slug: &str, request: Request, source: &mut (dyn Read + Send)) -> Result<Report> {
+        let org = self.organisation(slug).await?;
+        let (feed, mut received) = self.arriving(&org, &request)?;
+        let (id, upload) = (org.row.id, received.upload);
+        let mut source = UpTo::new(source, org.settings.for_feed(&feed.settings).limits);
+        let stored = tokio::task::block_in_place(|| {
+            self.payloads.store_coming(id, upload, &mut source, request.expect_sha256.is_some())
+        })
+        .map_err(too_large)?;
+        crash::point("payload");
+        let answer = self.settle_arrival(None, &org, &request, &mut received, stored).await;
+        if !matches!(answer, Ok(None)) || request.dry_run {
+            self.payloads.discard(id, upload);
+        }
+        if let Some(report) = answer? {
+            return Ok(report);
+        }
+        crash::point("received");
+        Ok(Report { upload_id: Some(upload), ..self.nothing_yet(&org, State::Received).await? })
+    }
+
+    /// What is known of a payload before its first byte.
+    fn arriving<'a>(&self, org: &'a Organisation, request: &Request) -> Result<(&'a Feed, Received)> {
+        let feed = org.feed(request.feed.as_deref().unwrap_or("main"))?;
+        let mode = request.mode.or(feed.settings.mode).ok_or_else(|| {
+            Error::Wrong(
+                "Say what absence means: --mode full (who is missing leaves), partial (only those named change) or leavers \
+                 (those named leave); or give the feed a mode with `muster feeds set`."
+                    .to_owned(),
+            )
+        })?;
+        check_as_of(feed, request.as_of)?;
+        let received = Received {
+            upload: UploadId(Uuid::now_v7()),
+            arrival: 0,
+            feed: feed.no,
+            channel: request.channel.unwrap_or(Channel::Upload),
+            mode,
+            size: 0,
+            blake3: String::new(),
+            day: eligibility::today(&org.settings, self.now()),
+            asked: request.asked,
+            as_of: request.as_of,
+            expect_rows: request.expect_rows,
+            format: request.format.clone(),
+            sheet: request.sheet.clone(),
+            mapping: request.mapping.clone(),
+            undoes: Vec::new(),
+            hands_over: None,
+        };
+        Ok((feed, received))
+    }
+
+    /// A stored payload is accepted, or gets the answer that it had before.
+    async fn settle_arrival(
+        &self,
+        lease: Option<&Lease>,
+        org: &Organisation,
+        request: &Request,
+        received: &mut Received,
+        stored: Stored,
+    ) -> Result<Option<Report>> {
         if let (Some(expected), Some(found)) = (&request.expect_sha256, &stored.sha256)
             && !expected.eq_ignore_ascii_case(found)
         {
-            self.payloads.discard(org.row.id, upload);
+            self.payloads.discard(org.row.id, received.upload);
             return Err(Error::Refused(
                 "The payload's SHA-256 is not the one expected: it was changed or cut on its way. Send it again."
                     .to_owned(),
             ));
         }
         (received.size, received.blake3) = (stored.size, stored.blake3);
-        if let Some(key) = &request.idempotency_key
-            && let Some(report) = self.answered(org, key, &received).await?
-        {
-            return Ok(Arrival::Answered(Box::new(report), Box::new(received), Box::new(taken)));
+        let key = request.idempotency_key.as_deref();
+        if let Some(report) = self.answered(org, key, received).await? {
+            return Ok(Some(report));
         }
-        if let Some(report) = self.held_already(org, &received).await? {
-            return Ok(Arrival::Answered(Box::new(report), Box::new(received), Box::new(taken)));
+        if let Some(report) = self.held_already(org, received).await? {
+            return Ok(Some(report));
         }
-        if !request.dry_run {
-            self.accept(lease, org, request, &mut received).await?;
+        if request.dry_run {
+            return Ok(None);
         }
-        stages.done("accept");
-        Ok(Arrival::New(Box::new(received), Box::new(taken)))
+        match self.accept(lease, org, request, received).await {
+            Ok(()) => Ok(None),
+            // Another came with the same key at the same time, and was quicker.
+            Err(Error::Store(StoreError::KeyConflict)) => self.answered(org, key, received).await,
+            Err(e) => Err(e),
+        }
     }
 
     async fn accept(
         &self,
-        lease: &Lease,
+        lease: Option<&Lease>,
         org: &Organisation,
         request: &Request,
         received: &mut Received,
     ) -> Result<()> {
-        let mut tx = self.store.begin(org.row.id, Some(lease)).await?;
+        let mut tx = self.store.begin(org.row.id, lease).await?;
         received.arrival = tx.next_arrival().await?;
         let mut body = Body::default();
         let mut salt = [0; 16];
@@ -198,12 +255,16 @@ impl Engine {
             doc: serde_json::to_vec(&doc)?,
         })
         .await?;
+        if lease.is_none() {
+            self.payloads.arrive(org.row.id, received.upload)?;
+        }
         tx.commit().await?;
         Ok(())
     }
 
     /// The same key again: the first answer if it came with the same payload, a conflict if not.
-    async fn answered(&self, org: &Organisation, key: &str, received: &Received) -> Result<Option<Report>> {
+    async fn answered(&self, org: &Organisation, key: Option<&str>, received: &Received) -> Result<Option<Report>> {
+        let Some(key) = key else { return Ok(None) };
         let Some(row) = self.store.upload_by_key(org.row.id, key).await? else { return Ok(None) };
         let upload: Upload = serde_json::from_slice(&row.doc)?;
         let before = &upload.received;

@@ -61,14 +61,8 @@ impl Engine {
         let mut report = Report {
             upload_id: Some(upload.received.upload),
             change_set_id: upload.change_set,
-            state: upload.state,
-            digest: None,
             counts: upload.counts,
-            holds: Vec::new(),
-            issues: Vec::new(),
-            read_as: Vec::new(),
-            mapping_version: None,
-            roster_version: self.store.head(org.row.id).await?.roster_version,
+            ..self.nothing_yet(org, upload.state).await?
         };
         if let Some(id) = upload.change_set {
             let set: ChangeSet = serde_json::from_slice(&self.store.change_set(org.row.id, id).await?.doc)?;
@@ -77,6 +71,22 @@ impl Engine {
             report.mapping_version = set.read_as.map(|read| read.mapping_version);
         }
         Ok(report)
+    }
+
+    /// A report of which nothing is known but the state.
+    pub(crate) async fn nothing_yet(&self, org: &Organisation, state: State) -> Result<Report> {
+        Ok(Report {
+            upload_id: None,
+            change_set_id: None,
+            state,
+            digest: None,
+            counts: Counts::default(),
+            holds: Vec::new(),
+            issues: Vec::new(),
+            read_as: Vec::new(),
+            mapping_version: None,
+            roster_version: self.store.head(org.row.id).await?.roster_version,
+        })
     }
 }
 

@@ -46,7 +46,7 @@ impl Engine {
     async fn retain(&self, lease: &Lease, slug: &str, now: DateTime<Utc>) -> Result<Retained> {
         let org = self.organisation(slug).await?;
         // What an earlier process accepted is worked on before its original may go.
-        self.finish_pending(lease, &org).await?;
+        self.finish_pending(lease, &org.row, None).await?;
         let (mut report, due) = self.due(&org, now).await?;
         let (destroyed, strays) = self.remove_destroyed(&org).await?;
         report.leftovers = destroyed + strays;

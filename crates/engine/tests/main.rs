@@ -6,6 +6,7 @@ mod given_log;
 mod log;
 mod moments;
 mod privacy;
+mod queue;
 mod renewal;
 mod rules_arrival;
 mod rules_claims;

@@ -306,14 +306,14 @@ fn head_of(file: &mut File) -> Result<(Vec<u8>, bool), IntakeError> {
 
 /// A payload as it comes in, refused as soon as it is larger than it may be.
 pub struct UpTo<'a> {
-    payload: &'a mut dyn Read,
+    payload: &'a mut (dyn Read + Send),
     left: u64,
     most_mb: u32,
 }
 
 impl<'a> UpTo<'a> {
     /// Reads the payload within the limit on its size.
-    pub fn new(payload: &'a mut dyn Read, limits: Limits) -> Self {
+    pub fn new(payload: &'a mut (dyn Read + Send), limits: Limits) -> Self {
         UpTo { payload, left: u64::from(limits.payload_mb) << 20, most_mb: limits.payload_mb }
     }
 }

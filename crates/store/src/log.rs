@@ -274,6 +274,13 @@ pub(crate) async fn stream_version(conn: &mut Conn<'_>, org: OrganisationId, str
     count(version.unwrap_or(0))
 }
 
+/// Queues behind whoever is appending.
+pub(crate) async fn take_head(conn: &mut Conn<'_>, org: OrganisationId) -> Result<()> {
+    const SQL: &str = "UPDATE head SET last_seq = last_seq WHERE org = $1";
+    let rows = on!(conn, c => sqlx::query(SQL).bind(org.0).execute(&mut **c).await?.rows_affected());
+    if rows == 1 { Ok(()) } else { Err(StoreError::NotFound) }
+}
+
 pub(crate) async fn append_keyed(
     conn: &mut Conn<'_>,
     org: OrganisationId,
@@ -282,11 +289,10 @@ pub(crate) async fn append_keyed(
     events: Vec<Prepared>,
     who: &Who,
 ) -> Result<KeyedAppend> {
-    // The head is taken before looking: of two that come with one key at once, the second must see the first.
-    const LOCK: &str = "UPDATE head SET last_seq = last_seq WHERE org = $1";
     const FIND: &str = "SELECT content, first_seq, last_seq FROM append_key WHERE org = $1 AND key = $2";
     const KEEP: &str = "INSERT INTO append_key (org, key, content, first_seq, last_seq) VALUES ($1, $2, $3, $4, $5)";
-    on!(conn, c => sqlx::query(LOCK).bind(org.0).execute(&mut **c).await.map(drop)?);
+    // The head is taken before looking: of two that come with one key at once, the second must see the first.
+    take_head(conn, org).await?;
     let found: Option<(Vec<u8>, i64, i64)> =
         on!(conn, c => sqlx::query_as(FIND).bind(org.0).bind(key).fetch_optional(&mut **c).await?);
     if let Some((before, first, last)) = found {

@@ -111,6 +111,8 @@ writes! {
     put_upload(upload: &UploadRow) -> () = document::put_upload;
     /// Writes a change set.
     put_change_set(change_set: &ChangeSetRow) -> () = document::put_change_set;
+    /// Waits for whoever is appending, and lets nobody append until the transaction ends.
+    take_head() -> () = log::take_head;
     /// The next upload's arrival number.
     next_arrival() -> u64 = organisation::next_arrival;
     /// Counts one more applied change set, and says the new roster version.

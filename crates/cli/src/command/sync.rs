@@ -191,9 +191,9 @@ fn request(sync: Sync) -> Request {
 }
 
 /// The payload and, for a file, its size.
-pub fn open(path: &Path) -> Result<(Box<dyn Read>, Option<u64>), Failure> {
+pub fn open(path: &Path) -> Result<(Box<dyn Read + Send>, Option<u64>), Failure> {
     if path.as_os_str() == "-" {
-        return Ok((Box::new(io::stdin().lock()), None));
+        return Ok((Box::new(io::stdin()), None));
     }
     let name = path.display();
     let file = File::open(path).map_err(|e| match e.kind() {
