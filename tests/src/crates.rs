@@ -23,7 +23,6 @@ const TEST_CRATES: &[&str] = &["muster-testkit", "muster-tests"];
 
 /// Crates that only one of ours speaks to.
 const AT_HOME: &[(&str, &str)] = &[
-    ("calamine", "muster-intake"),
     ("encoding_rs", "muster-intake"),
     ("flate2", "muster-intake"),
     ("quick-xml", "muster-intake"),

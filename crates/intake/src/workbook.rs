@@ -1,5 +1,5 @@
 //! Workbooks: XLSX, XLS and ODS. The sheet that holds people is found, and its rows are brought into the plain form.
-//! Cells are taken as they come: what is in memory is a row, the texts that rows name by number, and of XLS its stream.
+//! Cells are taken as they come: what is in memory is a row, texts that rows name by number, and of XLS its stream.
 
 use std::{
     io::{Read, Seek, SeekFrom, Write},
@@ -25,7 +25,9 @@ mod cell;
 mod compound;
 mod ods;
 mod sheets;
+mod style;
 mod xls;
+mod xlsx;
 
 /// From how many known names on, the match key counted twice, a sheet looks like a list of people.
 const LIKE_PEOPLE: usize = 3;
@@ -46,14 +48,14 @@ pub(crate) fn bring<R: Read + Seek, W: Write>(
             "The file is a workbook and no text; leave the format out, or send the right file.",
         ));
     }
-    // The parsers below are made for workbooks as programs write them; whatever else is in a file may break them, but not us.
+    // Workbooks are made by programs; whatever else is in a file may break the readers below, but nothing beyond them.
     catch_unwind(AssertUnwindSafe(|| match packing {
         Packing::Compound => compound(file, how, out),
         _ => {
             let kind = archive::check(std::io::BufReader::new(&mut file), how.limits)?;
             file.seek(SeekFrom::Start(0))?;
             match kind {
-                Kind::Xlsx => sheet(Sheets::xlsx(file)?, "xlsx", how, out),
+                Kind::Xlsx => sheet(Sheets::xlsx(file, how.scratch)?, "xlsx", how, out),
                 Kind::Ods => sheet(Sheets::ods(file)?, "ods", how, out),
             }
         }

@@ -154,7 +154,7 @@ fn is_read(name: &str) -> bool {
 }
 
 /// No office program declares entities, and one that stands for others grows without measure.
-fn refuse_entities(part: &[u8]) -> Result<(), IntakeError> {
+pub(super) fn refuse_entities(part: &[u8]) -> Result<(), IntakeError> {
     let head = &part[..part.len().min(4096)];
     let declares = |mark: &[u8]| head.windows(mark.len()).any(|w| w.eq_ignore_ascii_case(mark));
     if declares(b"<!ENTITY") {

@@ -2,11 +2,11 @@
 //! is one row, however long the sheet is.
 
 use std::{
+    borrow::Cow,
     collections::HashMap,
     io::{BufReader, Read, Seek},
 };
 
-use calamine::Data;
 use quick_xml::{
     Reader,
     events::{BytesRef, BytesStart, Event},
@@ -15,9 +15,9 @@ use zip::{ZipArchive, read::ZipFile, result::ZipError};
 
 use super::{
     archive::broken,
+    cell::Value,
     password,
     sheets::{Line, Take},
-    too_long,
 };
 use crate::{csv::MAX_RECORD, error::IntakeError};
 
@@ -183,7 +183,7 @@ impl Table {
 
     /// The cells of a row, to its end.
     fn cells<R: Read + Seek>(&mut self, xml: &mut Xml<'_, R>) -> Result<(), IntakeError> {
-        let (mut buffer, mut column, mut length) = (Vec::new(), 0_usize, 0_usize);
+        let (mut buffer, mut column) = (Vec::new(), 0_usize);
         loop {
             buffer.clear();
             match next(xml, &mut buffer)? {
@@ -192,13 +192,9 @@ impl Table {
                     let value = value(xml, &e)?;
                     let after = column.saturating_add(repeated);
                     let is_filled =
-                        !matches!(&value, Data::Empty) && !matches!(&value, Data::String(s) if s.is_empty());
+                        !matches!(&value, Value::Empty) && !matches!(&value, Value::Text(s) if s.is_empty());
                     while is_filled && column < after {
-                        length += if let Data::String(text) = &value { text.len() } else { 0 };
-                        if length > MAX_RECORD {
-                            return Err(too_long(self.next));
-                        }
-                        self.line.put(column, &value, 0)?;
+                        self.line.put(column, &value)?;
                         column += 1;
                     }
                     column = after;
@@ -217,24 +213,25 @@ fn times(element: &BytesStart<'_>, name: &str) -> Result<u64, IntakeError> {
 }
 
 /// What a cell holds: the value that stands in its attributes, or else its text; read to its end.
-fn value<R: Read + Seek>(xml: &mut Xml<'_, R>, cell: &BytesStart<'_>) -> Result<Data, IntakeError> {
+fn value<R: Read + Seek>(xml: &mut Xml<'_, R>, cell: &BytesStart<'_>) -> Result<Value<'static>, IntakeError> {
     let said = |name: &str| attribute(cell, name);
+    let owned = |text: String| Value::Text(Cow::Owned(text));
     let kind = said("office:value-type")?.unwrap_or_default();
     let is_error = said("calcext:value-type")?.is_some_and(|kind| kind == "error");
     let stated = match kind.as_str() {
-        "" => Some(Data::Empty),
+        "" => Some(Value::Empty),
         "float" | "percentage" | "currency" => {
             let number = said("office:value")?.map(|n| n.trim().parse().map_err(|_| broken())).transpose()?;
-            number.map(Data::Float)
+            number.map(Value::Number)
         }
-        "date" => said("office:date-value")?.map(Data::DateTimeIso),
-        "time" => said("office:time-value")?.map(Data::DurationIso),
-        "boolean" => said("office:boolean-value")?.map(|b| Data::Bool(b.eq_ignore_ascii_case("true"))),
-        _ => said("office:string-value")?.filter(|text| !text.is_empty() || !is_error).map(Data::String),
+        "date" => said("office:date-value")?.map(owned),
+        "time" => said("office:time-value")?.map(owned),
+        "boolean" => said("office:boolean-value")?.map(|b| Value::Truth(b.eq_ignore_ascii_case("true"))),
+        _ => said("office:string-value")?.filter(|text| !text.is_empty() || !is_error).map(owned),
     };
     match stated {
         Some(value) if !is_error => pass(xml, cell).map(|()| value),
-        _ => text(xml).map(Data::String),
+        _ => text(xml).map(owned),
     }
 }
 

@@ -1,28 +1,27 @@
 //! The sheets of a workbook, whatever its format: their names, and their rows one after the other.
 
 use std::{
-    io::{BufReader, Read, Seek},
+    io::{Read, Seek},
     ops::ControlFlow,
+    path::Path,
 };
 
-use calamine::{DataType, Reader as _, Sheet, SheetType, SheetVisible, Xlsx, XlsxError};
-
-use super::{archive::broken, cell, ods, password, xls};
-use crate::error::IntakeError;
+use super::{cell::Value, ods, too_long, xls, xlsx};
+use crate::{csv::MAX_RECORD, error::IntakeError};
 
 /// What is done with a row: its number from 1 and its cells.
 pub(super) type Take<'a> = &'a mut dyn FnMut(u64, &[String]) -> Result<ControlFlow<()>, IntakeError>;
 
 /// An open workbook.
 pub(super) enum Sheets<R: Read + Seek> {
-    Xlsx(Box<Xlsx<BufReader<R>>>),
+    Xlsx(Box<xlsx::Book<R>>),
     Xls(Box<xls::Book>),
     Ods(Box<ods::Book<R>>),
 }
 
 impl<R: Read + Seek> Sheets<R> {
-    pub(super) fn xlsx(file: R) -> Result<Self, IntakeError> {
-        Ok(Sheets::Xlsx(Box::new(Xlsx::new(BufReader::new(file)).map_err(xlsx_error)?)))
+    pub(super) fn xlsx(file: R, scratch: &Path) -> Result<Self, IntakeError> {
+        Ok(Sheets::Xlsx(Box::new(xlsx::Book::open(file, scratch)?)))
     }
 
     pub(super) fn ods(file: R) -> Result<Self, IntakeError> {
@@ -35,27 +34,21 @@ impl<R: Read + Seek> Sheets<R> {
 
     /// Sheets that may hold rows, with whether they are shown.
     pub(super) fn names(&self) -> Vec<(String, bool)> {
-        let sheets: &[Sheet] = match self {
-            Sheets::Xlsx(book) => book.sheets_metadata(),
-            Sheets::Xls(book) => return book.sheets(),
-            Sheets::Ods(book) => return book.sheets().to_vec(),
-        };
-        let holds_rows = sheets.iter().filter(|s| s.typ == SheetType::WorkSheet);
-        holds_rows.map(|s| (s.name.clone(), s.visible == SheetVisible::Visible)).collect()
+        match self {
+            Sheets::Xlsx(book) => book.sheets(),
+            Sheets::Xls(book) => book.sheets(),
+            Sheets::Ods(book) => book.sheets().to_vec(),
+        }
     }
 
     /// Walks the rows of a sheet in which anything is, until `take` has had enough.
     pub(super) fn rows(&mut self, sheet: &str, most_columns: usize, take: Take<'_>) -> Result<(), IntakeError> {
         match self {
-            Sheets::Xlsx(book) => stream(book, sheet, most_columns, take),
+            Sheets::Xlsx(book) => book.rows(sheet, most_columns, take),
             Sheets::Xls(book) => book.rows(sheet, most_columns, take),
             Sheets::Ods(book) => book.rows(sheet, most_columns, take),
         }
     }
-}
-
-fn xlsx_error(error: XlsxError) -> IntakeError {
-    if matches!(error, XlsxError::Password) { password() } else { broken() }
 }
 
 /// A row that is being put together.
@@ -64,16 +57,19 @@ pub(super) struct Line {
     cells: Vec<String>,
     used: usize,
     most_columns: usize,
+    /// Bytes of text in the row.
+    length: usize,
 }
 
 impl Line {
     pub(super) fn new(most_columns: usize) -> Self {
-        Line { number: 0, cells: Vec::new(), used: 0, most_columns }
+        Line { number: 0, cells: Vec::new(), used: 0, most_columns, length: 0 }
     }
 
     pub(super) fn begin(&mut self, number: u64) {
         self.number = number;
         self.used = 0;
+        self.length = 0;
     }
 
     /// Gives the same cells another number.
@@ -90,13 +86,18 @@ impl Line {
         self.used == 0
     }
 
-    pub(super) fn put(&mut self, column: usize, value: &impl DataType, zeros: usize) -> Result<(), IntakeError> {
-        if value.is_empty() {
+    pub(super) fn put(&mut self, column: usize, value: &Value<'_>) -> Result<(), IntakeError> {
+        if *value == Value::Empty {
             return Ok(());
         }
         if column >= self.most_columns {
             let what = format!("has something in column {}", column + 1);
             return Err(IntakeError::Limit { what, key: "limits.columns", most: self.most_columns as u64 });
+        }
+        // Known before the text is copied: a text can be named by every cell of a row.
+        self.length += if let Value::Text(text) = value { text.len() } else { 0 };
+        if self.length > MAX_RECORD {
+            return Err(too_long(self.number));
         }
         while self.used <= column {
             match self.cells.get_mut(self.used) {
@@ -106,39 +107,11 @@ impl Line {
             self.used += 1;
         }
         self.cells[column].clear();
-        cell::push(value, zeros, &mut self.cells[column]);
+        value.push_to(&mut self.cells[column]);
         Ok(())
     }
 
     pub(super) fn give(&mut self, take: Take<'_>) -> Result<ControlFlow<()>, IntakeError> {
         if self.used == 0 { Ok(ControlFlow::Continue(())) } else { take(self.number, &self.cells[..self.used]) }
     }
-}
-
-/// Cells as the file has them, without holding the sheet in memory.
-fn stream<R: Read + Seek>(
-    book: &mut Xlsx<R>,
-    sheet: &str,
-    most_columns: usize,
-    take: Take<'_>,
-) -> Result<(), IntakeError> {
-    let mut reader = book.worksheet_cells_reader(sheet).map_err(xlsx_error)?;
-    let format = |style: &calamine::Style| style.number_format.as_ref().map_or(0, |f| cell::zeros(&f.format_code));
-    let zeros: Vec<usize> = reader.styles().iter().map(format).collect();
-    let mut line = Line::new(most_columns);
-    while let Some((found, style)) = reader.next_cell_with_style_id().map_err(xlsx_error)? {
-        let (row, column) = found.get_position();
-        let number = u64::from(row) + 1;
-        if number != line.number {
-            if number < line.number {
-                return Err(broken());
-            }
-            if line.give(take)?.is_break() {
-                return Ok(());
-            }
-            line.begin(number);
-        }
-        line.put(column as usize, found.get_value(), zeros.get(style).copied().unwrap_or_default())?;
-    }
-    line.give(take).map(|_| ())
 }

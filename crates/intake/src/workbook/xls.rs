@@ -6,16 +6,15 @@ use std::{
     io::{Read, Seek},
 };
 
-use calamine::{CellErrorType, Data, ExcelDateTime, ExcelDateTimeType};
-
 use super::{
     archive::broken,
-    cell,
+    cell::Value,
     compound::Compound,
     password,
     sheets::{Line, Take},
+    style::{Style, style},
 };
-use crate::{csv::MAX_RECORD, error::IntakeError};
+use crate::error::IntakeError;
 use records::{Record, Records, Text};
 
 mod records;
@@ -36,16 +35,6 @@ struct Sheet {
     name: String,
     is_shown: bool,
     at: usize,
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Style {
-    #[default]
-    Plain,
-    Date,
-    Duration,
-    /// Filled up with zeros to so many digits.
-    Zeros(usize),
 }
 
 impl Book {
@@ -94,7 +83,7 @@ impl Book {
                 _ => {}
             }
         }
-        book.styles = styles.iter().map(|f| style(*f, formats.get(f).map(String::as_str))).collect();
+        book.styles = styles.iter().map(|f| style((*f).into(), formats.get(f).map(String::as_str))).collect();
         book.stream = stream;
         Ok(book)
     }
@@ -108,7 +97,7 @@ impl Book {
     pub(super) fn rows(&self, sheet: &str, most_columns: usize, take: Take<'_>) -> Result<(), IntakeError> {
         let sheet = self.sheets.iter().find(|s| s.name == sheet).ok_or_else(broken)?;
         let mut records = Records::new(self.stream.get(sheet.at..).ok_or_else(broken)?);
-        let mut rows = Rows { line: Line::new(most_columns), length: 0, take };
+        let mut rows = Rows { line: Line::new(most_columns), take };
         // Charts within a sheet are streams within the stream.
         let (mut depth, mut formula) = (0_usize, (0, 0));
         while let Some(record) = records.next()? {
@@ -130,22 +119,15 @@ impl Book {
         rows.line.give(rows.take).map(|_| ())
     }
 
-    fn number(&self, number: f64, style: u16) -> (Data, usize) {
-        let moment = |kind| Data::DateTime(ExcelDateTime::new(number, kind, self.is_1904));
-        match self.styles.get(usize::from(style)).copied().unwrap_or_default() {
-            Style::Plain => (Data::Float(number), 0),
-            Style::Zeros(zeros) => (Data::Float(number), zeros),
-            Style::Date => (moment(ExcelDateTimeType::DateTime), 0),
-            Style::Duration => (moment(ExcelDateTimeType::TimeDelta), 0),
-        }
+    fn number(&self, number: f64, style: u16) -> Value<'static> {
+        let style = self.styles.get(usize::from(style)).copied().unwrap_or_default();
+        Value::number(number, style, self.is_1904)
     }
 }
 
 /// Rows in the making.
 struct Rows<'a> {
     line: Line,
-    /// Bytes of text in the row.
-    length: usize,
     take: Take<'a>,
 }
 
@@ -154,56 +136,48 @@ impl Rows<'_> {
     fn cells(&mut self, book: &Book, record: &Record<'_>, formula: (u16, u16)) -> Result<bool, IntakeError> {
         let at = (record.u16(0), record.u16(2));
         let style = record.u16(4);
-        let (value, zeros) = match record.kind {
+        let value = match record.kind {
             0x0203 => book.number(record.f64(6), style),
             0x027E => book.number(compact(record.u32(6)), style),
             0x00BD => return self.several(book, record),
             0x00FD => {
                 let text = book.texts.get(record.u32(6) as usize).ok_or_else(broken)?;
-                return self.text(at, text);
+                return self.put(at, &Value::text(text));
             }
             0x0204 | 0x00D6 => {
                 let text = if book.is_old { record.text(6).bytes(2)? } else { record.text(6).long()? };
-                return self.text(at, &text);
+                return self.put(at, &Value::text(&text));
             }
             0x0207 => {
                 let text = if book.is_old { record.text(0).bytes(2)? } else { record.text(0).long()? };
-                return self.text(formula, &text);
+                return self.put(formula, &Value::text(&text));
             }
-            0x0205 => (truth_or_error(record.byte(7) != 0, record.byte(6)), 0),
+            0x0205 => truth_or_error(record.byte(7) != 0, record.byte(6)),
             0x0006 => match (record.u16(12), record.byte(6)) {
-                (0xFFFF, 1) => (truth_or_error(false, record.byte(8)), 0),
-                (0xFFFF, 2) => (truth_or_error(true, record.byte(8)), 0),
+                (0xFFFF, 1) => truth_or_error(false, record.byte(8)),
+                (0xFFFF, 2) => truth_or_error(true, record.byte(8)),
                 // A text follows in a record of its own, or there is none.
                 (0xFFFF, _) => return Ok(false),
                 _ => book.number(record.f64(6), style),
             },
             _ => return Ok(false),
         };
-        self.put(at, &value, zeros)
-    }
-
-    fn text(&mut self, at: (u16, u16), text: &str) -> Result<bool, IntakeError> {
-        self.length += text.len();
-        if self.length > MAX_RECORD && u64::from(at.0) + 1 == self.line.number() {
-            return Err(super::too_long(self.line.number()));
-        }
-        self.put(at, &Data::String(text.to_owned()), 0)
+        self.put(at, &value)
     }
 
     /// Numbers in cells side by side.
     fn several(&mut self, book: &Book, record: &Record<'_>) -> Result<bool, IntakeError> {
         let (row, first) = (record.u16(0), record.u16(2));
         for (i, column) in (0..record.len().saturating_sub(6) / 6).zip(first..) {
-            let (value, zeros) = book.number(compact(record.u32(6 + i * 6)), record.u16(4 + i * 6));
-            if self.put((row, column), &value, zeros)? {
+            let value = book.number(compact(record.u32(6 + i * 6)), record.u16(4 + i * 6));
+            if self.put((row, column), &value)? {
                 return Ok(true);
             }
         }
         Ok(false)
     }
 
-    fn put(&mut self, (row, column): (u16, u16), value: &Data, zeros: usize) -> Result<bool, IntakeError> {
+    fn put(&mut self, (row, column): (u16, u16), value: &Value<'_>) -> Result<bool, IntakeError> {
         let number = u64::from(row) + 1;
         if number != self.line.number() {
             if number < self.line.number() {
@@ -213,9 +187,8 @@ impl Rows<'_> {
                 return Ok(true);
             }
             self.line.begin(number);
-            self.length = 0;
         }
-        self.line.put(usize::from(column), value, zeros)?;
+        self.line.put(usize::from(column), value)?;
         Ok(false)
     }
 }
@@ -255,55 +228,17 @@ fn compact(bits: u32) -> f64 {
     if bits & 1 == 1 { number / 100.0 } else { number }
 }
 
-fn truth_or_error(is_error: bool, code: u8) -> Data {
+fn truth_or_error(is_error: bool, code: u8) -> Value<'static> {
     match (is_error, code) {
-        (false, code) => Data::Bool(code != 0),
-        (true, 0x00) => Data::Error(CellErrorType::Null),
-        (true, 0x07) => Data::Error(CellErrorType::Div0),
-        (true, 0x0F) => Data::Error(CellErrorType::Value),
-        (true, 0x17) => Data::Error(CellErrorType::Ref),
-        (true, 0x1D) => Data::Error(CellErrorType::Name),
-        (true, 0x24) => Data::Error(CellErrorType::Num),
-        (true, _) => Data::Error(CellErrorType::NA),
+        (false, code) => Value::Truth(code != 0),
+        (true, 0x00) => Value::text("#NULL!"),
+        (true, 0x07) => Value::text("#DIV/0!"),
+        (true, 0x0F) => Value::text("#VALUE!"),
+        (true, 0x17) => Value::text("#REF!"),
+        (true, 0x1D) => Value::text("#NAME?"),
+        (true, 0x24) => Value::text("#NUM!"),
+        (true, _) => Value::text("#N/A"),
     }
-}
-
-/// What a number format makes of a number: its number tells, or for those of the workbook's own its code.
-fn style(number: u16, code: Option<&str>) -> Style {
-    match (code, number) {
-        (Some(code), _) => style_of(code),
-        (None, 14..=22 | 27..=36 | 45 | 47 | 50..=58) => Style::Date,
-        (None, 46) => Style::Duration,
-        (None, _) => Style::Plain,
-    }
-}
-
-fn style_of(code: &str) -> Style {
-    let zeros = cell::zeros(code);
-    if zeros > 0 {
-        return Style::Zeros(zeros);
-    }
-    if code.eq_ignore_ascii_case("general") {
-        return Style::Plain;
-    }
-    let mut letters = code.chars();
-    let mut found = Style::Plain;
-    while let Some(letter) = letters.next() {
-        match letter {
-            ';' => break,
-            '"' => drop(letters.by_ref().find(|c| *c == '"')),
-            '\\' | '_' | '*' => drop(letters.next()),
-            '[' => {
-                let inside: String = letters.by_ref().take_while(|c| *c != ']').collect();
-                if !inside.is_empty() && inside.chars().all(|c| matches!(c.to_ascii_lowercase(), 'h' | 'm' | 's')) {
-                    return Style::Duration;
-                }
-            }
-            'd' | 'D' | 'm' | 'M' | 'y' | 'Y' | 'h' | 'H' | 's' | 'S' => found = Style::Date,
-            _ => {}
-        }
-    }
-    found
 }
 
 #[cfg(test)]
