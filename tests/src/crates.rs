@@ -79,7 +79,9 @@ const TWICE: &[(&str, &str)] = &[
     ("digest", "follows sha2"),
     ("getrandom", "proptest, tempfile and uuid move at their own pace"),
     ("hashbrown", "sqlx-core 0.9 is on 0.16, indexmap on 0.17"),
-    ("rand", "proptest is behind"),
+    ("phf", "cron 0.17 is on 0.11, chrono-tz on 0.12"),
+    ("phf_shared", "follows phf"),
+    ("rand", "phf 0.11, which cron asks for while it is compiled, is on 0.8"),
     ("rand_chacha", "follows rand"),
     ("rand_core", "follows rand"),
     ("sha2", "sqlx-core 0.9 is on 0.10"),
@@ -87,6 +89,7 @@ const TWICE: &[(&str, &str)] = &[
     ("thiserror", "half of our dependencies are still on 1"),
     ("thiserror-impl", "follows thiserror"),
     ("windows-sys", "not built here"),
+    ("winnow", "cron 0.17 is on 0.7, toml on 1"),
 ];
 
 #[derive(Deserialize)]

@@ -53,3 +53,53 @@ fn claims_that_no_payload_has_renewed_are_listed() {
     assert!(text.contains("Claims not renewed for 0 days: 3"), "{text}");
     place.expect(2, "feeds show main --org acme --stale-after yesterday");
 }
+
+#[test]
+fn a_feed_says_when_it_is_expected_and_how_it_stands() {
+    let place = acme();
+    let set = |words: [&str; 2]| {
+        let mut command = place.command("feeds set main --org acme --json");
+        serde_json::from_slice::<serde_json::Value>(&command.args(words).output().unwrap().stdout).unwrap()
+    };
+    let feed = set(["--expected", "30 2 * * 1-5"]);
+    assert_eq!(feed["expected"]["schedule"], "30 2 * * 1-5");
+    assert_eq!((&feed["expected"]["timezone"], &feed["expected"]["grace_minutes"]), (&"UTC".into(), &120.into()));
+    assert!(feed["expected"]["next_run"].as_str().is_some_and(|t| t.ends_with("T02:30:00Z")), "{feed}");
+    set(["--expected-timezone", "europe/berlin"]);
+    let feed = set(["--expected-grace", "90m"])["expected"].clone();
+    assert_eq!((&feed["timezone"], &feed["grace_minutes"]), (&"Europe/Berlin".into(), &90.into()));
+
+    let shown = place.expect(0, "feeds show main --org acme");
+    assert!(shown.contains("30 2 * * 1-5 (Europe/Berlin), up to 90m late") && shown.contains("next run"), "{shown}");
+    let listed = place.expect(0, "feeds list --org acme");
+    assert!(listed.contains("last run") && listed.contains("none yet"), "{listed}");
+    let listed = place.json(0, "feeds list --org acme");
+    assert_eq!((&listed["feeds"][0]["no"], &listed["feeds"][1]["expected"]), (&1.into(), &().into()));
+
+    let checked = place.json(0, "feeds check");
+    let of_acme = &checked["organisations"][0];
+    assert_eq!((&of_acme["slug"], &of_acme["feeds"][0]["overdue"]), (&"acme".into(), &().into()));
+    assert!(place.expect(0, "feeds check --org acme").starts_with("acme/main is in time; its next run is "));
+
+    assert_eq!(set(["--expected", ""])["expected"], serde_json::Value::Null);
+    assert_eq!(place.expect(0, "feeds check --org acme"), "");
+}
+
+#[test]
+fn what_is_no_schedule_is_one_sentence_and_changes_nothing() {
+    let place = acme();
+    for (words, said) in [
+        (["--expected", "30 2 * *"], "is no schedule: write five fields"),
+        (["--expected", "0 0 30 2 *"], "never happens"),
+        (["--expected", "0 25 * * *"], "the hour `25` cannot be read"),
+        (["--expected-timezone", "Mars/Base"], "is no time zone"),
+        (["--expected-grace", "soon"], "is no grace"),
+        (["--expected-grace", "2h"], "needs a schedule"),
+    ] {
+        let output = place.command("feeds set main --org acme --json").args(words).output().unwrap();
+        let error: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!(output.status.code(), Some(2));
+        assert!(error["error"]["message"].as_str().is_some_and(|m| m.contains(said) && m.ends_with('.')), "{error}");
+    }
+    assert_eq!(place.json(0, "feeds show main --org acme")["expected"], serde_json::Value::Null);
+}

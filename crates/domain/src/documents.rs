@@ -10,6 +10,7 @@ use crate::{
     forgotten::Destroyed,
     guard::{Figures, Hold},
     ids::{ChangeSetId, FeedNo, UploadId},
+    liveness::Overdue,
     read_as::ReadAs,
     selection::Selection,
     settings::{Channel, FeedSettings, Mode},
@@ -34,6 +35,12 @@ pub struct Feed {
     /// The arrival number and time of the last payload that was read.
     #[serde(default)]
     pub last_arrival: Option<(u64, DateTime<Utc>)>,
+    /// Since when its payload is expected at these times, if it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expected_since: Option<DateTime<Utc>>,
+    /// The payload that is overdue, if one is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub overdue: Option<Overdue>,
 }
 
 /// A decided payload, to know an identical one by.
@@ -50,9 +57,29 @@ pub struct Decided {
 }
 
 impl Feed {
-    /// A feed that has sent nothing yet.
-    pub fn new(no: FeedNo, settings: FeedSettings) -> Self {
-        Feed { no, settings, claims: 0, baseline: None, decided: None, last_arrival: None }
+    /// A feed that has sent nothing yet, and was created then.
+    pub fn new(no: FeedNo, settings: FeedSettings, at: DateTime<Utc>) -> Self {
+        let mut feed = Feed {
+            no,
+            settings: FeedSettings::default(),
+            claims: 0,
+            baseline: None,
+            decided: None,
+            last_arrival: None,
+            expected_since: None,
+            overdue: None,
+        };
+        feed.take_settings(settings, at);
+        feed
+    }
+
+    /// The feed's settings are these from then on. Runs are expected from the moment on at which their times were set.
+    pub fn take_settings(&mut self, settings: FeedSettings, at: DateTime<Utc>) {
+        let times = |s: &FeedSettings| (s.expected.clone(), s.expected_timezone.clone());
+        if times(&settings) != times(&self.settings) {
+            self.expected_since = settings.expected.is_some().then_some(at);
+        }
+        self.settings = settings;
     }
 }
 

@@ -11,6 +11,7 @@ use crate::{
     forgotten::{Block, Forgotten, PayloadsDestroyed},
     guard::{Figures, Hold},
     ids::{ChangeSetId, Day, FeedNo, MemberNo, UploadId},
+    liveness::Overdue,
     member::Reason,
     read_as::ReadAs,
     selection::Selection,
@@ -58,6 +59,20 @@ pub enum Fact {
         no: FeedNo,
         /// The settings from now on.
         settings: Box<FeedSettings>,
+    },
+    /// A payload that a feed was expected to send has not come. Stream `feed:<no>`.
+    #[serde(rename = "feed.overdue")]
+    FeedOverdue(FeedOverdue),
+    /// A feed is overdue no longer. Stream `feed:<no>`.
+    #[serde(rename = "feed.recovered")]
+    FeedRecovered {
+        /// Its number.
+        no: FeedNo,
+        /// The run that had been missed.
+        missed: DateTime<Utc>,
+        /// The payload that came; none if the feed is expected at other times now, or not at all.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        upload: Option<UploadId>,
     },
     /// A payload was stored. Stream `upload:<id>`. The body's first line holds the name of the file.
     #[serde(rename = "upload.received")]
@@ -155,6 +170,21 @@ pub struct EligibilityChange {
     /// Whether a guard tripped, and somebody confirmed the number.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub confirmed: bool,
+}
+
+/// A payload that has not come.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct FeedOverdue {
+    /// The feed's number.
+    pub no: FeedNo,
+    /// Which run it was, and when its grace was over.
+    #[serde(flatten)]
+    pub overdue: Overdue,
+    /// The grace, in minutes.
+    pub grace_minutes: u32,
+    /// When the feed's last payload came that could be read, if ever one did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_payload: Option<DateTime<Utc>>,
 }
 
 /// A payload as it arrived.
@@ -492,7 +522,10 @@ impl Fact {
             | Fact::Forgotten(_)
             | Fact::BlockLifted { .. }
             | Fact::PayloadsDestroyed(_) => "organisation".to_owned(),
-            Fact::FeedCreated { no, .. } | Fact::FeedChanged { no, .. } => format!("feed:{}", no.0),
+            Fact::FeedCreated { no, .. }
+            | Fact::FeedChanged { no, .. }
+            | Fact::FeedOverdue(FeedOverdue { no, .. })
+            | Fact::FeedRecovered { no, .. } => format!("feed:{}", no.0),
             Fact::UploadReceived(r) => format!("upload:{}", r.upload),
             Fact::UploadDecided { upload, .. } => format!("upload:{upload}"),
             Fact::Chunk { change_set, .. } | Fact::Superseded { change_set, .. } | Fact::Rebased { change_set, .. } => {

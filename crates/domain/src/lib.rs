@@ -1,5 +1,7 @@
 //! The rules of the roster, as pure functions: time, ids and randomness are arguments.
 
+pub mod activity;
+pub mod announce;
 pub mod change;
 pub mod codec;
 pub mod diff;
@@ -16,11 +18,13 @@ pub mod handover;
 pub mod identity;
 pub mod ids;
 pub mod link;
+pub mod liveness;
 pub mod member;
 pub mod normalise;
 pub mod read_as;
 pub mod rebase;
 pub mod replay;
+pub mod schedule;
 pub mod selection;
 pub mod settings;
 pub mod undo;

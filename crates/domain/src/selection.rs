@@ -52,6 +52,11 @@ impl Selection {
         self.0.is_empty()
     }
 
+    /// How many are selected in front of an ordinal.
+    pub fn before(&self, ordinal: u32) -> u32 {
+        self.0.iter().take_while(|(from, _)| *from < ordinal).map(|(from, to)| (ordinal - 1).min(*to) - from + 1).sum()
+    }
+
     /// What either selects.
     pub fn union(&self, other: &Selection) -> Selection {
         let mut ranges: Vec<_> = self.0.iter().chain(&other.0).copied().collect();
@@ -100,6 +105,7 @@ mod tests {
             prop_assert_eq!(one.union(&two).iter().collect::<Vec<_>>(), wide(&(&a | &b_set)));
             prop_assert_eq!(one.minus(&two).iter().collect::<Vec<_>>(), wide(&(&a - &b_set)));
             prop_assert_eq!(one.len() as usize, a.len());
+            prop_assert!((0..=255).all(|o| one.before(o) as usize == a.range(..o as u8).count()));
             prop_assert!((0..=255).all(|o| one.contains(o) == a.contains(&(o as u8))));
         }
     }

@@ -48,6 +48,8 @@ pub struct Settings {
     pub limits: Limits,
     /// For how long payloads are kept as they came.
     pub payloads: Originals,
+    /// What other systems are told of what was applied.
+    pub events: Announced,
     /// The organisation's fields.
     pub fields: Fields,
     /// Version of these settings: 1 more with each change.
@@ -70,6 +72,7 @@ impl Default for Settings {
             unknown_columns: UnknownColumns::default(),
             limits: Limits::default(),
             payloads: Originals::default(),
+            events: Announced::default(),
             fields: Fields::default(),
             version: 0,
         }
@@ -302,6 +305,14 @@ impl MatchKey {
     }
 }
 
+/// What other systems are told of what was applied.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Announced {
+    /// Whether values come along, before and after.
+    pub values: bool,
+}
+
 macro_rules! default_word {
     ($($name:ident::$variant:ident),*) => {
         $(impl Default for $name { fn default() -> Self { $name::$variant } })*
@@ -330,6 +341,15 @@ pub struct FeedSettings {
     pub policy: Option<Policy>,
     /// Settings in place of the organisation's, by key: `guard.*`, `policy.*`, `invalid_rows`, `duplicates`, `dates`.
     pub overrides: BTreeMap<String, String>,
+    /// When a payload of it is expected, as a Unix cron expression; without one nothing is expected.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expected: Option<String>,
+    /// IANA name of the time zone in which that is meant; without one, the organisation's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expected_timezone: Option<String>,
+    /// Minutes that a payload may be late; without them, [`crate::schedule::DEFAULT_GRACE`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expected_grace_minutes: Option<u32>,
 }
 
 impl Settings {

@@ -46,6 +46,7 @@ async fn main() -> Outcome {
     match name.as_str() {
         "story" => play(&engine).await?,
         "forgotten" => play_and_forget(&engine).await?,
+        "liveness" => play_overdue(&engine).await?,
         _ => play_everything(&engine).await?,
     }
     let org = engine.organisation("fernhill").await?;
@@ -55,7 +56,7 @@ async fn main() -> Outcome {
     assert!(verified.is_clean(), "{verified:?}");
     let target = Path::new(target);
     record(target, name, &log)?;
-    if !["story", "forgotten"].contains(&name.as_str()) {
+    if !["story", "forgotten", "liveness"].contains(&name.as_str()) {
         record(target, &format!("{name}-forgotten"), &without(&log, engine.member(&org, "1005").await?.uuid)?)?;
     }
     Ok(())
@@ -160,6 +161,28 @@ async fn play_and_forget(engine: &Engine) -> Outcome {
     engine.lift_forgetting(slug, "1001", Some("hired again")).await?;
     sync(engine, "main", Mode::Full, None, LATER).await?;
     engine.run_retention(slug, false, engine.now() + chrono::Duration::days(91)).await?;
+    Ok(())
+}
+
+/// A feed that is expected: overdue, back with a payload, overdue again, and expected no longer.
+async fn play_overdue(engine: &Engine) -> Outcome {
+    play(engine).await?;
+    let slug = "fernhill";
+    expect(engine, Some("*/5 * * * *"), Some("30m")).await?;
+    println!("{:?}", engine.watch_feeds(slug, engine.now() + chrono::Duration::hours(1)).await?);
+    sync(engine, "main", Mode::Full, None, LATER).await?;
+    println!("{:?}", engine.watch_feeds(slug, engine.now() + chrono::Duration::hours(1)).await?);
+    println!("{:?}", engine.watch_feeds(slug, engine.now() + chrono::Duration::hours(9)).await?);
+    expect(engine, Some(""), None).await?;
+    println!("{:?}", engine.watch_feeds(slug, engine.now() + chrono::Duration::hours(9)).await?);
+    Ok(())
+}
+
+async fn expect(engine: &Engine, schedule: Option<&str>, grace: Option<&str>) -> Outcome {
+    let org = engine.organisation("fernhill").await?;
+    let mut settings = org.feed("main")?.settings.clone();
+    settings.expect(schedule, None, grace)?;
+    engine.set_feed(&org, org.feed("main")?, settings).await?;
     Ok(())
 }
 

@@ -69,6 +69,7 @@ pub mod spoken;
 pub mod supersede;
 pub mod undo;
 pub mod verify;
+pub mod watch;
 mod wholeness;
 pub mod wholesale;
 

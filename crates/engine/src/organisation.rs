@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
+use chrono::{DateTime, Utc};
 use muster_domain::{
     digest::Keys,
     documents::Feed,
@@ -11,7 +12,7 @@ use muster_domain::{
     settings::{FeedSettings, Settings},
 };
 use muster_intake::headers;
-use muster_store::{FeedRow, OrganisationRow, Secret, StoreError, Tx};
+use muster_store::{FeedRow, Lease, OrganisationRow, Secret, StoreError, Tx};
 use rand::Rng;
 use uuid::Uuid;
 
@@ -48,7 +49,8 @@ impl Engine {
         let events = facts.iter().map(|f| event(f, None)).collect();
         tx.append(events, &self.who(Uuid::now_v7())).await?;
         tx.put_settings(&serde_json::to_vec(&settings)?).await?;
-        put_feed(&mut tx, &Feed::new(FeedNo::MAIN, main)).await?;
+        let at = tx.head().await?.last_recorded_at;
+        put_feed(&mut tx, &Feed::new(FeedNo::MAIN, main, at)).await?;
         tx.commit().await?;
         Ok(org)
     }
@@ -87,36 +89,71 @@ impl Engine {
     /// # Errors
     /// If there is one of that name.
     pub async fn create_feed(&self, org: &Organisation, settings: FeedSettings) -> Result<Feed> {
-        if org.feeds.iter().any(|f| f.settings.name == settings.name) {
+        let lease = self.lease(org.row.id).await?;
+        let outcome = self.create_feed_leased(&lease, org, settings).await;
+        self.store.release_lease(&lease).await?;
+        outcome
+    }
+
+    async fn create_feed_leased(&self, lease: &Lease, org: &Organisation, settings: FeedSettings) -> Result<Feed> {
+        // Read anew: another may have been created since the caller looked.
+        let feeds = self.load(org.row.clone()).await?.feeds;
+        if feeds.iter().any(|f| f.settings.name == settings.name) {
             return Err(Error::Wrong(format!(
                 "There is a feed {} already; `muster feeds set` changes it.",
                 settings.name
             )));
         }
-        let no = FeedNo(org.feeds.iter().map(|f| f.no.0).max().unwrap_or(0) + 1);
+        let no = FeedNo(feeds.iter().map(|f| f.no.0).max().unwrap_or(0) + 1);
         let fact = Fact::FeedCreated { no, settings: Box::new(settings.clone()) };
-        self.write_feed(org, Feed::new(no, settings), fact).await
+        self.record_feed(lease, org, &fact, |at| Feed::new(no, settings, at)).await
     }
 
     /// Changes a feed's settings.
     ///
     /// # Errors
     /// If the store refuses.
-    pub async fn set_feed(&self, org: &Organisation, feed: &Feed, mut settings: FeedSettings) -> Result<Feed> {
+    pub async fn set_feed(&self, org: &Organisation, feed: &Feed, settings: FeedSettings) -> Result<Feed> {
+        let lease = self.lease(org.row.id).await?;
+        let outcome = self.set_feed_leased(&lease, org, feed, settings).await;
+        self.store.release_lease(&lease).await?;
+        outcome
+    }
+
+    async fn set_feed_leased(
+        &self,
+        lease: &Lease,
+        org: &Organisation,
+        feed: &Feed,
+        mut settings: FeedSettings,
+    ) -> Result<Feed> {
+        // Read anew: a payload may have been worked on since the caller looked.
+        let feeds = self.load(org.row.clone()).await?.feeds;
+        let mut feed = feeds.into_iter().find(|f| f.no == feed.no).unwrap_or_else(|| feed.clone());
         if settings.mapping != feed.settings.mapping {
             settings.mapping_version = feed.settings.mapping_version + 1;
         }
         let fact = Fact::FeedChanged { no: feed.no, settings: Box::new(settings.clone()) };
-        self.write_feed(org, Feed { settings, ..feed.clone() }, fact).await
+        self.record_feed(lease, org, &fact, |at| {
+            feed.take_settings(settings, at);
+            feed
+        })
+        .await
     }
 
-    async fn write_feed(&self, org: &Organisation, feed: Feed, fact: Fact) -> Result<Feed> {
-        let lease = self.lease(org.row.id).await?;
-        let mut tx = self.store.begin(org.row.id, Some(&lease)).await?;
-        tx.append(vec![event(&fact, None)], &self.who(Uuid::now_v7())).await?;
+    async fn record_feed(
+        &self,
+        lease: &Lease,
+        org: &Organisation,
+        fact: &Fact,
+        feed: impl FnOnce(DateTime<Utc>) -> Feed,
+    ) -> Result<Feed> {
+        let mut tx = self.store.begin(org.row.id, Some(lease)).await?;
+        tx.append(vec![event(fact, None)], &self.who(Uuid::now_v7())).await?;
+        // As the log has it: where the clock went back, that is later than now.
+        let feed = feed(tx.head().await?.last_recorded_at);
         put_feed(&mut tx, &feed).await?;
         tx.commit().await?;
-        self.store.release_lease(&lease).await?;
         Ok(feed)
     }
 

@@ -19,6 +19,7 @@ mod rules_guards;
 mod rules_handover;
 mod rules_identity;
 mod rules_last_words;
+mod rules_liveness;
 mod rules_review;
 mod rules_settings;
 mod rules_undo;

@@ -146,3 +146,23 @@ async fn where_nobody_is_a_member_the_match_key_is_only_set() {
     given.applied(full(), &staff(1..=6)).await;
     given.verified().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_feeds_settings_leave_alone_what_it_sent_since_they_were_looked_at() {
+    let given = Given::organisation().await;
+    let before = given.acme().await;
+    given.applied(full(), &staff(1..=3)).await;
+    let feed = before.feed("main").unwrap();
+    let settings = FeedSettings { priority: 7, ..feed.settings.clone() };
+    given.engine.set_feed(&before, feed, settings).await.unwrap();
+    let feed = &given.acme().await.feeds[0];
+    assert_eq!((feed.claims, feed.settings.priority), (3, 7));
+    // Nor does a new feed take the place of one that was created meanwhile.
+    let named = |name: &str| FeedSettings { name: name.to_owned(), ..FeedSettings::default() };
+    for name in ["one", "two"] {
+        given.engine.create_feed(&before, named(name)).await.unwrap();
+    }
+    assert!(given.engine.create_feed(&before, named("one")).await.is_err());
+    assert_eq!(given.acme().await.feeds.len(), 3);
+    given.verified().await;
+}

@@ -1,5 +1,6 @@
 //! `muster feeds`: the named sources of an organisation's payloads.
 
+mod expected;
 mod show;
 
 use clap::{Args, Subcommand};
@@ -7,7 +8,7 @@ use muster_domain::{
     documents::Feed,
     settings::{FeedSettings, Mode, Policy, Settings},
 };
-use muster_engine::handover::HandedOver;
+use muster_engine::{Engine, Organisation, handover::HandedOver, watch::FeedWatch};
 use serde_json::{Value, json};
 
 use crate::{
@@ -45,8 +46,9 @@ enum Command {
         wanted: Wanted,
     },
     /// Change a feed's settings
-    #[command(after_help = "Example:\n  muster feeds set main --org acme --mode full --map 'employee_id=Person No' \
-        --override guard.updates.max_percent=20")]
+    #[command(after_help = "Examples:\n  muster feeds set main --org acme --mode full --map 'employee_id=Person No' \
+        --override guard.updates.max_percent=20\n  \
+        muster feeds set main --org acme --expected '30 2 * * 1-5' --expected-timezone Europe/Berlin --expected-grace 2h")]
     Set {
         /// The feed
         name: String,
@@ -68,6 +70,17 @@ enum Command {
         to: String,
         #[command(flatten)]
         org: OfOrganisation,
+    },
+    /// Record which feeds have not sent what they were expected to send, and which have come back
+    ///
+    /// For a cron job, where no server does it. A feed with --expected is overdue once the grace after a run is over and no
+    /// payload that could be read has come for it; that is recorded once, and again when one has come. A payload up to 5
+    /// minutes early is in time.
+    #[command(after_help = "Examples:\n  muster feeds check\n  muster feeds check --org acme --json")]
+    Check {
+        /// Only this organisation [default: all]
+        #[arg(long = "org", value_name = "SLUG")]
+        slug: Option<String>,
     },
     /// Show a feed: its settings, what it was last known to send, and claims not renewed for long
     ///
@@ -106,6 +119,8 @@ struct Wanted {
     /// A guard, policy or rule of its own in place of the organisation's; with nothing after the = the organisation's
     #[arg(long = "override", value_name = "KEY=VALUE", value_parser = pair)]
     overrides: Vec<(String, String)>,
+    #[command(flatten)]
+    expectation: expected::Expectation,
 }
 
 /// The longest prefix of match keys: room must be left for the keys.
@@ -128,7 +143,7 @@ impl Wanted {
         for (key, value) in &self.overrides {
             feed.set_override(key, value)?;
         }
-        Ok(())
+        self.expectation.put(feed)
     }
 }
 
@@ -136,7 +151,8 @@ impl Wanted {
 pub async fn run(feeds: Feeds, session: &mut Session<'_>) -> Result<Exit, Failure> {
     let engine = session.engine().await?;
     match feeds.command {
-        Command::List { org } => list(&engine.organisation(&org.slug).await?.feeds, session),
+        Command::List { org } => list(&engine, &engine.organisation(&org.slug).await?, session).await?,
+        Command::Check { slug } => return expected::check(&engine, slug, session).await,
         Command::Show { name, org, stale_after } => {
             let org = engine.organisation(&org.slug).await?;
             let feed = org.feed(&name)?;
@@ -148,7 +164,7 @@ pub async fn run(feeds: Feeds, session: &mut Session<'_>) -> Result<Exit, Failur
             let mut settings = FeedSettings { name, ..FeedSettings::default() };
             wanted.put(&mut settings, &org.settings)?;
             let feed = engine.create_feed(&org, settings).await?;
-            changed("Created", &feed, session);
+            changed("Created", &engine, &org, &feed, session).await?;
         }
         Command::Set { name, org, wanted } => {
             let org = engine.organisation(&org.slug).await?;
@@ -157,7 +173,8 @@ pub async fn run(feeds: Feeds, session: &mut Session<'_>) -> Result<Exit, Failur
             wanted.put(&mut settings, &org.settings)?;
             let same = settings == feed.settings;
             let feed = if same { feed.clone() } else { engine.set_feed(&org, feed, settings).await? };
-            changed(if same { "Nothing was changed about" } else { "Changed" }, &feed, session);
+            let verb = if same { "Nothing was changed about" } else { "Changed" };
+            changed(verb, &engine, &org, &feed, session).await?;
         }
         Command::Handover { from, to, org } => {
             let moved = engine.hand_over(&org.slug, &from, &to).await?;
@@ -204,41 +221,70 @@ fn check_name(name: &str) -> Result<(), Failure> {
     }
 }
 
-fn list(feeds: &[Feed], session: &mut Session<'_>) {
-    if session.out.json {
-        session.out.document(&json!({ "feeds": feeds.iter().map(document).collect::<Vec<_>>() }));
-        return;
+async fn list(engine: &Engine, org: &Organisation, session: &mut Session<'_>) -> Result<(), Failure> {
+    let mut watched: Vec<(&Feed, Option<FeedWatch>)> = Vec::new();
+    for feed in &org.feeds {
+        watched.push((feed, engine.watch_of(org, feed, engine.now()).await?));
     }
-    let mut table =
-        Table::new(&["feed", "mode", "priority", "claims", "rows last time", "last payload"]).right(&[2, 3, 4]);
-    for feed in feeds {
-        table.row([
+    if session.out.json {
+        let feeds: Vec<Value> = watched.iter().map(|(feed, watch)| document(feed, org, watch.as_ref())).collect();
+        session.out.document(&json!({ "feeds": feeds }));
+        return Ok(());
+    }
+    let mut head = vec!["feed", "mode", "priority", "claims", "rows last time", "last payload"];
+    let any = watched.iter().any(|(_, watch)| watch.is_some());
+    if any {
+        head.extend(["last run", "next run"]);
+    }
+    let mut table = Table::new(&head).right(&[2, 3, 4]);
+    for (feed, watch) in &watched {
+        let mut row = vec![
             feed.settings.name.clone(),
             feed.settings.mode.map_or("-".to_owned(), |m| m.to_string()),
             feed.settings.priority.to_string(),
             feed.claims.to_string(),
             feed.baseline.as_ref().map_or("-".to_owned(), |b| b.rows.to_string()),
             last_payload(feed),
-        ]);
+        ];
+        if any {
+            let cell = |show: fn(&FeedWatch) -> String| watch.as_ref().map_or("-".to_owned(), show);
+            row.extend([cell(expected::last_run), cell(expected::next_run)]);
+        }
+        table.row(row);
     }
     table.print(session.out, true);
+    Ok(())
 }
 
-fn changed(verb: &str, feed: &Feed, session: &mut Session<'_>) {
+async fn changed(
+    verb: &str,
+    engine: &Engine,
+    org: &Organisation,
+    feed: &Feed,
+    session: &mut Session<'_>,
+) -> Result<(), Failure> {
+    let watch = engine.watch_of(org, feed, engine.now()).await?;
     if session.out.json {
-        session.out.document(&document(feed));
-    } else {
-        session.out.line(format_args!("{verb} the feed {}.", feed.settings.name));
+        session.out.document(&document(feed, org, watch.as_ref()));
+        return Ok(());
     }
+    session.out.line(format_args!("{verb} the feed {}.", feed.settings.name));
+    if let Some(next) = watch.and_then(|w| w.next_run) {
+        session.out.line(format_args!("Its next payload is expected at {}.", next.format("%Y-%m-%d %H:%MZ")));
+    }
+    Ok(())
 }
 
 fn last_payload(feed: &Feed) -> String {
     feed.last_arrival.map_or("never".to_owned(), |(n, at)| format!("no. {n}, {}", at.format("%Y-%m-%d %H:%M:%SZ")))
 }
 
-fn document(feed: &Feed) -> Value {
+fn document(feed: &Feed, org: &Organisation, watch: Option<&FeedWatch>) -> Value {
     let s = &feed.settings;
+    let expected =
+        (s.expected.is_some() || watch.is_some()).then(|| expected::document(s, &org.settings.timezone, watch));
     json!({
+        "no": feed.no,
         "name": s.name,
         "mode": s.mode,
         "priority": s.priority,
@@ -247,6 +293,7 @@ fn document(feed: &Feed) -> Value {
         "mapping": s.mapping,
         "mapping_version": s.mapping_version,
         "overrides": s.overrides,
+        "expected": expected,
         "claims": feed.claims,
         "baseline": feed.baseline.as_ref().map(|b| json!({ "rows": b.rows, "columns": b.columns, "filled": b.filled })),
         "last_payload": feed.last_arrival.map(|(n, at)| json!({ "arrival": n, "at": at })),

@@ -80,9 +80,13 @@ impl Documents {
             }
             Fact::SettingsChanged { settings, .. } => self.settings = (**settings).clone(),
             Fact::FeedCreated { no, settings } => {
-                self.feeds.insert(*no, Feed::new(*no, (**settings).clone()));
+                self.feeds.insert(*no, Feed::new(*no, (**settings).clone(), meta.recorded_at));
             }
-            Fact::FeedChanged { no, settings } => self.feed(*no, meta)?.settings = (**settings).clone(),
+            Fact::FeedChanged { no, settings } => {
+                self.feed(*no, meta)?.take_settings((**settings).clone(), meta.recorded_at);
+            }
+            Fact::FeedOverdue(overdue) => self.feed(overdue.no, meta)?.overdue = Some(overdue.overdue),
+            Fact::FeedRecovered { no, .. } => self.feed(*no, meta)?.overdue = None,
             Fact::UploadReceived(received) => self.receive(received, meta)?,
             Fact::UploadDecided { upload, state, counts, .. } => {
                 let upload = self.upload(*upload, meta)?;

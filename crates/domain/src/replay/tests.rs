@@ -383,16 +383,17 @@ fn given_a_cut_or_foreign_log_then_the_line_is_named_and_nothing_panics() {
 }
 
 /// The types of events; whoever adds one records a log with it.
-const TYPES: [&str; 15] = [
+const TYPES: [&str; 17] = [
     "change_set.applied", "change_set.chunk", "change_set.computed", "change_set.rebased", "change_set.rejected",
-    "change_set.superseded", "feed.changed", "feed.created", "member.block_lifted", "member.forgotten",
-    "organisation.created", "organisation.settings_changed", "payloads.destroyed", "upload.decided", "upload.received",
+    "change_set.superseded", "feed.changed", "feed.created", "feed.overdue", "feed.recovered", "member.block_lifted",
+    "member.forgotten", "organisation.created", "organisation.settings_changed", "payloads.destroyed",
+    "upload.decided", "upload.received",
 ];
 
 #[test]
 fn given_the_recorded_logs_then_every_type_of_event_is_in_them() {
     let dir = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
-    let recorded = ["v1", "forgotten"].map(|name| dir.join(format!("../../fixtures/logs/{name}.ndjson")));
+    let recorded = ["v1", "forgotten", "liveness"].map(|name| dir.join(format!("../../fixtures/logs/{name}.ndjson")));
     let log = recorded.map(|path| std::fs::read_to_string(path).unwrap()).concat();
     let missing = TYPES.iter().filter(|t| !log.contains(&format!("\"type\":\"{t}\"")));
     assert_eq!(missing.collect::<Vec<_>>(), Vec::<&&str>::new());

@@ -143,6 +143,8 @@ keys! {
         shown, |v| whole(v, 2, 100), limits.depth;
     "payloads.keep_days", "Days after which `muster retention run` destroys a payload's original; off keeps them for ever.",
         or_off, days_or_off, payloads.keep_days;
+    "events.values", "Whether what other systems are told of applied changes has match keys and values in it, before and after.",
+        on_off, switch, events.values;
 }
 
 /// One TiB: the most that a size may be set to.

@@ -7,11 +7,11 @@ use muster_domain::{
     member::{ABSENT, Member},
     settings::{Mode, Policy},
 };
-use muster_engine::{Engine, Organisation, mapping::MappingVersion};
+use muster_engine::{Engine, Organisation, mapping::MappingVersion, watch::FeedWatch};
 use serde::Serialize;
 use serde_json::{Map, json};
 
-use super::{document, last_payload};
+use super::{document, expected, last_payload};
 use crate::{
     fail::{Exit, Failure},
     output::Listing,
@@ -34,7 +34,10 @@ pub async fn run(
         return show_document(engine, org, feed, (days, since), &versions, session).await;
     }
     let stale = stale(engine, org, feed, (days, since)).await?;
-    show(feed, &stale, &versions, session);
+    let watch = engine.watch_of(org, feed, engine.now()).await?;
+    show(feed, org, watch.as_ref(), session);
+    print_versions(&versions, session);
+    print_stale(&stale, session);
     Ok(Exit::Done)
 }
 
@@ -95,7 +98,8 @@ async fn show_document(
     versions: &[MappingVersion],
     session: &mut Session<'_>,
 ) -> Result<Exit, Failure> {
-    let mut head = document(feed);
+    let watch = engine.watch_of(org, feed, engine.now()).await?;
+    let mut head = document(feed, org, watch.as_ref());
     head["mapping_versions"] = json!(versions);
     let mut listing = Listing::begin(session.out, head.as_object().unwrap_or(&Map::new()), "not_renewed_claims");
     let found = engine.not_renewed(org, feed, since, |member| listing.item(&Claim::of(member, feed))).await;
@@ -135,7 +139,7 @@ fn print_stale(stale: &Stale, session: &mut Session<'_>) {
     }
 }
 
-fn show(feed: &Feed, stale: &Stale, versions: &[MappingVersion], session: &mut Session<'_>) {
+fn show(feed: &Feed, org: &Organisation, watch: Option<&FeedWatch>, session: &mut Session<'_>) {
     let s = &feed.settings;
     session.out.line(session.out.paint("1", &s.name));
     let mut table = Table::new(&[]).indent(2);
@@ -143,6 +147,13 @@ fn show(feed: &Feed, stale: &Stale, versions: &[MappingVersion], session: &mut S
     table.row(["priority", &s.priority.to_string()]);
     table.row(["key prefix", s.key_prefix.as_deref().unwrap_or("none")]);
     table.row(["policy", s.policy.map_or("the organisation's", Policy::word)]);
+    if let Some(told) = expected::told_expected(s, &org.settings.timezone) {
+        table.row(["expected", &told]);
+    }
+    if let Some(watch) = watch {
+        table.row(["last run", &expected::last_run(watch)]);
+        table.row(["next run", &expected::next_run(watch)]);
+    }
     table.row(["claims", &feed.claims.to_string()]);
     table.row(["last payload", &last_payload(feed)]);
     if let Some(baseline) = &feed.baseline {
@@ -160,8 +171,6 @@ fn show(feed: &Feed, stale: &Stale, versions: &[MappingVersion], session: &mut S
         table.row(["override", &format!("{key}={value}")]);
     }
     table.print(session.out, false);
-    print_versions(versions, session);
-    print_stale(stale, session);
 }
 
 /// How many versions of the mapping are shown to people, the newest; the JSON has all.
