@@ -2,7 +2,7 @@
 //! row, and of the texts that cells name by number no more than a few MiB, however many there are.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     io::{Read, Seek},
     path::Path,
 };
@@ -74,7 +74,7 @@ impl<R: Read + Seek> Book<R> {
         rows::Rows::new(scan, meaning, Line::new(most_columns)).walk(take)
     }
 
-    fn read_workbook(&mut self, path: &str, relations: &HashMap<String, Relation>) -> Result<(), IntakeError> {
+    fn read_workbook(&mut self, path: &str, relations: &BTreeMap<String, Relation>) -> Result<(), IntakeError> {
         let mut scan = self.parts.part(path)?.ok_or_else(broken)?;
         loop {
             match scan.next()? {

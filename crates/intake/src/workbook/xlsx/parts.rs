@@ -1,7 +1,7 @@
 //! The parts of a workbook, found by their paths, and what each says of how it relates to others.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     io::{BufReader, Read, Seek},
 };
 
@@ -51,10 +51,10 @@ impl<R: Read + Seek> Parts<R> {
     }
 
     /// What a part relates to, by the names that it has for that; of the package itself if it is named by nothing.
-    pub(super) fn relations(&mut self, of: &str) -> Result<HashMap<String, Relation>, IntakeError> {
+    pub(super) fn relations(&mut self, of: &str) -> Result<BTreeMap<String, Relation>, IntakeError> {
         let (folder, name) = of.rsplit_once('/').map_or(("", of), |(folder, name)| (folder, name));
         let mut scan = self.part(&format!("{folder}/_rels/{name}.rels"))?.ok_or_else(broken)?;
-        let mut relations = HashMap::new();
+        let mut relations = BTreeMap::new();
         loop {
             match scan.next()? {
                 Token::Open(tag) if tag.name == b"Relationship" => {
