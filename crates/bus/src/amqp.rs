@@ -4,6 +4,7 @@
 //! connections that publish, and acknowledgements must not stand in that queue.
 
 mod address;
+mod batch;
 mod consumer;
 mod link;
 mod names;
@@ -22,9 +23,10 @@ use crate::error::Result;
 use crate::health::Board;
 use crate::settings::Settings;
 
+use batch::Publication;
 use link::Link;
 use names::Names;
-use publisher::{Publication, Publisher};
+use publisher::Publisher;
 
 /// What all tasks of one bus share.
 pub(crate) struct Shared {

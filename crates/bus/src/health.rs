@@ -55,6 +55,12 @@ impl Board {
         self.health.subscribe()
     }
 
+    /// Notes that the part has yet to begin: nothing to warn of.
+    pub fn begin(&self, part: Part, why: &str) {
+        self.wrong.lock().unwrap_or_else(PoisonError::into_inner).insert(part, why.into());
+        self.say();
+    }
+
     /// Notes what is wrong with the part, or that nothing is.
     pub fn note(&self, part: Part, why: Option<String>) {
         let mut wrong = self.wrong.lock().unwrap_or_else(PoisonError::into_inner);
@@ -62,6 +68,7 @@ impl Board {
             Some(why) => wrong.insert(part, why.clone()),
             None => wrong.remove(&part),
         };
+        drop(wrong);
         if before == why {
             return;
         }
@@ -69,8 +76,14 @@ impl Board {
             Some(why) => tracing::warn!(part = ?part, "the bus: {why}"),
             None => tracing::info!(part = ?part, "the bus: all right again"),
         }
-        let first = wrong.values().next().cloned();
+        self.say();
+    }
+
+    /// Tells everybody who watches how things are now.
+    fn say(&self) {
         self.health.send_if_modified(|health| {
+            // Read in here, so that the last to speak says what was noted last.
+            let first = self.wrong.lock().unwrap_or_else(PoisonError::into_inner).values().next().cloned();
             let next = match (&*health, first) {
                 (_, None) => Health::Connected,
                 (Health::Connected, Some(why)) => Health::Degraded { since: SystemTime::now(), why },

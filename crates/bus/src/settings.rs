@@ -8,6 +8,8 @@ use std::time::Duration;
 pub struct Settings {
     /// The broker's address: `amqp://user:password@host:port/virtual-host`.
     pub url: String,
+    /// Certificates in PEM by which an `amqps://` broker's may be signed, beside those that the machine trusts.
+    pub trusted: Option<String>,
     /// What the names of queues and exchange begin with: `muster` unless two installations share a virtual host.
     pub prefix: String,
     /// How a connection is called in the broker's lists.
@@ -33,6 +35,7 @@ impl Settings {
     pub fn new(url: impl Into<String>) -> Settings {
         Settings {
             url: url.into(),
+            trusted: None,
             prefix: "muster".into(),
             name: "muster".into(),
             prefetch: 8,

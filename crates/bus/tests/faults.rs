@@ -141,7 +141,55 @@ async fn a_broker_that_is_not_there_yet_is_waited_for_and_a_frozen_one_is_given_
     connected(&bus).await;
     ring_until_confirmed(&bus, Role::Worker, bell(1, 5)).await;
     hear_all(&mut bells, [5].into()).await;
+    // Attempts that were given up leave no thread behind, once the broker has answered them.
+    while client_threads() > 2 {
+        assert!(began.elapsed() < LONG, "{} threads of the client are left", client_threads());
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
     bus.close().await;
+}
+
+fn client_threads() -> usize {
+    let tasks = std::fs::read_dir("/proc/self/task").unwrap().flatten();
+    let names = tasks.filter_map(|task| std::fs::read_to_string(task.path().join("comm")).ok());
+    names.filter(|name| name.starts_with("lapin")).count()
+}
+
+/// Everything that was logged, down to the client's own traces.
+#[derive(Clone, Default)]
+struct Log(Arc<std::sync::Mutex<Vec<u8>>>);
+
+impl std::io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_password_is_in_a_log_or_an_error() {
+    let log = Log::default();
+    let writer = log.clone();
+    tracing_subscriber::fmt()
+        .with_max_level(tracing_subscriber::filter::LevelFilter::TRACE)
+        .with_writer(move || writer.clone())
+        .init();
+    let address = spawn_blocking(muster_testkit::rabbitmq::address).await.unwrap().unwrap();
+    let right = address.split(':').nth(2).unwrap().split('@').next().unwrap().to_owned();
+    let bus = Bus::amqp(settings(&address)).unwrap();
+    connected(&bus).await;
+    ring_until_confirmed(&bus, Role::Worker, bell(1, 1)).await;
+    bus.close().await;
+    let bus = Bus::amqp(settings(&address.replace(&right, "geheim"))).unwrap();
+    says(&bus, "does not let this user in").await;
+    let why = bus.ring(Role::Worker, bell(1, 1)).await.unwrap_err().to_string();
+    let logged = format!("{why}{bus:?}{}", String::from_utf8_lossy(&log.0.lock().unwrap()));
+    assert!(logged.contains("does not let this user in") && logged.contains("TRACE"), "it was logged");
+    assert!(!logged.contains("geheim") && !logged.contains(&right));
 }
 
 /// What an operator, or somebody by mistake, may do to the queues while all is running; one node for all of it.
@@ -162,6 +210,7 @@ async fn queues_may_be_deleted_purged_limited_and_forbidden_under_us() {
     a_message_that_is_no_bell_is_passed_over(&broker, &bus).await;
     a_deleted_exchange_is_made_again(&broker, &bus).await;
     a_full_queue_refuses(&broker, &bus).await;
+    a_broker_short_of_memory_holds_back_publishers_only(&broker, &settings).await;
     a_queue_with_other_arguments_is_said(&broker, &settings).await;
     the_documented_permissions_suffice_and_fewer_are_said(&broker, &settings).await;
     bus.close().await;
@@ -263,6 +312,36 @@ async fn a_full_queue_refuses(broker: &Arc<Broker>, bus: &Bus) {
     ctl(broker, ["purge_queue", "muster.projector"]).await;
     ring_until_confirmed(bus, Role::Projector, bell(1, 4)).await;
     connected(bus).await;
+}
+
+async fn a_broker_short_of_memory_holds_back_publishers_only(broker: &Arc<Broker>, settings: &Settings) {
+    let mut settings = settings.clone();
+    settings.prefix = "short".into();
+    settings.confirm_within = Duration::from_secs(1);
+    let bus = Bus::amqp(settings).unwrap();
+    connected(&bus).await;
+    for n in 1..=3 {
+        ring_until_confirmed(&bus, Role::Worker, bell(n.into(), n)).await;
+    }
+    ctl(broker, ["set_vm_memory_high_watermark", "0.00001"]).await;
+    let began = Instant::now();
+    while !matches!(bus.ring(Role::Projector, bell(1, 1)).await,
+        Err(BusError::Refused(why)) if why.contains("does not take messages"))
+    {
+        assert!(began.elapsed() < LONG, "it is not noticed");
+    }
+    says(&bus, "does not take messages").await;
+    // What is on the queue is heard and acknowledged meanwhile.
+    hear_all(&mut bus.bells(Role::Worker), [1, 2, 3].into()).await;
+    while bus.counts().done < 3 {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let queues = ctl(broker, ["list_queues", "name", "messages"]).await;
+    assert!(queues.contains("short.worker\t0"), "{queues}");
+    ctl(broker, ["set_vm_memory_high_watermark", "0.6"]).await;
+    connected(&bus).await;
+    ring_until_confirmed(&bus, Role::Projector, bell(1, 2)).await;
+    bus.close().await;
 }
 
 async fn a_queue_with_other_arguments_is_said(broker: &Arc<Broker>, settings: &Settings) {

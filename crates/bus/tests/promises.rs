@@ -34,7 +34,9 @@ promises! {
     nothing_is_lost_when_a_consumer_goes_half_way
     after_close_nothing_is_delivered_and_nothing_taken
     what_is_under_way_when_the_bus_closes_may_be_acknowledged
+    a_receiver_ends_with_the_last_of_the_bus
     a_bell_of_one_role_is_not_heard_by_another
+    many_who_ring_at_once_are_all_confirmed
     a_message_that_nobody_listens_to_is_confirmed
 }
 
@@ -138,6 +140,29 @@ async fn what_is_under_way_when_the_bus_closes_may_be_acknowledged(bus: Bus) {
     delivery.done();
     tokio::time::timeout(LONG, closing).await.unwrap().unwrap();
     assert_eq!(bus.counts().done, 1);
+}
+
+async fn a_receiver_ends_with_the_last_of_the_bus(bus: Bus) {
+    let mut bells = bus.bells(Role::Worker);
+    let other = bus.clone();
+    drop(bus);
+    other.ring(Role::Worker, bell(1, 1)).await.unwrap();
+    bells.next().await.unwrap().done();
+    drop(other);
+    assert!(tokio::time::timeout(LONG, bells.next()).await.unwrap().is_none());
+}
+
+async fn many_who_ring_at_once_are_all_confirmed(bus: Bus) {
+    let ringing: Vec<_> = (1..=200)
+        .map(|n| {
+            let bus = bus.clone();
+            tokio::spawn(async move { bus.ring(Role::Worker, bell(n, n as u64)).await })
+        })
+        .collect();
+    for rung in ringing {
+        rung.await.unwrap().unwrap();
+    }
+    hear_all(&mut bus.bells(Role::Worker), (1..=200).collect()).await;
 }
 
 async fn a_bell_of_one_role_is_not_heard_by_another(bus: Bus) {

@@ -14,10 +14,10 @@ pub(super) fn read(settings: &Settings) -> Result<AMQPUri> {
                 .into(),
         )
     })?;
-    if uri.scheme == AMQPScheme::AMQPS {
+    if uri.scheme == AMQPScheme::AMQPS && !cfg!(feature = "tls") {
         return Err(BusError::Settings(
-            "the broker's address begins with amqps://, and this muster has no TLS to the broker yet: use amqp:// within a \
-             network that you trust, or through a tunnel"
+            "the broker's address begins with amqps://, and this muster was built without TLS to the broker: build it with the \
+             feature muster-bus/tls, or use amqp:// within a network that you trust"
                 .into(),
         ));
     }
@@ -46,8 +46,16 @@ mod tests {
     }
 
     #[test]
+    fn an_encrypted_connection_is_made_or_said_to_be_left_out_but_never_a_plain_one_in_its_place() {
+        match read(&Settings::new("amqps://u:geheim@h")) {
+            Ok(uri) => assert!(cfg!(feature = "tls") && uri.scheme == AMQPScheme::AMQPS && uri.authority.port == 5671),
+            Err(why) => assert!(why.to_string().contains("without TLS") && !why.to_string().contains("geheim")),
+        }
+    }
+
+    #[test]
     fn an_address_that_cannot_be_read_is_not_quoted() {
-        for url in ["", "geheim", "http://u:geheim@h", "amqp://u:geheim@h:99999", "amqps://u:geheim@h"] {
+        for url in ["", "geheim", "http://u:geheim@h", "amqp://u:geheim@h:99999", "amqp://u:geheim@h:x"] {
             let settings = Settings::new(url);
             let why = read(&settings).unwrap_err().to_string();
             assert!(!why.contains("geheim"), "{why}");

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt;
+use lapin::tcp::OwnedTLSConfig;
 use lapin::{Connection, ConnectionProperties, Event, runtime};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -27,7 +28,7 @@ impl Link {
     /// Starts to connect. The task ends when `ended` says so.
     pub fn start(shared: Arc<Shared>, name: &'static str, ended: watch::Receiver<bool>) -> (Link, JoinHandle<()>) {
         let (sender, connection) = watch::channel(None);
-        shared.board.note(Part::Connection(name), Some("the broker has not answered yet".into()));
+        shared.board.begin(Part::Connection(name), "the broker has not answered yet");
         let task = tokio::spawn(keep(shared, name, sender, ended));
         (Link { name, connection }, task)
     }
@@ -91,7 +92,8 @@ async fn connect(shared: &Shared, name: &str) -> Result<Connection, String> {
     let properties =
         ConnectionProperties::default().with_connection_name(format!("{} {name}", shared.settings.name).into());
     let runtime = runtime::default_runtime().map_err(|error| error.to_string())?;
-    let attempt = Connection::connect_uri_with_runtime(shared.uri.clone(), properties, runtime);
+    let tls = OwnedTLSConfig { identity: None, cert_chain: shared.settings.trusted.clone() };
+    let attempt = Connection::connect_uri_with_config(shared.uri.clone(), properties, tls, runtime);
     match timeout(shared.settings.connect_within, attempt).await {
         Ok(Ok(connection)) => Ok(connection),
         Ok(Err(error)) => Err(why::connection(&error)),

@@ -1,37 +1,36 @@
-//! Publishes in batches: what is waiting goes out together, then all confirms are awaited together.
+//! Publishes in batches whatever is waiting, and opens another channel when one is lost.
 //!
 //! One task publishes on one channel, one batch at a time. A message that the broker returns carries no word of which
 //! publish it was; within one batch the message's identity tells it, and no batch runs beside another.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
-use lapin::types::ShortString;
-use lapin::{BasicProperties, Channel, Confirmation, Connection, PublisherConfirm};
+use lapin::options::ConfirmSelectOptions;
+use lapin::{Channel, Connection};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, timeout};
 
+use super::batch::{self, Publication, Settled, Verdict, Waiting};
 use super::link::{Link, said};
-use super::names::Names;
 use super::{Shared, why};
 use crate::backoff::Backoff;
-use crate::doorbell::{Doorbell, Message, Role};
+use crate::doorbell::Role;
 use crate::error::{BusError, Result};
 use crate::health::Part;
 
+/// What is wrong with a channel that was not opened yet.
+const NOT_OPEN: &str = "the channel to the broker is not open yet";
 /// How many messages go out before their confirms are awaited.
 const BATCH: usize = 1024;
+/// And how many bytes: a message may hold a chunk of a thousand changes.
+const BATCH_BYTES: usize = 8 << 20;
 /// After how long of refusals a channel is opened anew: in RabbitMQ 3.10 a channel goes on refusing for a queue that was full
 /// until somebody consumes, though the queue was purged or its limit lifted.
 const REFUSED_FOR: Duration = Duration::from_secs(3);
-/// A routing key is a short string of the protocol.
-const LONGEST_KEY: usize = 255;
-/// The mark of a message that outlives the broker.
-const PERSISTENT: u8 = 2;
 
 /// Which of the two publishers.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -51,32 +50,6 @@ impl Kind {
     }
 }
 
-/// Something to be published.
-pub(super) struct Publication {
-    exchange: String,
-    key: String,
-    content_type: String,
-    body: Vec<u8>,
-}
-
-impl Publication {
-    pub fn doorbell(names: &Names, role: Role, bell: Doorbell) -> Publication {
-        Publication {
-            exchange: String::new(),
-            key: names.queue(role),
-            content_type: "application/json".into(),
-            body: bell.encode(),
-        }
-    }
-
-    pub fn message(names: &Names, message: Message) -> Publication {
-        let Message { key, content_type, body } = message;
-        Publication { exchange: names.events(), key, content_type, body }
-    }
-}
-
-type Waiting = (Publication, oneshot::Sender<Result<()>>);
-
 /// The way to a publishing task.
 pub(super) struct Publisher(mpsc::Sender<Waiting>);
 
@@ -89,6 +62,8 @@ impl Publisher {
     ) -> (Publisher, JoinHandle<()>) {
         let (sender, waiting) = mpsc::channel(BATCH);
         let task = Task { shared, link, kind, closing, waiting, refusing: HashMap::new() };
+        // Until then nothing can be published, so the bus is not connected yet.
+        task.shared.board.begin(Part::Channel(kind.name()), NOT_OPEN);
         (Publisher(sender), tokio::spawn(run(task)))
     }
 
@@ -146,9 +121,12 @@ async fn run(mut task: Task) {
             }
             Err(why) => why,
         };
-        // Without its connection a channel is lost too, and that is noted already.
-        let lost = connection.status().connected().then_some(lost);
-        task.shared.board.note(part, lost);
+        if connection.status().connected() {
+            task.shared.board.note(part, Some(lost));
+        } else {
+            // Without its connection a channel is lost too, of which the link warns.
+            task.shared.board.begin(part, NOT_OPEN);
+        }
         if !task.refuse_until(tokio::time::sleep(backoff.wait())).await {
             break;
         }
@@ -209,7 +187,8 @@ impl Task {
 
     fn away(&self) -> BusError {
         let board = &self.shared.board;
-        let parts = [Part::Connection(self.link.name), Part::Channel(self.kind.name())];
+        let link = self.link.name;
+        let parts = [Part::Connection(link), Part::Blocked(link), Part::Channel(self.kind.name())];
         let why = parts.into_iter().find_map(|part| board.why(part));
         BusError::Refused(why.unwrap_or_else(|| "the broker is not connected".into()))
     }
@@ -251,10 +230,7 @@ impl Task {
                     return Some("the broker closed the channel".into());
                 }
             };
-            let mut batch = vec![first];
-            while let (true, Ok(next)) = (batch.len() < BATCH, self.waiting.try_recv()) {
-                batch.push(next);
-            }
+            let batch = self.gather(first);
             if let Some(blocked) = self.shared.board.why(Part::Blocked(self.link.name)) {
                 for (_, answer) in batch {
                     self.refuse(answer, BusError::Refused(blocked.clone()));
@@ -278,6 +254,20 @@ impl Task {
         }
     }
 
+    /// What goes out together: whatever is waiting, up to a size.
+    fn gather(&mut self, first: Waiting) -> Vec<Waiting> {
+        let mut bytes = first.0.body.len();
+        let mut batch = vec![first];
+        while batch.len() < BATCH
+            && bytes < BATCH_BYTES
+            && let Ok(next) = self.waiting.try_recv()
+        {
+            bytes += next.0.body.len();
+            batch.push(next);
+        }
+        batch
+    }
+
     /// Remembers whether the broker takes what is published under a key.
     fn taken(&mut self, key: String, taken: bool) {
         let Kind::Doorbells = self.kind else { return };
@@ -296,70 +286,21 @@ impl Task {
 
     /// Publishes a batch and answers everybody in it.
     async fn publish(&mut self, channel: &Channel, batch: Vec<Waiting>) -> Outcome {
-        let deadline = Instant::now() + self.shared.settings.confirm_within;
-        let mut confirms = Vec::with_capacity(batch.len());
-        let mut answers = Vec::with_capacity(batch.len());
-        let mut lost = None;
-        for (number, (publication, answer)) in batch.into_iter().enumerate() {
+        let mut outcome = Outcome::Settled;
+        for Settled { key, answer, verdict } in
+            batch::publish(channel, batch, self.shared.settings.confirm_within).await
+        {
             self.shared.counters.published.up();
-            if let Some(why) = &lost {
-                self.settle(answer, Err(BusError::Refused(String::clone(why))));
-            } else if publication.key.len() > LONGEST_KEY {
-                let why = format!("the routing key is longer than {LONGEST_KEY} bytes");
-                self.settle(answer, Err(BusError::Refused(why)));
-            } else {
-                let key = publication.key.clone();
-                match timeout_at(deadline, self.send(channel, number, publication)).await {
-                    Ok(Ok(confirm)) => {
-                        confirms.push(timeout_at(deadline, confirm));
-                        answers.push((number.to_string(), key, answer));
-                    }
-                    failed => {
-                        let why = failed.map_or_else(|_| no_answer(), |sent| why_lost(sent.err()));
-                        self.settle(answer, Err(BusError::InDoubt(why.clone())));
-                        lost = Some(why);
-                    }
-                }
+            match &verdict {
+                Verdict::Taken => self.taken(key, true),
+                Verdict::Full => self.taken(key, false),
+                Verdict::Unknown(why) => outcome = Outcome::Lost(why.clone()),
+                Verdict::NoQueue if matches!(outcome, Outcome::Settled) => outcome = Outcome::Returned,
+                Verdict::NoQueue | Verdict::NotSent(_) => {}
             }
+            self.settle(answer, verdict.result());
         }
-        let (verdicts, returned) = judge(join_all(confirms).await);
-        let mut any_returned = false;
-        for ((id, key, answer), verdict) in answers.into_iter().zip(verdicts) {
-            if matches!(verdict, Verdict::Taken | Verdict::Refused) {
-                self.taken(key, matches!(verdict, Verdict::Taken));
-            }
-            let result = match verdict {
-                Verdict::Taken if returned.contains(id.as_str()) => {
-                    any_returned = true;
-                    Err(BusError::Refused("there is no queue for it".into()))
-                }
-                Verdict::Taken => Ok(()),
-                Verdict::Refused => {
-                    Err(BusError::Refused("the broker does not take it: its queue is full, or not available".into()))
-                }
-                Verdict::Unknown(why) => {
-                    lost = Some(why.clone());
-                    Err(BusError::InDoubt(why))
-                }
-            };
-            self.settle(answer, result);
-        }
-        match lost {
-            Some(why) => Outcome::Lost(why),
-            None if any_returned => Outcome::Returned,
-            None => Outcome::Settled,
-        }
-    }
-
-    async fn send(&self, channel: &Channel, number: usize, what: Publication) -> lapin::Result<PublisherConfirm> {
-        let properties = BasicProperties::default()
-            .with_delivery_mode(PERSISTENT)
-            .with_content_type(what.content_type.as_str().into())
-            .with_app_id("muster".into())
-            .with_message_id(number.to_string().into());
-        let options = BasicPublishOptions { mandatory: self.kind == Kind::Doorbells, immediate: false };
-        let (exchange, key) = (ShortString::from(what.exchange.as_str()), ShortString::from(what.key.as_str()));
-        channel.basic_publish(exchange, key, options, &what.body, properties).await
+        outcome
     }
 }
 
@@ -370,39 +311,4 @@ enum Outcome {
     Returned,
     /// The channel cannot be used any more.
     Lost(String),
-}
-
-enum Verdict {
-    Taken,
-    Refused,
-    Unknown(String),
-}
-
-type Confirmed = Result<lapin::Result<Confirmation>, tokio::time::error::Elapsed>;
-
-/// The verdict on each publish, and the identities of the messages that were returned. The client gives a returned message to
-/// whichever publish is confirmed next, which need not be its own.
-fn judge(confirmed: Vec<Confirmed>) -> (Vec<Verdict>, HashSet<String>) {
-    let mut returned = HashSet::new();
-    let verdicts = confirmed.into_iter().map(|confirmed| {
-        let (verdict, message) = match confirmed {
-            Ok(Ok(Confirmation::Ack(message))) => (Verdict::Taken, message),
-            Ok(Ok(Confirmation::Nack(message))) => (Verdict::Refused, message),
-            Ok(Ok(Confirmation::NotRequested)) => (Verdict::Unknown(no_answer()), None),
-            Ok(Err(error)) => (Verdict::Unknown(why::channel(&error)), None),
-            Err(_) => (Verdict::Unknown(no_answer()), None),
-        };
-        let id = message.as_ref().and_then(|message| message.delivery.properties.message_id().as_ref());
-        returned.extend(id.map(ToString::to_string));
-        verdict
-    });
-    (verdicts.collect(), returned)
-}
-
-fn no_answer() -> String {
-    "the broker did not confirm it in time".into()
-}
-
-fn why_lost(error: Option<lapin::Error>) -> String {
-    error.map_or_else(no_answer, |error| why::channel(&error))
 }
