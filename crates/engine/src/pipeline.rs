@@ -217,7 +217,6 @@ impl Engine {
         stages.done("resolve");
         let wholeness = wholeness(&job, &census, &input);
         let named = self.named(org.row.id, feed.no).await?;
-        let tail = self.tail_missing(&job, &named, &resolved.present).await?;
         // What grows with the payload is kept no longer than it is needed.
         let contents = std::mem::take(&mut census.misses.contents);
         let mut keys = std::mem::take(&mut census.misses.keys);
@@ -228,6 +227,8 @@ impl Engine {
         let comparison =
             Comparison::new(&job, &census, &mut resolved, &mut run.recorder, &input, org.row.secret.bytes());
         let mut compared = comparison.run(contents, &named, wholeness.is_empty()).await?;
+        // Only now is everybody with a new key recognised.
+        let tail = self.tail_missing(&job, &named, &resolved.present).await?;
         let misses = census.misses;
         compared.rows =
             Rows { lines: misses.lines, fingerprints: misses.fingerprints, named: resolved.named, ..compared.rows };

@@ -112,6 +112,21 @@ async fn exactly_the_tail_missing_waits() {
     given.verified().await;
 }
 
+/// A new key is recognised only while rows are compared, and whoever is recognised is not missing.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn people_with_new_keys_are_no_missing_tail() {
+    let given = ten().await;
+    let rekeyed = |n: usize| person(n).replacen('E', "N", 1);
+    let report = given.sync(full(), &csv((1..=10).map(rekeyed))).await;
+    assert_eq!((report.counts.rekeyed, report.counts.removed), (10, 0));
+    assert_eq!(guards(&report), ["key_changes"]);
+    // With some of the tail recognised, the others of it are all who are missing, and they are its end.
+    let report = given.sync(full(), &csv((1..=6).map(person).chain((7..=8).map(rekeyed)))).await;
+    assert_eq!((report.counts.rekeyed, report.counts.removed), (2, 2));
+    assert!(guards(&report).contains(&"tail_missing"), "{:?}", report.holds);
+    given.verified().await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_tail_is_that_of_the_last_payloads_order() {
     let given = Given::organisation().await;

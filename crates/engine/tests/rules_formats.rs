@@ -198,6 +198,28 @@ async fn a_key_that_lost_its_leading_zeros_is_no_new_person() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn not_even_an_email_makes_a_re_key_of_leading_zeros() {
+    let given = Given::organisation().await;
+    let people = |rows: &str| format!("employee_id,email,last_name\n{rows}");
+    let usual: String = (101..=140).map(|n| format!("00{n},p{n}@x.example,Last{n}\n")).collect();
+    given.applied(full(), &people(&usual)).await;
+    for request in [full(), partial()] {
+        let report = given.sync(request, &people(&usual.replace("00106,", "106,"))).await;
+        let counts = report.counts;
+        assert_eq!((counts.rekeyed, counts.added, counts.removed, counts.invalid), (0, 0, 0, 1), "{report:?}");
+        assert_eq!((report.state, report.holds.len()), (State::NoChanges, 0), "{report:?}");
+        assert!(report.issues[0].reason.contains("differs from 00106 on the roster in leading zeros only"));
+    }
+    assert_eq!((given.member("00106").await.key, given.listed().await.len()), ("00106".to_owned(), 40));
+    // The zeros point to one person and the e-mail to another: whoever of them it is, both stay.
+    let others = people(&usual.replace("00107,p107@x.example,Last107\n", "").replace("00106,p106@", "106,p107@"));
+    let report = given.sync(full(), &others.replace("Last106", "")).await;
+    let counts = report.counts;
+    assert_eq!((counts.rekeyed, counts.added, counts.removed, counts.invalid), (0, 0, 0, 1), "{report:?}");
+    given.verified().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_payload_of_which_nothing_can_be_taken_is_refused() {
     let given = Given::organisation().await;
     given.applied(full(), &staff(1..=3)).await;

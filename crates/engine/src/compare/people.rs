@@ -56,6 +56,16 @@ impl Comparison<'_> {
             true => by_key(pending, members).map(|m| (m, None)),
             false => None,
         };
+        // Before anything else speaks for somebody: the usual export has everybody's e-mail too.
+        if member.is_none()
+            && let Some(like) = self.but_for_zeros(pending, members)
+        {
+            if forgotten {
+                self.found.issues.truncate(noted);
+                return self.forgotten_row(pending);
+            }
+            return self.without_zeros(pending, like);
+        }
         let member = member.or_else(|| self.recognise(pending, members));
         match member {
             Some((member, evidence)) => self.known_person(pending, member, evidence),
@@ -64,7 +74,6 @@ impl Comparison<'_> {
                 self.found.issues.truncate(noted);
                 self.forgotten_row(pending);
             }
-            None if self.is_without_zeros(pending, members) => {}
             None => self.new_person(pending, members),
         }
         // However much speaks for it, it is one row.
@@ -79,11 +88,7 @@ impl Comparison<'_> {
         members: &'m HashMap<MemberNo, Member>,
     ) -> Option<(&'m Member, Option<&'static str>)> {
         let (_, field) = census::other_identifier(self.job.settings.match_key);
-        let said = pending.row.values.get(field).map(normalise::key)?;
-        let sharing = pending.candidates.iter().filter_map(|no| members.get(no));
-        let sharing: Vec<&Member> =
-            sharing.filter(|m| m.values.get(field).is_some_and(|v| normalise::key(v) == said)).collect();
-        let [member] = sharing[..] else { return None };
+        let [member] = self.sharing(pending, members)[..] else { return None };
         if identity::contradicts(member, &pending.row.values) {
             return None;
         }
@@ -98,6 +103,14 @@ impl Comparison<'_> {
             self.found.figures.possible_same_person += 1;
         }
         None
+    }
+
+    /// Members who have the row's other identifier.
+    pub(super) fn sharing<'m>(&self, pending: &Pending, members: &'m HashMap<MemberNo, Member>) -> Vec<&'m Member> {
+        let (_, field) = census::other_identifier(self.job.settings.match_key);
+        let Some(said) = pending.row.values.get(field).map(normalise::key) else { return Vec::new() };
+        let candidates = pending.candidates.iter().filter_map(|no| members.get(no));
+        candidates.filter(|m| m.values.get(field).is_some_and(|v| normalise::key(v) == said)).collect()
     }
 
     pub(super) fn known_person(&mut self, pending: &Pending, member: &Member, evidence: Option<&'static str>) {

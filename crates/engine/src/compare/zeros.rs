@@ -57,27 +57,35 @@ impl Comparison<'_> {
         if digits.bytes().all(|b| b.is_ascii_digit()) { (prefix, digits) } else { (key, "") }
     }
 
-    /// Whether a row nobody has the key of is somebody whose key lost or gained zeros. Then it is left out with an issue, and
-    /// the member counts as present: what the row says, and whether the key is to be changed, is for people to decide.
-    pub(super) fn is_without_zeros(&mut self, pending: &Pending, members: &HashMap<MemberNo, Member>) -> bool {
+    /// The member whose key a row nobody has the key of is, but for zeros lost or gained. They count as present, and so does
+    /// whoever else has the row's other identifier: which of them it is, is for people to decide.
+    pub(super) fn but_for_zeros<'m>(
+        &mut self,
+        pending: &Pending,
+        members: &'m HashMap<MemberNo, Member>,
+    ) -> Option<&'m Member> {
         let own = self.digits(&pending.row.key_norm);
         let bare = |(prefix, digits): (&str, &str)| (prefix.to_owned(), digits.trim_start_matches('0').to_owned());
         let same = |m: &Member| bare(self.digits(&normalise::key(&m.key))) == bare(own);
+        let may_be = |m: &&Member| !identity::contradicts(m, &pending.row.values);
         let known = pending.but_for_zeros.iter().filter_map(|no| members.get(no));
-        let found = known
-            .filter(|m| !self.resolved.present.contains(m.no) && same(m))
-            .find(|m| m.is_listed() && !identity::contradicts(m, &pending.row.values));
-        let Some(member) = found else { return false };
+        let found =
+            known.filter(|m| !self.resolved.present.contains(m.no) && same(m)).find(|m| m.is_listed() && may_be(m))?;
+        let beside: Vec<MemberNo> = self.sharing(pending, members).into_iter().filter(may_be).map(|m| m.no).collect();
+        [found.no].into_iter().chain(beside).for_each(|no| self.resolved.present.set(no, true));
+        Some(found)
+    }
+
+    /// Leaves such a row out with an issue: what it says, and whether the key is to be changed, is for people to decide.
+    pub(super) fn without_zeros(&mut self, pending: &Pending, member: &Member) {
         let reason = format!(
             "The match key differs from {} on the roster in leading zeros only, as when a spreadsheet takes an id for a number; \
              format the column as text and export it again, or give the person this key with `muster members rekey`.",
             member.key
         );
-        self.resolved.present.set(member.no, true);
         self.found.counts.invalid += 1;
         self.resolved.named[pending.index] = member.no;
         let note = self.note(pending, &reason);
         self.found.issues.push(RowIssue { lost: true, ..note });
-        true
     }
 }
