@@ -1,6 +1,6 @@
 //! The command line: global flags, the commands, and the values that several of them take.
 
-use std::path::PathBuf;
+use std::{collections::BTreeMap, path::PathBuf};
 
 use chrono::{DateTime, Utc};
 use clap::{
@@ -12,7 +12,7 @@ use muster_domain::{
     settings::{Channel, Mode, Policy},
 };
 
-use crate::command;
+use crate::{command, fail::Failure};
 
 /// Keeps an organisation's list of eligible people in step with its HR systems: a payload in, a change set out, applied
 /// or held for review; every change in a log that can be replayed and undone.
@@ -169,6 +169,20 @@ pub fn pair(text: &str) -> Result<(String, String), String> {
         Some((key, value)) if !key.trim().is_empty() => Ok((key.trim().to_owned(), value.trim().to_owned())),
         _ => Err("write it as KEY=VALUE".to_owned()),
     }
+}
+
+/// Pairs by key, each key once.
+///
+/// # Errors
+/// If a key is given twice: which of the two is meant is not for us to say.
+pub fn by_key(pairs: impl IntoIterator<Item = (String, String)>) -> Result<BTreeMap<String, String>, Failure> {
+    let mut by_key = BTreeMap::new();
+    for (key, value) in pairs {
+        if let Some(before) = by_key.insert(key.clone(), value.clone()) {
+            return Err(Failure::wrong(format!("{key} is given twice, as {before} and as {value}; give it once.")));
+        }
+    }
+    Ok(by_key)
 }
 
 /// Reads a time in RFC 3339.

@@ -49,7 +49,7 @@ pub fn resolve(globals: &Globals) -> Result<Config, Failure> {
         data_dir,
         actor: filled(&globals.actor).or(file.actor).unwrap_or_else(os_actor),
         progress: !globals.no_progress && file.progress.unwrap_or(true),
-        repeated: repeated(std::env::args()),
+        repeated: repeated(words()),
     })
 }
 
@@ -69,6 +69,11 @@ fn read(path: &Path) -> Result<File, Failure> {
         let line = e.span().map_or(1, |s| text[..s.start.min(text.len())].matches('\n').count() + 1);
         Failure::wrong(format!("The configuration file {}, line {line}: {}", path.display(), e.message()))
     })
+}
+
+/// The words of the command line. One that is no text is only ever shown, and then as near as can be.
+pub fn words() -> impl Iterator<Item = String> {
+    std::env::args_os().map(|word| word.to_string_lossy().into_owned())
 }
 
 /// The flags that say which database is meant, as they were typed.

@@ -75,7 +75,7 @@ impl Failure {
             .take_while(|l| !l.starts_with("Usage:") && !l.starts_with("For more information"))
             .filter(|l| !l.is_empty())
             .collect();
-        let said = said.join(" ");
+        let said = said.join(" ").replace(" tip: ", "; tip: ");
         Failure::wrong(said.strip_prefix("error: ").unwrap_or(&said))
     }
 }
@@ -150,8 +150,10 @@ fn of_store(error: &StoreError) -> Failure {
 /// What a database said, without what its driver put in front.
 fn of_database(cause: &str) -> String {
     let cause = cause.strip_prefix("error returned from database: ").unwrap_or(cause);
-    let rest = cause.strip_prefix("(code: ").and_then(|c| c.split_once(") ")).map(|(_, rest)| rest);
-    rest.unwrap_or(cause).to_owned()
+    let rest = cause.strip_prefix("(code: ").and_then(|c| c.split_once(") ")).map_or(cause, |(_, rest)| rest);
+    // The line of the server's own source.
+    let line = |(_, n): &(&str, &str)| !n.is_empty() && n.bytes().all(|b| b.is_ascii_digit());
+    rest.rsplit_once(" at line ").filter(line).map_or(rest, |(said, _)| said).to_owned()
 }
 
 /// The text as one sentence: on one line, with a capital and a full stop.

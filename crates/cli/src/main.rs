@@ -39,6 +39,10 @@ fn main() -> ExitCode {
         failure.exit
     });
     out.flush();
+    let exit = out.lost().map_or(exit, |failure| {
+        let _ = writeln!(std::io::stderr(), "muster: {}", failure.message);
+        failure.exit
+    });
     ExitCode::from(exit as u8)
 }
 

@@ -1,4 +1,4 @@
-//! Standard output: text for people or one JSON document, and a reader that goes away early is no failure.
+//! Standard output: text for people or one JSON document. A reader that goes away early is no failure; a full disk is one.
 
 use std::{
     fmt::Display,
@@ -18,6 +18,7 @@ pub struct Output {
     pub colour: bool,
     out: BufWriter<Stdout>,
     closed: bool,
+    lost: Option<io::Error>,
 }
 
 impl Output {
@@ -26,7 +27,8 @@ impl Output {
         let terminal = io::stdout().is_terminal();
         let set = |name: &str| std::env::var_os(name).is_some_and(|v| !v.is_empty());
         let dumb = std::env::var_os("TERM").is_some_and(|t| t == "dumb");
-        Output { json, colour: terminal && !set("NO_COLOR") && !dumb, out: BufWriter::new(io::stdout()), closed: false }
+        let colour = terminal && !set("NO_COLOR") && !dumb;
+        Output { json, colour, out: BufWriter::new(io::stdout()), closed: false, lost: None }
     }
 
     /// A line for people.
@@ -72,11 +74,33 @@ impl Output {
         self.closed
     }
 
+    /// Why not all that was said could be written, if it could not.
+    pub fn lost(&self) -> Option<Failure> {
+        let why = self.lost.as_ref()?;
+        let message = format!(
+            "The output could not be written to its end: {why}. What is there is cut; what the command did stays done."
+        );
+        Some(Failure::new("io", Exit::Failed, message))
+    }
+
     fn write(&mut self, write: impl FnOnce(&mut BufWriter<Stdout>) -> io::Result<()>) {
-        // A full disk is as final for what we say as a reader who went away; what was done stays done.
-        if !self.closed && write(&mut self.out).is_err() {
-            self.closed = true;
+        if !self.closed
+            && let Err(e) = write(&mut self.out)
+        {
+            self.close(e);
         }
+    }
+
+    fn close(&mut self, error: io::Error) {
+        self.closed = true;
+        if error.kind() != io::ErrorKind::BrokenPipe {
+            self.lost.get_or_insert(error);
+        }
+    }
+
+    /// Writes for whoever wants to know how it went, too.
+    fn try_write<T>(&mut self, write: impl FnOnce(&mut BufWriter<Stdout>) -> io::Result<T>) -> io::Result<T> {
+        write(&mut self.out).inspect_err(|e| self.close(io::Error::new(e.kind(), e.to_string())))
     }
 }
 
@@ -133,11 +157,10 @@ fn members(out: &mut Output, members: &Map<String, Value>, before: &str, after: 
 
 impl Write for Output {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.out.write_all(bytes).inspect_err(|_| self.closed = true)?;
-        Ok(bytes.len())
+        self.try_write(|out| out.write_all(bytes).map(|()| bytes.len()))
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.out.flush().inspect_err(|_| self.closed = true)
+        self.try_write(BufWriter::flush)
     }
 }

@@ -2,7 +2,11 @@
 
 use muster_engine::Engine;
 
-use crate::{config::Config, fail::Failure, output::Output};
+use crate::{
+    config::{self, Config},
+    fail::Failure,
+    output::Output,
+};
 
 /// What a command works with.
 pub struct Session<'a> {
@@ -30,7 +34,7 @@ impl Session<'_> {
 
     /// A command line to try next, with this run's program and database in it.
     pub fn suggestion(&self, rest: &str) -> String {
-        let program = std::env::args().next().filter(|p| p.contains('/')).unwrap_or_else(|| "muster".to_owned());
+        let program = config::words().next().filter(|p| p.contains('/')).unwrap_or_else(|| "muster".to_owned());
         let words = std::iter::once(program).chain(self.config.repeated.iter().cloned());
         let mut line: Vec<String> = words.map(|w| quoted(&w)).collect();
         line.push(rest.to_owned());

@@ -23,6 +23,11 @@ impl Whole {
     /// # Errors
     /// If it could not be put there.
     pub fn begin(path: &Path) -> Result<Whole, Failure> {
+        if path.as_os_str() == "-" {
+            let message =
+                "The name - stands for standard output, which this is not written to; name a file (./- is one).";
+            return Err(Failure::wrong(message));
+        }
         if path.exists() && !path.is_file() {
             return Err(Failure::wrong(format!("The path {} is no file; name a file.", path.display())));
         }

@@ -222,3 +222,63 @@ fn a_match_key_cannot_be_blank_and_a_prefix_not_endless() {
     }
     assert_eq!(place.json(0, "members show 1 --org acme")["key"], "1");
 }
+
+#[test]
+fn what_could_not_be_written_to_its_end_is_a_failure() {
+    let place = acme();
+    place.expect(0, "sync people.csv --org acme --mode full --apply");
+    for line in [
+        "events export --org acme",
+        "members export --org acme",
+        "members export --org acme --format xlsx",
+        "org list --json",
+    ] {
+        let full = std::fs::File::options().write(true).open("/dev/full").expect("a full disk");
+        let output = place.command(line).stdout(full).output().expect("muster runs");
+        assert_eq!(output.status.code(), Some(1), "{line}");
+        let said = text(&output.stderr);
+        assert!(said.contains("could not be written to its end: No space left"), "{line}: {said}");
+    }
+}
+
+#[test]
+fn a_file_whose_name_is_no_text_is_taken_like_any_other() {
+    use std::os::unix::ffi::OsStringExt;
+    let place = acme();
+    let name = std::ffi::OsString::from_vec(b"m\xfcller.csv".to_vec());
+    std::fs::write(place.path().join(&name), PEOPLE).expect("a file");
+    let mut command = place.command("sync --org acme --mode full");
+    let output = command.arg(&name).output().expect("muster runs");
+    assert_eq!(output.status.code(), Some(3), "{}", text(&output.stderr));
+}
+
+#[test]
+fn what_is_meant_must_be_clear() {
+    let place = acme();
+    for (line, says) in [
+        ("sync people.csv --org acme --mode full --issues -", "standard output"),
+        ("sync people.csv --org acme --mode full --map last_name=A --map last_name=B", "given twice"),
+        ("feeds set main --org acme --map last_name=A --map last_name=B", "given twice"),
+        ("org list --database sqlite:x.db?mode=ro", "no options"),
+        ("sync people.csv --org acme --mode full --expect-rows -3", "; tip: "),
+    ] {
+        let error = place.json(2, line);
+        assert!(error["error"]["message"].as_str().is_some_and(|m| m.contains(says)), "{line}: {error}");
+    }
+    let mut command = place.command("sync people.csv --org acme --mode full --json --idempotency-key");
+    assert_eq!(command.arg("").output().expect("muster runs").status.code(), Some(2), "an unset variable is no key");
+}
+
+#[test]
+fn what_is_stored_is_for_its_owner_alone() {
+    use std::os::unix::fs::PermissionsExt;
+    let place = acme();
+    place.expect(3, "sync people.csv --org acme --mode full");
+    let mode = |path: &std::path::Path| std::fs::metadata(path).expect("it is there").permissions().mode() & 0o777;
+    let data = place.path().join("muster-data");
+    assert_eq!((mode(&data), mode(&data.join("muster.db"))), (0o700, 0o600));
+    let organisation =
+        std::fs::read_dir(data.join("payloads")).expect("payloads").next().expect("one").expect("one").path();
+    let payload = std::fs::read_dir(&organisation).expect("payloads").next().expect("one").expect("one").path();
+    assert_eq!((mode(&organisation), mode(&payload)), (0o700, 0o600));
+}

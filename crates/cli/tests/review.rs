@@ -140,3 +140,23 @@ fn a_long_answer_ends_quietly_when_nobody_reads_on() {
         assert_eq!((output.status.code(), text(&output.stderr)), (Some(0), String::new()), "{line}");
     }
 }
+
+#[test]
+fn who_names_somebody_whom_the_change_set_is_not_about_decides_nothing() {
+    let place = demo();
+    let held = place.json(0, "changes list --org demo --state held")["change_sets"][0].clone();
+    let id = held["change_set_id"].as_str().expect("an id");
+    for line in [
+        // The id stands where keys are expected, so nobody named the change set.
+        format!("changes approve --org demo --except FH01550 {id}"),
+        format!("changes approve {id} --org demo --only FH01550 FH015500"),
+        format!("changes approve {id} --org demo --except FHO1550"),
+        format!("changes reject {id} --org demo --only nobody"),
+        format!("changes approve {id} --org demo --except-field shoe"),
+    ] {
+        let error = place.json(2, &line);
+        let message = error["error"]["message"].as_str().expect("a message");
+        assert!(message.ends_with("Nothing was decided."), "{line}: {message}");
+    }
+    assert_eq!(place.json(0, "changes list --org demo --state held")["change_sets"][0], held);
+}

@@ -182,7 +182,11 @@ impl Payloads {
 
     fn create(&self, path: &Path) -> io::Result<File> {
         make_durable_dir(path.parent().unwrap_or(&self.dir))?;
-        File::create(path)
+        let mut options = File::options();
+        options.write(true).create(true).truncate(true);
+        #[cfg(unix)]
+        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+        options.open(path)
     }
 
     fn write(
@@ -327,7 +331,11 @@ pub(crate) fn make_durable_dir(dir: &Path) -> io::Result<()> {
     }
     if let Some(parent) = dir.parent().filter(|p| !p.as_os_str().is_empty()) {
         make_durable_dir(parent)?;
-        match fs::create_dir(dir) {
+        let mut builder = fs::DirBuilder::new();
+        // What is in it is about people.
+        #[cfg(unix)]
+        std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+        match builder.create(dir) {
             Err(e) if e.kind() != io::ErrorKind::AlreadyExists => return Err(e),
             _ => return sync_dir(parent),
         }

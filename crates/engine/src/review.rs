@@ -58,16 +58,17 @@ impl Choice {
         self.only.is_empty() && self.except.is_empty() && self.kinds.is_empty() && self.except_fields.is_empty()
     }
 
+    /// The keys that it names, each of which must be that of somebody whom the change set is about.
+    fn named(&self, org: &Organisation) -> Result<Vec<&str>> {
+        if let Some(field) = self.except_fields.iter().find(|f| org.settings.fields.by_name(f).is_none()) {
+            return Err(Error::Wrong(format!("There is no field {field}. Nothing was decided.")));
+        }
+        Ok(self.only.iter().chain(&self.except).map(String::as_str).collect())
+    }
+
     /// Whether a change is meant. An absence that the payload does not prove must be asked for by key or kind.
     fn takes(&self, change: &Change) -> bool {
-        let named = |keys: &[String]| {
-            let is = |k: &String| {
-                let k = normalise::key(k);
-                normalise::key(&change.key) == k
-                    || change.old_key.as_deref().is_some_and(|old| normalise::key(old) == k)
-            };
-            keys.iter().any(is)
-        };
+        let named = |keys: &[String]| keys.iter().any(|key| is_about(change, key));
         let asked = !self.only.is_empty() || self.kinds.contains(&change.kind);
         (self.only.is_empty() || named(&self.only))
             && !named(&self.except)
@@ -92,6 +93,12 @@ impl Choice {
     fn leaves_out(&self, field: &str) -> bool {
         self.except_fields.iter().any(|f| f == field)
     }
+}
+
+/// Whether a change is about whoever has this match key, or had it before the change.
+pub fn is_about(change: &Change, key: &str) -> bool {
+    let key = normalise::key(key);
+    normalise::key(&change.key) == key || change.old_key.as_deref().is_some_and(|old| normalise::key(old) == key)
 }
 
 /// The changes of a set that wait, looked through once.
@@ -167,7 +174,11 @@ impl Engine {
 
     async fn look_through(&self, org: &Organisation, set: &ChangeSet, choice: &Choice) -> Result<Waiting> {
         let mut waiting = Waiting::default();
+        let mut strangers = choice.named(org)?;
         self.each_change(org, set, |ordinal, change, standing| {
+            if let Some(change) = change {
+                strangers.retain(|key| !is_about(change, key));
+            }
             let Some(change) = change.filter(|c| standing == Standing::Waiting && choice.takes(c)) else { return };
             waiting.chosen.insert(ordinal);
             waiting.removals += u64::from(change.kind == Kind::Remove);
@@ -182,7 +193,15 @@ impl Engine {
             }
         })
         .await?;
-        Ok(waiting)
+        match strangers.first() {
+            // Whoever meant somebody else would not want the rest to be decided either.
+            Some(key) => Err(Error::Wrong(format!(
+                "Nothing of change set {} is about {key}; see `muster changes show {}`. (What stands behind --only or \
+                 --except is taken for match keys; the id of a change set comes before them.) Nothing was decided.",
+                set.id, set.id
+            ))),
+            None => Ok(waiting),
+        }
     }
 
     /// Writes the documents after a decision.

@@ -82,7 +82,7 @@ impl Store {
     pub async fn migrate(url: &str) -> Result<(i64, i64)> {
         match Address::of(url)? {
             Address::Sqlite(path) => {
-                prepare_dir(&path)?;
+                prepare_file(&path)?;
                 let mut writer = sqlite_connection(&sqlite_options(&path, 16 << 20)).await?;
                 schema::migrate_sqlite(&mut writer).await
             }
@@ -159,6 +159,11 @@ impl Address {
     pub fn of(url: &str) -> Result<Address> {
         if let Some(path) = url.strip_prefix("sqlite:") {
             let path = path.strip_prefix("//").unwrap_or(path);
+            if path.contains('?') {
+                return Err(StoreError::BadUrl(
+                    "the address of a SQLite database takes no options: sqlite:PATH".into(),
+                ));
+            }
             if path.is_empty() || path.starts_with(":memory:") {
                 return Err(StoreError::BadUrl("the database needs a file: sqlite:PATH".into()));
             }
@@ -176,7 +181,7 @@ impl Address {
 }
 
 async fn open_sqlite(path: &Path) -> Result<Pools> {
-    prepare_dir(path)?;
+    prepare_file(path)?;
     let mut first = sqlite_connection(&sqlite_options(path, 16 << 20)).await?;
     schema::migrate_sqlite(&mut first).await?;
     // Waited for, since a connection that is merely dropped is closed some time later, by a thread of its own.
@@ -186,13 +191,26 @@ async fn open_sqlite(path: &Path) -> Result<Pools> {
     Ok(Pools::Sqlite { writer, readers })
 }
 
-fn prepare_dir(path: &Path) -> Result<()> {
-    match path.parent() {
-        Some(dir) if !dir.as_os_str().is_empty() => {
-            std::fs::create_dir_all(dir).map_err(|e| StoreError::Unavailable(e.into()))
+/// Makes the file and what is missing above it, for their owner alone: secrets and people are in it. What is there already
+/// keeps the rights that somebody gave it.
+fn prepare_file(path: &Path) -> Result<()> {
+    let make = || {
+        if let Some(dir) = path.parent().filter(|dir| !dir.as_os_str().is_empty()) {
+            let mut builder = std::fs::DirBuilder::new();
+            #[cfg(unix)]
+            std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+            builder.recursive(true).create(dir)?;
         }
-        _ => Ok(()),
-    }
+        let mut options = std::fs::OpenOptions::new();
+        options.write(true).create_new(true);
+        #[cfg(unix)]
+        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+        match options.open(path) {
+            Err(e) if e.kind() != std::io::ErrorKind::AlreadyExists => Err(e),
+            _ => Ok(()),
+        }
+    };
+    make().map_err(|e: std::io::Error| StoreError::Unavailable(e.into()))
 }
 
 /// A connection of its own to a file.

@@ -12,7 +12,7 @@ use muster_engine::{Engine, Organisation, handover::HandedOver, watch::FeedWatch
 use serde_json::{Value, json};
 
 use crate::{
-    arguments::{OfOrganisation, mode, pair, policy},
+    arguments::{OfOrganisation, by_key, mode, pair, policy},
     fail::{Exit, Failure},
     report::grouped,
     session::Session,
@@ -137,8 +137,8 @@ impl Wanted {
             }
             feed.key_prefix = Some(prefix.trim().to_owned()).filter(|p| !p.is_empty());
         }
-        for (field, column) in &self.mapping {
-            feed.map(field, column, settings)?;
+        for (field, column) in by_key(self.mapping.iter().cloned())? {
+            feed.map(&field, &column, settings)?;
         }
         for (key, value) in &self.overrides {
             feed.set_override(key, value)?;

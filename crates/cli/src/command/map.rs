@@ -1,7 +1,6 @@
 //! `muster map`: what each column of a file seems to hold, and saving that to a feed.
 
 use std::{
-    collections::BTreeMap,
     io::{self, BufRead, IsTerminal, Write},
     path::{Path, PathBuf},
 };
@@ -16,7 +15,7 @@ use serde::Serialize;
 use tempfile::NamedTempFile;
 
 use crate::{
-    arguments::{OfOrganisation, pair},
+    arguments::{OfOrganisation, by_key, pair},
     fail::{Exit, Failure},
     report::counted,
     session::{Session, quoted},
@@ -83,7 +82,7 @@ pub async fn run(map: Map, session: &mut Session<'_>) -> Result<Exit, Failure> {
         feed: Some(map.feed.clone()),
         format: map.format.clone(),
         sheet: map.sheet.clone(),
-        mapping: map.mapping.iter().cloned().collect::<BTreeMap<_, _>>(),
+        mapping: by_key(map.mapping.iter().cloned())?,
     };
     let guessed = engine.map(&slug, request, &path).await?;
     if !session.out.json {

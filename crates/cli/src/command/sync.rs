@@ -4,14 +4,13 @@ mod book;
 mod refused;
 
 use std::{
-    collections::BTreeMap,
     fs::File,
     io::{self, Read},
     path::{Path, PathBuf},
 };
 
 use chrono::{DateTime, Utc};
-use clap::Args;
+use clap::{Args, builder::NonEmptyStringValueParser};
 use muster_domain::{
     fact::State,
     settings::{Channel, Mode},
@@ -24,7 +23,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::{
-    arguments::{Ask, OfOrganisation, mode, pair, payload_channel, time},
+    arguments::{Ask, OfOrganisation, by_key, mode, pair, payload_channel, time},
     fail::{Exit, Failure},
     progress::Progress,
     report,
@@ -84,7 +83,7 @@ pub struct Sync {
     #[arg(long, value_name = "TIME", value_parser = time)]
     pub as_of: Option<DateTime<Utc>>,
     /// The same key with the same payload gives the same answer
-    #[arg(long, value_name = "KEY")]
+    #[arg(long, value_name = "KEY", value_parser = NonEmptyStringValueParser::new())]
     pub idempotency_key: Option<String>,
     #[command(flatten)]
     files: Wanted,
@@ -96,7 +95,7 @@ pub async fn run(mut sync: Sync, session: &mut Session<'_>) -> Result<Exit, Fail
     wanted.check(&sync.file)?;
     let (mut source, bytes) = open(&sync.file)?;
     let (slug, again) = (sync.org.slug.clone(), Again::of(&sync));
-    let request = request(sync);
+    let request = request(sync)?;
     let engine = session.engine().await?;
     let progress = Progress::reading(session.config.progress, bytes);
     let mut source = progress.wrap(&mut source);
@@ -171,9 +170,9 @@ impl Again {
     }
 }
 
-fn request(sync: Sync) -> Request {
+fn request(sync: Sync) -> Result<Request, Failure> {
     let name = sync.file.file_name().filter(|n| *n != "-").map(|n| n.to_string_lossy().into_owned());
-    Request {
+    Ok(Request {
         feed: sync.feed,
         mode: sync.mode,
         channel: sync.channel,
@@ -181,13 +180,13 @@ fn request(sync: Sync) -> Request {
         dry_run: sync.dry_run,
         format: sync.format,
         sheet: sync.sheet,
-        mapping: sync.mapping.into_iter().collect::<BTreeMap<_, _>>(),
+        mapping: by_key(sync.mapping)?,
         expect_rows: sync.expect_rows,
         expect_sha256: sync.expect_sha256,
         as_of: sync.as_of,
         idempotency_key: sync.idempotency_key,
         file_name: name,
-    }
+    })
 }
 
 /// The payload and, for a file, its size.

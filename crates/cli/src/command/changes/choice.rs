@@ -4,10 +4,7 @@ use clap::{
     Args,
     builder::{PossibleValuesParser, TypedValueParser},
 };
-use muster_domain::{
-    change::{Change, Kind},
-    normalise,
-};
+use muster_domain::change::{Change, Kind};
 use muster_engine::review;
 
 /// Which changes are meant; all of them, unless it says otherwise.
@@ -37,7 +34,7 @@ impl Choice {
 
     /// Whether a change is to be shown. What changes nothing on the roster is shown only if asked for.
     pub fn shows(&self, change: &Change) -> bool {
-        let named = |keys: &[String]| keys.iter().any(|k| is_key(change, k));
+        let named = |keys: &[String]| keys.iter().any(|key| review::is_about(change, key));
         (self.only.is_empty() || named(&self.only))
             && !named(&self.except)
             && match self.kinds.is_empty() {
@@ -45,11 +42,6 @@ impl Choice {
                 false => self.kinds.contains(&change.kind),
             }
     }
-}
-
-fn is_key(change: &Change, key: &str) -> bool {
-    let key = normalise::key(key);
-    normalise::key(&change.key) == key || change.old_key.as_deref().is_some_and(|old| normalise::key(old) == key)
 }
 
 fn kind() -> impl TypedValueParser<Value = Kind> {
