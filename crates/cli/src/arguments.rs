@@ -76,6 +76,8 @@ pub enum Command {
     Map(command::map::Map),
     /// Bring the roster in step with a payload
     Sync(command::sync::Sync),
+    /// List what has arrived, and give up what cannot be worked on
+    Uploads(command::uploads::Uploads),
     /// List, show, approve, reject and undo changes
     Changes(command::changes::Changes),
     /// List, show, export and edit the members of an organisation

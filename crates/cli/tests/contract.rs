@@ -115,6 +115,7 @@ fn every_answer_is_one_document() {
         "org show acme",
         "org set acme dates=day_first",
         "feeds list --org acme",
+        "uploads list --org acme",
         "feeds create b --org acme --mode partial",
         "feeds set b --org acme --priority -3 --map email=Mail --override duplicates=last",
         "feeds show b --org acme",

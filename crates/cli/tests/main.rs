@@ -15,3 +15,4 @@ mod refused;
 mod review;
 mod settings;
 mod support;
+mod uploads;

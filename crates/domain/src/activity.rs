@@ -8,7 +8,7 @@ use serde::Serialize;
 use crate::{
     documents::{ChangeSet, Upload},
     event::Meta,
-    fact::{Applied, Computed, Counts, EligibilityChange, Fact, FeedOverdue, Received, Rejected, State},
+    fact::{Applied, Computed, Counts, EligibilityChange, Fact, FeedOverdue, Received, Refusal, Rejected, State},
     forgotten::{Forgotten, PayloadsDestroyed, Why},
     ids::{ChangeSetId, FeedNo, UploadId},
     schedule::Minutes,
@@ -113,6 +113,9 @@ fn sentence(actor: &str, fact: &Fact, known: &Known) -> Option<String> {
             ),
         },
         Fact::UploadReceived(received) => arrived(actor, received, known),
+        Fact::UploadDecided { upload, reason: Some(Refusal::GivenUp), .. } => {
+            format!("{actor} gave up {}, and nothing was taken from it", known.the_upload(*upload))
+        }
         Fact::UploadDecided { upload, state, counts, .. } => decided(*upload, *state, counts, known),
         Fact::Chunk { .. } => return None,
         Fact::Computed(computed) => was_computed(computed, known),

@@ -88,6 +88,9 @@ pub enum Fact {
         counts: Counts,
         /// The roster version that it was compared with.
         roster_version: u64,
+        /// Why it was refused, if not for what is in it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reason: Option<Refusal>,
     },
     /// Up to 1,000 changes of a change set: the lines of the body. Stream `change_set:<id>`.
     #[serde(rename = "change_set.chunk")]
@@ -390,6 +393,14 @@ pub struct Rejected {
     /// The digest of what still waits, if anything does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rest: Option<String>,
+}
+
+/// Why an upload was refused, where that is not for what is in it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Refusal {
+    /// Somebody gave it up before it was worked on: its payload could not be had any more.
+    GivenUp,
 }
 
 /// What an upload or change set has come to.

@@ -68,6 +68,7 @@ mod spill;
 pub mod spoken;
 pub mod supersede;
 pub mod undo;
+pub mod uploads;
 pub mod verify;
 pub mod watch;
 mod wholeness;

@@ -206,7 +206,7 @@ impl Engine {
             None => {
                 let stored = Known::load(&self.store, org.row.id, feed.no).await?;
                 let file = self.payloads.path(org.row.id, received.upload);
-                let payload = std::fs::File::open(&file)?;
+                let payload = self.open_payload(org, received)?;
                 let kept_bytes = self.sizes.kept_bytes;
                 let opening = Opening { org, feed, settings: &settings, received, stored, file: &file, kept_bytes };
                 tokio::task::block_in_place(|| opening.read(payload))?
@@ -352,7 +352,7 @@ impl Engine {
         counts: Counts,
     ) -> Result<()> {
         let roster_version = self.store.head(org.row.id).await?.roster_version;
-        let fact = Fact::UploadDecided { upload: received.upload, state, counts, roster_version };
+        let fact = Fact::UploadDecided { upload: received.upload, state, counts, roster_version, reason: None };
         let mut tx = self.store.begin(org.row.id, Some(lease)).await?;
         tx.append(vec![event(&fact, None)], &self.who(received.upload.0)).await?;
         self.put_upload_state(&mut tx, org, received.upload, state, None, counts).await?;

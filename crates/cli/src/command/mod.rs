@@ -19,4 +19,5 @@ pub mod replay;
 pub mod restore;
 pub mod retention;
 pub mod sync;
+pub mod uploads;
 pub mod verify;

@@ -74,6 +74,17 @@ fn every_event_is_told_in_one_sentence() {
 }
 
 #[test]
+fn an_upload_that_was_given_up_is_told_with_who_did_it() {
+    let json = r#"{"type":"upload.decided","data":{"upload":"00000000-0000-0000-0000-000000000001","state":"refused",
+        "counts":{"rows":0,"added":0,"updated":0,"removed":0,"reinstated":0,"rekeyed":0,"unchanged":0,"suppressed":0,
+        "invalid":0},"roster_version":4}}"#;
+    let given_up = json.replace("\"roster_version\":4", "\"roster_version\":4,\"reason\":\"given_up\"");
+    let said = |json: &str| sentence("os:ann@hr", &serde_json::from_str(json).unwrap(), &Known::default()).unwrap();
+    assert!(said(json).ends_with("was refused, and nothing was taken from it"), "{}", said(json));
+    assert!(said(&given_up).starts_with("os:ann@hr gave up "), "{}", said(&given_up));
+}
+
+#[test]
 fn nobodys_values_are_in_any_sentence() {
     for log in LOGS {
         let (all, values) = told(log);

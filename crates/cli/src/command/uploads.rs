@@ -1,0 +1,160 @@
+//! `muster uploads`: what has arrived, and giving up what waits and cannot be worked on.
+
+use clap::{
+    Args, Subcommand,
+    builder::{PossibleValuesParser, TypedValueParser},
+};
+use muster_domain::{
+    documents::Upload,
+    fact::{Refusal, State},
+    ids::FeedNo,
+};
+use muster_engine::{Engine, Organisation};
+use serde_json::{Value, json};
+
+use crate::{
+    arguments::OfOrganisation,
+    fail::{Exit, Failure},
+    report::grouped,
+    session::Session,
+    table::Table,
+};
+
+/// List what has arrived, and give up what cannot be worked on
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  muster uploads list --org acme --state received")]
+pub struct Uploads {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// List uploads, newest first
+    #[command(after_help = "Example:\n  muster uploads list --org acme --state received")]
+    List {
+        #[command(flatten)]
+        org: OfOrganisation,
+        /// Only those in this state; those received wait to be worked on
+        #[arg(long, value_parser = state())]
+        state: Option<State>,
+        /// At most so many; 0 for all
+        #[arg(long, value_name = "N", default_value_t = 50)]
+        limit: usize,
+    },
+    /// Take nothing from an upload that waits to be worked on
+    ///
+    /// Uploads are worked on in order of arrival, so one whose payload is lost keeps all others waiting. If it only lies below
+    /// another data directory, run any sync with that one instead (--data-dir).
+    #[command(after_help = "Example:\n  muster uploads give-up 01926f3a-7d1c-7b6e-a2f4-0d6f4f8a9b10 --org acme")]
+    GiveUp {
+        /// The upload, or how its id begins
+        id: String,
+        #[command(flatten)]
+        org: OfOrganisation,
+    },
+}
+
+/// Runs the command.
+pub async fn run(uploads: Uploads, session: &mut Session<'_>) -> Result<Exit, Failure> {
+    let engine = session.engine().await?;
+    match uploads.command {
+        Command::List { org, state, limit } => list(&engine, &org.slug, state, limit, session).await?,
+        Command::GiveUp { id, org } => {
+            let upload = engine.give_up(&org.slug, &id).await?.received.upload;
+            if session.out.json {
+                let document = json!({ "upload_id": upload, "state": State::Refused, "reason": Refusal::GivenUp });
+                session.out.document(&document);
+            } else {
+                session.out.line(format_args!(
+                    "Given up: nothing is taken from upload {upload}. What waits behind it is worked on with the next sync."
+                ));
+            }
+        }
+    }
+    Ok(Exit::Done)
+}
+
+async fn list(
+    engine: &Engine,
+    slug: &str,
+    state: Option<State>,
+    limit: usize,
+    session: &mut Session<'_>,
+) -> Result<(), Failure> {
+    let org = engine.organisation(slug).await?;
+    let mut uploads = engine.uploads(&org, state).await?;
+    let all = uploads.len();
+    if limit > 0 {
+        uploads.truncate(limit);
+    }
+    if session.out.json {
+        let uploads: Vec<Value> = uploads.iter().map(|u| document(u, &org, engine)).collect();
+        session.out.document(&json!({ "uploads": uploads, "total": all }));
+        return Ok(());
+    }
+    if uploads.is_empty() {
+        session.out.line("There are no uploads here.");
+        return Ok(());
+    }
+    let mut table = Table::new(&["upload", "state", "feed", "channel", "when", "bytes", "payload"]).right(&[5]);
+    for upload in &uploads {
+        table.row([
+            upload.received.upload.to_string(),
+            upload.state.word().replace('_', " "),
+            org.feed_name(upload.received.feed).to_owned(),
+            upload.received.channel.to_string(),
+            upload.received_at.format("%Y-%m-%d %H:%M:%SZ").to_string(),
+            grouped(upload.received.size),
+            payload(upload, &org, engine).to_owned(),
+        ]);
+    }
+    table.print(session.out, true);
+    if all > uploads.len() {
+        session.out.line(format_args!("… and {} older ones; --limit 0 lists all.", all - uploads.len()));
+    }
+    Ok(())
+}
+
+/// What there is of its payload, below this data directory.
+fn payload(upload: &Upload, org: &Organisation, engine: &Engine) -> &'static str {
+    match upload.destroyed {
+        _ if upload.received.feed == FeedNo::HAND => "-",
+        Some(_) => "destroyed",
+        None if engine.payloads.path(org.row.id, upload.received.upload).exists() => "kept",
+        None => "missing",
+    }
+}
+
+fn document(upload: &Upload, org: &Organisation, engine: &Engine) -> Value {
+    json!({
+        "upload_id": upload.received.upload,
+        "arrival": upload.received.arrival,
+        "state": upload.state,
+        "feed": org.feed_name(upload.received.feed),
+        "channel": upload.received.channel,
+        "mode": upload.received.mode,
+        "received_at": upload.received_at,
+        "actor": upload.actor,
+        "bytes": upload.received.size,
+        "payload": payload(upload, org, engine),
+        "change_set_id": upload.change_set,
+        "counts": upload.counts,
+    })
+}
+
+const STATES: [State; 8] = [
+    State::Received,
+    State::Held,
+    State::PartlyApplied,
+    State::Applied,
+    State::Rejected,
+    State::Superseded,
+    State::NoChanges,
+    State::Refused,
+];
+
+fn state() -> impl TypedValueParser<Value = State> {
+    let words = PossibleValuesParser::new(STATES.iter().map(|s| s.word()));
+    words.try_map(|w| STATES.into_iter().find(|s| s.word() == w).ok_or("no such state"))
+}
