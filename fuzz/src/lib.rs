@@ -16,6 +16,7 @@ use muster_domain::{
     settings::Limits,
 };
 use muster_intake::{
+    aside::Usual,
     Format, How, IntakeError, Picked, Picking, Reader, Row,
     csv::CellBuffer,
     headers::{known, resolve},
@@ -83,12 +84,16 @@ fn rows(payload: &[u8], how: &How<'_>, fields: &Fields) -> Result<(), IntakeErro
     let reader = Reader::new(columns, fields, "", DateOrder::Iso).marked(opened.marked);
     let (mut cells, mut row) = (CellBuffer::default(), Row::default());
     let mut lines = Vec::new();
+    let mut usual = Usual::default();
     while let Some(raw) = opened.records.next()? {
+        if usual == Usual::default() {
+            usual = Usual::of([raw.bytes, raw.bytes].into_iter(), opened.delimiter, reader.columns());
+        }
         if raw.line % 2 == 0 {
             lines.push(raw.line);
         }
         if let Ok(cells) = cells.split(raw.bytes, opened.delimiter) {
-            muster_intake::aside::aside(&cells, reader.columns());
+            muster_intake::aside::aside(&cells, reader.columns(), usual);
             let _ = reader.read(&cells, raw.line, &mut row);
         }
     }

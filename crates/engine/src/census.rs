@@ -13,7 +13,7 @@ use muster_domain::{
 };
 use muster_intake::{
     Columns, IntakeError, Reader, Row, RowIssue, RowProblem,
-    aside::{self, Aside},
+    aside::{self, Aside, Usual},
     csv::{CellBuffer, Ending, Place, Records},
 };
 
@@ -78,7 +78,7 @@ pub struct Reading<'a> {
 /// # Errors
 /// If the payload as a whole cannot be read.
 pub fn take<R: Read>(records: &mut Records<R>, how: &Reading, known: &mut Known) -> Result<Census, IntakeError> {
-    let mut taking = Taking { how, census: Census::default(), keeping: true, totals: Vec::new() };
+    let mut taking = Taking { how, census: Census::default(), keeping: true, usual: None, totals: Vec::new() };
     let mut batch = Batch::default();
     let most = if known.is_empty() { WHOLESALE } else { BATCH };
     loop {
@@ -87,6 +87,7 @@ pub fn take<R: Read>(records: &mut Records<R>, how: &Reading, known: &mut Known)
             break;
         }
         taking.census.rows += batch.places.len() as u64;
+        taking.learn(bytes, &batch.places);
         match known.is_empty() {
             true => taking.misses(bytes, &batch.places),
             false => taking.batch(bytes, &mut batch, known),
@@ -115,8 +116,18 @@ struct Taking<'a> {
     how: &'a Reading<'a>,
     census: Census,
     keeping: bool,
-    /// Rows at the end, so far, that look like totals: where they stand in the misses or the unreadable.
-    totals: Vec<(u64, Found)>,
+    /// What the first rows look like, known or not, so that fingerprints make no difference to it.
+    usual: Option<Usual>,
+    /// Rows at the end, so far, that look like totals.
+    totals: Vec<Total>,
+}
+
+/// A row that looks like a total.
+struct Total {
+    line: u64,
+    what: Aside,
+    /// Whether it stands in the misses or the unreadable.
+    found: Found,
 }
 
 /// What a row that looks like a total was found to be.
@@ -127,6 +138,13 @@ enum Found {
 }
 
 impl Taking<'_> {
+    /// Learns from the first rows what people's rows look like.
+    fn learn(&mut self, bytes: &[u8], places: &[Place]) {
+        let how = self.how;
+        let first = places.iter().map(|place| &bytes[place.start..place.end]);
+        self.usual.get_or_insert_with(|| Usual::of(first, how.delimiter, how.reader.columns()));
+    }
+
     fn batch(&mut self, bytes: &[u8], batch: &mut Batch, known: &mut Known) {
         let how = self.how;
         batch.fingerprints.clear();
@@ -149,7 +167,7 @@ impl Taking<'_> {
             self.misses(bytes, &batch.unknown);
         }
         // A person below it shows that a row was no total of all.
-        self.totals.retain(|(line, _)| *line > last_hit);
+        self.totals.retain(|total| total.line > last_hit);
     }
 
     fn hit(&mut self, at: usize, line: u64, known: &mut Known) {
@@ -164,8 +182,8 @@ impl Taking<'_> {
     fn misses(&mut self, bytes: &[u8], places: &[Place]) {
         let pieces = if places.len() < SHARED_FROM { 1 } else { PIECES };
         let pieces: Vec<&[Place]> = places.chunks(places.len().div_ceil(pieces).max(1)).collect();
-        let (how, keeping) = (self.how, self.keeping);
-        let read = in_parallel(&pieces, |piece| Ok(read_rows(how, bytes, piece, keeping)));
+        let (how, keeping, usual) = (self.how, self.keeping, self.usual.unwrap_or_default());
+        let read = in_parallel(&pieces, |piece| Ok(read_rows(how, usual, bytes, piece, keeping)));
         for (place, looked) in places.iter().zip(read.into_iter().flatten().flatten()) {
             self.note(place, &bytes[place.start..place.end], looked);
         }
@@ -175,13 +193,13 @@ impl Taking<'_> {
         let Taking { how, census, .. } = self;
         match aside {
             None => self.totals.clear(),
-            Some(Aside::Total) => {
+            Some(what @ (Aside::Total | Aside::Count(_))) => {
                 let found = if read.is_ok() { Found::Miss } else { Found::Unreadable };
-                self.totals.push((place.line, found));
+                self.totals.push(Total { line: place.line, what, found });
             }
-            Some(Aside::Header) => {
+            Some(what) => {
                 census.rows -= 1;
-                return census.notes.push(Aside::Header.note(place.line));
+                return census.notes.push(what.note(place.line));
             }
         }
         let (miss, person) = match read {
@@ -205,13 +223,13 @@ struct Looked {
     read: Result<(Miss, Option<u64>), RowProblem>,
 }
 
-fn read_rows(how: &Reading, bytes: &[u8], places: &[Place], keeping: bool) -> Vec<Looked> {
+fn read_rows(how: &Reading, usual: Usual, bytes: &[u8], places: &[Place], keeping: bool) -> Vec<Looked> {
     let (mut cells, mut row) = (CellBuffer::default(), Row::default());
     let look = |place: &Place| {
         let mut aside = None;
         let raw = &bytes[place.start..place.end];
         let read = cells.split(raw, how.delimiter).and_then(|cells| {
-            aside = aside::aside(&cells, how.reader.columns());
+            aside = aside::aside(&cells, how.reader.columns(), usual);
             how.reader.read(&cells, place.line, &mut row)
         });
         let read = read.map(|()| {
@@ -226,7 +244,8 @@ fn read_rows(how: &Reading, bytes: &[u8], places: &[Place], keeping: bool) -> Ve
 impl Taking<'_> {
     /// Takes totals below the last person out again.
     fn pass_totals(&mut self) {
-        for (line, found) in self.totals.drain(..).rev() {
+        let from = self.first_total();
+        for Total { line, what, found } in self.totals.drain(from..).rev() {
             match found {
                 Found::Miss => {
                     self.census.misses.pop();
@@ -235,7 +254,20 @@ impl Taking<'_> {
                 Found::Unreadable => drop(self.census.unreadable.pop()),
             }
             self.census.rows -= 1;
-            self.census.notes.push(Aside::Total.note(line));
+            self.census.notes.push(what.note(line));
+        }
+    }
+
+    /// From which of them on they are totals: a number alone that is not the number of rows above may be somebody.
+    fn first_total(&self) -> usize {
+        let mut from = 0;
+        loop {
+            let people = self.census.rows - (self.totals.len() - from) as u64;
+            let counts_wrong = |total: &Total| matches!(total.what, Aside::Count(number) if number != people);
+            match self.totals[from..].iter().rposition(counts_wrong) {
+                Some(at) => from += at + 1,
+                None => return from,
+            }
         }
     }
 }

@@ -180,6 +180,43 @@ async fn totals_and_repeated_headers_are_no_person() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn whatever_stands_below_or_between_people_is_no_person_and_hides_nobody() {
+    let first = staff(1..=2);
+    let ends = [
+        "Total,6,,,,,",
+        ",,,Total:,6,,",
+        "4,,,,,,",
+        ",,,,,,4",
+        "End of report,,,,,,\nPage 1 of 1,,,,,,",
+        "(4 rows affected)",
+        "(4 rows)",
+        "4 records",
+        "Total,4,,,,,\n4,,,,,,",
+    ];
+    let given = Given::organisation().await;
+    given.applied(full(), &staff(1..=4)).await;
+    for end in ends {
+        let payload = format!(
+            "{}Sales,,,,,,\n{}\nMarketing,,,,,,\n{}\n{end}\n",
+            first.replacen('\n', "\n-----------,-----,-----,-----,-----,-----,-----\n", 1),
+            person(3),
+            person(4)
+        );
+        let dry = given.sync(Request { dry_run: true, ..full() }, &payload).await;
+        let report = given.sync(full(), &payload).await;
+        let counts = report.counts;
+        assert_eq!((report.state, counts.rows, counts.unchanged), (State::NoChanges, 4, 4), "{end}: {report:?}");
+        assert_eq!(report.issues.len(), dry.issues.len(), "{end}");
+        // Each is told, and absences are proven.
+        assert!(report.issues.len() >= 4 && report.holds.is_empty(), "{end}: {:?}", report.issues);
+    }
+    // A number that is not the number of rows may be somebody, and so is whatever stands above them.
+    let report = given.sync(partial(), &format!("{}7,,,,,,\n", staff(1..=4))).await;
+    assert_eq!((report.counts.rows, report.counts.added), (5, 1), "{report:?}");
+    given.verified().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_key_that_lost_its_leading_zeros_is_no_new_person() {
     let given = Given::organisation().await;
     let people = |rows: &str| format!("employee_id,last_name,date_of_birth\n{rows}");

@@ -171,7 +171,7 @@ impl<'b> Cells<'b> {
     }
 
     /// Every cell, from the left.
-    pub fn iter(&self) -> impl Iterator<Item = &'b str> + '_ {
+    pub fn iter(&self) -> impl Iterator<Item = &'b str> + Clone + '_ {
         (0..self.spans.len()).filter_map(|i| self.get(i))
     }
 }
