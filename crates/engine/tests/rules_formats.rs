@@ -160,6 +160,13 @@ async fn a_limit_is_named_and_leaves_nothing_behind() {
     }
     let report = given.sync(full(), "employee_id,department\nE1,a long department\n").await;
     assert!(report.issues[0].reason.contains("limits.cell_chars"), "{:?}", report.issues);
+    given.set("limits.payload_mb", "4").await;
+    given.set("limits.xls_mb", "1").await;
+    let mut old = fixture("workbooks/old.xls");
+    old.resize(old.len() + (1 << 20), 0);
+    let report = sync_bytes(&given, full(), &old).await.unwrap();
+    assert_eq!(report.state, State::Refused);
+    assert!(report.issues[0].reason.contains("limits.xls_mb is 1"), "{:?}", report.issues);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -32,10 +32,6 @@ mod xlsx;
 /// From how many known names on, the match key counted twice, a sheet looks like a list of people.
 const LIKE_PEOPLE: usize = 3;
 
-/// The largest workbook of before 2007, in bytes: its stream and its texts are held in memory. One with 65,536 rows, more than
-/// which no sheet has, takes some tens of MiB.
-const MOST_XLS: u64 = 128 << 20;
-
 /// Writes the rows of the sheet that holds people.
 pub(crate) fn bring<R: Read + Seek, W: Write>(
     mut file: R,
@@ -64,10 +60,10 @@ pub(crate) fn bring<R: Read + Seek, W: Write>(
 }
 
 fn compound<R: Read + Seek, W: Write>(mut file: R, how: &How<'_>, out: W) -> Result<Brought, IntakeError> {
-    if file.seek(SeekFrom::End(0))? > MOST_XLS {
-        return Err(IntakeError::damaged(
-            "The workbook is larger than 128 MiB and in the format of before 2007; save it as .xlsx and send that.",
-        ));
+    let most = u64::from(how.limits.xls_mb);
+    if file.seek(SeekFrom::End(0))? > most << 20 {
+        let what = format!("is in the format of before 2007 and larger than {most} MiB (.xlsx has no such limit)");
+        return Err(IntakeError::Limit { what, key: "limits.xls_mb", most });
     }
     sheet(Sheets::xls(file)?, "xls", how, out)
 }

@@ -133,6 +133,8 @@ keys! {
     "limits.payload_mb", "The largest payload that is taken, in MiB.", shown, |v| whole(v, 1, MOST_MB), limits.payload_mb;
     "limits.unpacked_mb", "The most that a packed payload (gzip, workbook) may unpack to, in MiB.",
         shown, |v| whole(v, 1, MOST_MB), limits.unpacked_mb;
+    "limits.xls_mb", "The largest workbook in the format of before 2007 (.xls), in MiB: it is held in memory.",
+        shown, |v| whole(v, 1, 2048), limits.xls_mb;
     "limits.ratio", "How many times larger a packed payload may become when it is unpacked.",
         shown, |v| whole(v, 2, 2000), limits.ratio;
     "limits.rows", "The most rows that a payload may have.", shown, |v| whole(v, 1, u32::MAX), limits.rows;

@@ -10,6 +10,8 @@ pub struct Limits {
     pub payload_mb: u32,
     /// Size of what is packed in it, in MiB.
     pub unpacked_mb: u32,
+    /// Size of a workbook of before 2007, in MiB: its stream and its texts are held in memory.
+    pub xls_mb: u32,
     /// How many times larger it may become when it is unpacked.
     pub ratio: u32,
     /// Rows, without the header row.
@@ -27,6 +29,8 @@ impl Default for Limits {
         Limits {
             payload_mb: 4096,
             unpacked_mb: 8192,
+            // With 65,536 rows, more than which no sheet has, it takes some tens.
+            xls_mb: 128,
             ratio: 250,
             rows: 10_000_000,
             columns: 1000,
