@@ -136,6 +136,7 @@ fn of_store(error: &StoreError) -> Failure {
     let (kind, exit) = match error {
         StoreError::SchemaMismatch { .. } => ("schema", Exit::Failed),
         StoreError::Busy => ("busy", Exit::Failed),
+        StoreError::Full => ("disk_full", Exit::Failed),
         StoreError::Unavailable(_) => ("unavailable", Exit::Failed),
         StoreError::KeyConflict => ("conflict", Exit::WrongUse),
         StoreError::SlugTaken | StoreError::BadUrl(_) => ("wrong_use", Exit::WrongUse),

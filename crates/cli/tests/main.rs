@@ -3,6 +3,7 @@
 mod config;
 mod contract;
 mod demo;
+mod disk;
 mod export;
 mod feeds;
 mod forget;

@@ -113,7 +113,7 @@ impl Engine {
         let org = self.organisation(slug).await?;
         let lease = self.lease(org.row.id).await?;
         let outcome = self.forget_leased(&lease, slug, request).await;
-        self.store.release_lease(&lease).await?;
+        let outcome = self.give_back(&lease, outcome).await;
         // It would wait for its own lease to be renewed.
         drop(lease);
         let mut report = outcome?;
@@ -248,8 +248,7 @@ impl Engine {
         let org = self.organisation(slug).await?;
         let lease = self.lease(org.row.id).await?;
         let outcome = self.lift_leased(&lease, slug, key, reason).await;
-        self.store.release_lease(&lease).await?;
-        outcome
+        self.give_back(&lease, outcome).await
     }
 
     async fn lift_leased(&self, lease: &Lease, slug: &str, key: &str, reason: Option<&str>) -> Result<u64> {

@@ -74,8 +74,7 @@ impl Engine {
         let org = self.organisation(slug).await?;
         let lease = self.lease(org.row.id).await?;
         let outcome = self.by_hand_leased(&lease, slug, &edit, asked).await;
-        self.store.release_lease(&lease).await?;
-        outcome
+        self.give_back(&lease, outcome).await
     }
 
     async fn by_hand_leased(&self, lease: &Lease, slug: &str, edit: &Edit, asked: Option<Asked>) -> Result<Report> {

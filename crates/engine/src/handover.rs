@@ -47,8 +47,7 @@ impl Engine {
         let org = self.organisation(slug).await?;
         let lease = self.lease(org.row.id).await?;
         let outcome = self.hand_over_leased(&lease, slug, from, to).await;
-        self.store.release_lease(&lease).await?;
-        outcome
+        self.give_back(&lease, outcome).await
     }
 
     async fn hand_over_leased(&self, lease: &Lease, slug: &str, from: &str, to: &str) -> Result<HandedOver> {

@@ -91,8 +91,7 @@ impl Engine {
     pub async fn create_feed(&self, org: &Organisation, settings: FeedSettings) -> Result<Feed> {
         let lease = self.lease(org.row.id).await?;
         let outcome = self.create_feed_leased(&lease, org, settings).await;
-        self.store.release_lease(&lease).await?;
-        outcome
+        self.give_back(&lease, outcome).await
     }
 
     async fn create_feed_leased(&self, lease: &Lease, org: &Organisation, settings: FeedSettings) -> Result<Feed> {
@@ -116,8 +115,7 @@ impl Engine {
     pub async fn set_feed(&self, org: &Organisation, feed: &Feed, settings: FeedSettings) -> Result<Feed> {
         let lease = self.lease(org.row.id).await?;
         let outcome = self.set_feed_leased(&lease, org, feed, settings).await;
-        self.store.release_lease(&lease).await?;
-        outcome
+        self.give_back(&lease, outcome).await
     }
 
     async fn set_feed_leased(
@@ -174,6 +172,15 @@ impl Engine {
             }
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
+    }
+
+    /// Gives the lease back when the work under it is done or has failed, and says which: what was done stays done, and a
+    /// failure is told as it was, even where the lease can no more be written than what came before. It lapses by itself.
+    pub(crate) async fn give_back<T>(&self, lease: &Lease, outcome: Result<T>) -> Result<T> {
+        if let Err(e) = self.store.release_lease(lease).await {
+            tracing::warn!(error = %e, "the lease could not be given back; it lapses by itself");
+        }
+        outcome
     }
 
     /// Takes the organisation's lease, if nobody has it but a process that no longer runs.

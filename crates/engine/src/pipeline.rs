@@ -71,8 +71,7 @@ impl Engine {
         if outcome.is_ok() {
             self.tidy(&lease, id).await;
         }
-        self.store.release_lease(&lease).await?;
-        outcome
+        self.give_back(&lease, outcome).await
     }
 
     /// What only keeps the store quick is done afterwards; if that fails, nothing of the outcome changes.

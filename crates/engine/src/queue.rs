@@ -27,8 +27,7 @@ impl Engine {
             if outcome.is_ok() {
                 self.tidy(&lease, organisation.id).await;
             }
-            self.store.release_lease(&lease).await?;
-            worked += outcome?;
+            worked += self.give_back(&lease, outcome).await?;
         }
         Ok(Queue::Empty(worked))
     }

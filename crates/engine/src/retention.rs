@@ -39,8 +39,7 @@ impl Engine {
         }
         let lease = self.lease(org.row.id).await?;
         let outcome = self.retain(&lease, slug, now).await;
-        self.store.release_lease(&lease).await?;
-        outcome
+        self.give_back(&lease, outcome).await
     }
 
     async fn retain(&self, lease: &Lease, slug: &str, now: DateTime<Utc>) -> Result<Retained> {

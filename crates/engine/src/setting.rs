@@ -123,8 +123,7 @@ impl Engine {
         }
         let lease = self.lease(org.row.id).await?;
         let outcome = self.change_settings_leased(&lease, slug, request).await;
-        self.store.release_lease(&lease).await?;
-        outcome
+        self.give_back(&lease, outcome).await
     }
 
     async fn change_settings_leased(

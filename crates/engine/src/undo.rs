@@ -59,8 +59,7 @@ impl Engine {
         let org = self.organisation(slug).await?;
         let lease = self.lease(org.row.id).await?;
         let outcome = self.undo_leased(&lease, slug, &request).await;
-        self.store.release_lease(&lease).await?;
-        outcome
+        self.give_back(&lease, outcome).await
     }
 
     async fn undo_leased(&self, lease: &Lease, slug: &str, request: &UndoRequest) -> Result<Undone> {

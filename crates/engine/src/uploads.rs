@@ -56,8 +56,7 @@ impl Engine {
         let org = self.organisation(slug).await?;
         let lease = self.lease(org.row.id).await?;
         let outcome = self.give_up_leased(&lease, &org, id).await;
-        self.store.release_lease(&lease).await?;
-        outcome
+        self.give_back(&lease, outcome).await
     }
 
     async fn give_up_leased(&self, lease: &Lease, org: &Organisation, id: &str) -> Result<Upload> {

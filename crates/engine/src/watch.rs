@@ -74,8 +74,7 @@ impl Engine {
         }
         let lease = self.lease(org.row.id).await?;
         let outcome = self.record_liveness(&lease, slug, now).await;
-        self.store.release_lease(&lease).await?;
-        outcome
+        self.give_back(&lease, outcome).await
     }
 
     /// How every feed of an organisation that is expected stands, or that is overdue by the log.

@@ -240,8 +240,19 @@ fn sqlite_pool(size: u32) -> SqlitePoolOptions {
         .max_connections(size)
         .acquire_timeout(PATIENCE)
         .test_before_acquire(false)
+        .before_acquire(|connection, _| Box::pin(is_free(connection)))
         .idle_timeout(None)
         .max_lifetime(None)
+}
+
+/// Whether a connection can begin a transaction. When the disk is full or fails, SQLite ends a transaction by itself while
+/// the driver goes on taking it for open: such a connection is of no more use, and gives way to a new one.
+async fn is_free(connection: &mut SqliteConnection) -> Result<bool, sqlx::Error> {
+    if connection.is_in_transaction() {
+        // One that was merely dropped is rolled back by and by; behind an answer to this it has been.
+        connection.ping().await?;
+    }
+    Ok(!connection.is_in_transaction())
 }
 
 pub(crate) fn sqlite_options(path: &Path, cache_bytes: u32) -> SqliteConnectOptions {
@@ -266,4 +277,45 @@ fn postgres_pool(options: PgConnectOptions) -> PgPool {
         .acquire_timeout(PATIENCE)
         .test_before_acquire(false)
         .connect_lazy_with(options)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn opened(dir: &Path) -> Store {
+        Store::open(&format!("sqlite:{}", dir.join("muster.db").display())).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_transaction_that_sqlite_ended_by_itself_is_in_nobodys_way() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = opened(dir.path()).await;
+        for _again in 0..3 {
+            let mut writing = store.writing().await.unwrap();
+            let Conn::Sqlite(connection) = writing.conn() else { unreachable!() };
+            sqlx::raw_sql("ROLLBACK").execute(&mut *connection).await.unwrap();
+            drop(writing);
+            store.writing().await.unwrap().commit().await.unwrap();
+        }
+    }
+
+    #[tokio::test]
+    async fn a_full_database_is_told_as_that_and_written_to_again_once_there_is_room() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = opened(dir.path()).await;
+        let Pools::Sqlite { writer, .. } = &store.pools else { unreachable!() };
+        let write = async |size: i64| {
+            let mut writing = store.writing().await?;
+            let Conn::Sqlite(connection) = writing.conn() else { unreachable!() };
+            let sql = "CREATE TABLE IF NOT EXISTS filling (body BLOB); ";
+            sqlx::raw_sql(sql).execute(&mut *connection).await?;
+            sqlx::query("INSERT INTO filling VALUES (zeroblob($1))").bind(size).execute(&mut *connection).await?;
+            writing.commit().await
+        };
+        sqlx::raw_sql("PRAGMA max_page_count = 100").execute(writer).await.unwrap();
+        assert!(matches!(write(4 << 20).await, Err(StoreError::Full)));
+        sqlx::raw_sql("PRAGMA max_page_count = 100000").execute(writer).await.unwrap();
+        write(4 << 20).await.unwrap();
+    }
 }

@@ -26,6 +26,9 @@ pub enum StoreError {
     /// The database was occupied for longer than we wait: try again later.
     #[error("the database is busy; try again later")]
     Busy,
+    /// There is no room left where the database lies.
+    #[error("the disk on which the database lies is full; make room there and run it again")]
+    Full,
     /// The database is of another version of Muster.
     #[error("The database has schema {found} and this muster needs {needed}; {}", advice(*found, *needed))]
     SchemaMismatch {
@@ -71,6 +74,7 @@ impl From<sqlx::Error> for StoreError {
             E::ColumnDecode { .. } | E::Decode(_) => StoreError::Corrupt("a column is of another type"),
             E::Database(db) => match db.code().as_deref() {
                 Some(code) if is_busy(code) => StoreError::Busy,
+                Some(code) if is_full(code) => StoreError::Full,
                 Some(code) if is_away(code) => StoreError::Unavailable(error.into()),
                 Some("11" | "26" | "XX001" | "XX002") => StoreError::Corrupt("the database file is damaged"),
                 _ => StoreError::Db(error),
@@ -83,6 +87,11 @@ impl From<sqlx::Error> for StoreError {
 /// SQLITE_BUSY and its kin; lock timeouts, deadlocks and too many connections of PostgreSQL.
 fn is_busy(code: &str) -> bool {
     matches!(code, "5" | "6" | "261" | "517" | "773" | "262" | "55P03" | "40P01" | "40001" | "53300")
+}
+
+/// SQLITE_FULL, and no room for the index of the write-ahead log; PostgreSQL's disk_full.
+fn is_full(code: &str) -> bool {
+    matches!(code, "13" | "4874" | "53100")
 }
 
 /// SQLITE_CANTOPEN and its kin; PostgreSQL starting up or shutting down.

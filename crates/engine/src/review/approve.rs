@@ -48,8 +48,7 @@ impl Engine {
         let org = self.organisation(slug).await?;
         let lease = self.lease(org.row.id).await?;
         let outcome = self.approve_leased(&lease, slug, id, approval).await;
-        self.store.release_lease(&lease).await?;
-        outcome
+        self.give_back(&lease, outcome).await
     }
 
     async fn approve_leased(&self, lease: &Lease, slug: &str, id: Option<&str>, approval: Approval) -> Result<Report> {

@@ -37,8 +37,7 @@ impl Engine {
             // Whoever only looks does not wait for somebody else's work to end: it is shown as it was last compared.
             let Ok(lease) = self.lease(org.row.id).await else { return Ok(set) };
             let looked = self.rebase_now(&lease, org, &set).await;
-            self.store.release_lease(&lease).await?;
-            let set = looked?;
+            let set = self.give_back(&lease, looked).await?;
             if id.is_some() || is_waiting(&set) {
                 return Ok(set);
             }

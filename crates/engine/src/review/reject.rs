@@ -103,8 +103,7 @@ impl Engine {
             self.review_report(&org, &set).await
         }
         .await;
-        self.store.release_lease(&lease).await?;
-        outcome
+        self.give_back(&lease, outcome).await
     }
 
     /// Rejections that are remembered.
