@@ -224,6 +224,30 @@ async fn whatever_stands_below_or_between_people_is_no_person_and_hides_nobody()
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_document_of_which_no_row_can_be_read_is_refused_and_removes_nobody() {
+    let given = Given::with(&[("guard.removals.max_percent", "off"), ("guard.min_rows_percent", "off")]).await;
+    given.applied(full(), &staff(1..=3)).await;
+    for (document, why) in [
+        (r#"[["Employee ID","First Name"],["E1","Ann"]]"#.to_owned(), "send objects, or CSV"),
+        ("[null]".to_owned(), "row 1: Expected an object"),
+        (r#"["E1","E2"]"#.to_owned(), "row 1: Expected an object"),
+        (r#"[{"employee_id":NaN}]"#.to_owned(), "row 1: The object is not well-formed"),
+        ("[".repeat(100_000), "limits.depth"),
+    ] {
+        let report = given.sync(full(), &document).await;
+        assert_eq!(report.state, State::Refused, "{why}: {report:?}");
+        assert!(report.issues[0].reason.contains(why), "{:?}", report.issues);
+    }
+    // What lies beside a row that can be read hides somebody.
+    assert_eq!(given.sync(full(), r#"[null,{"employee_id":"E1"}]"#).await.state, State::Held);
+    assert_eq!(given.listed().await.len(), 3);
+    // Objects may go over several lines.
+    let report = given.sync(partial(), "{\n  \"employee_id\": \"E1\"\n}\n{\n  \"employee_id\": \"E4\"\n}\n").await;
+    assert_eq!((report.state, report.counts.added, report.counts.rows), (State::Applied, 1, 2), "{report:?}");
+    given.verified().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_key_that_lost_its_leading_zeros_is_no_new_person() {
     let given = Given::organisation().await;
     let people = |rows: &str| format!("employee_id,last_name,date_of_birth\n{rows}");

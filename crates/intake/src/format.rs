@@ -96,9 +96,26 @@ pub(crate) fn looks_like_json(head: &[u8]) -> Result<bool, IntakeError> {
     }
     Ok(match body {
         [b'{', ..] => true,
-        [b'[', rest @ ..] => matches!(rest.trim_ascii_start(), [] | [b'{' | b']', ..]),
+        [b'[', rest @ ..] => begins_a_list(rest.trim_ascii_start()),
         _ => false,
     })
+}
+
+/// Whether that is how a list goes on. A header row may begin with `[id]`, or `[1] id`.
+fn begins_a_list(rest: &[u8]) -> bool {
+    let is_in_word = |b: &u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'+' | b'.');
+    let word = rest.iter().position(|b| !is_in_word(b)).unwrap_or(rest.len());
+    let is_value = matches!(&rest[..word], b"null" | b"true" | b"false")
+        || matches!(rest, [b'-' | b'0'..=b'9', ..])
+            && std::str::from_utf8(&rest[..word]).is_ok_and(|n| n.parse::<f64>().is_ok());
+    match rest {
+        [] | [b'{' | b']' | b'[' | b'"', ..] => true,
+        _ if is_value => match rest[word..].trim_ascii_start() {
+            [b']', behind @ ..] => behind.trim_ascii_start().is_empty(),
+            behind => matches!(behind, [] | [b',', ..]),
+        },
+        _ => false,
+    }
 }
 
 #[cfg(test)]
@@ -125,10 +142,15 @@ mod tests {
 
     #[test]
     fn json_is_known_by_its_bracket() {
-        for json in ["{\"a\":1}", " \n[{", "\u{feff}[ ]", "["] {
+        for json in [
+            "{\"a\":1}", " \n[{", "\u{feff}[ ]", "[", "[[\"id\"]]", "[\"a\", \"b\"]", "[null,{}]", "[ true , 1]",
+            "[1, 2]", "[-1.5e3]\n", "[[[[",
+        ] {
             assert!(looks_like_json(json.as_bytes()).unwrap(), "{json}");
         }
-        for text in ["id,name", "[id],name", ""] {
+        for text in
+            ["id,name", "[id],name", "", "[1],name", "[1] id,name", "[null] id,name", "[nullable],name", "[true]\tname"]
+        {
             assert!(!looks_like_json(text.as_bytes()).unwrap(), "{text}");
         }
         assert!(looks_like_json(b"<HTML><body>").unwrap_err().to_string().contains("web page"));

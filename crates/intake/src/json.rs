@@ -21,14 +21,21 @@ pub(crate) fn bring<R: Read, W: Write>(
     limits: Limits,
     out: W,
 ) -> Result<Brought, IntakeError> {
-    let mut bringing =
-        Bringing { writer: RowWriter::new(out), columns: Columns::default(), object: Object::default(), limits };
-    let is_lines = match format {
-        Some(Format::Ndjson) => true,
-        Some(Format::Json) => false,
-        _ => looks_like_lines(head, limits),
-    };
     let depth = limits.depth as usize;
+    let mut bringing = Bringing {
+        writer: RowWriter::new(out),
+        columns: Columns::default(),
+        object: Object::default(),
+        limits,
+        rows: 0,
+        refused: None,
+    };
+    let several = several_objects(head, depth);
+    let is_lines = match format {
+        Some(Format::Ndjson) => several != Some(Several::Spread),
+        Some(Format::Json) => false,
+        _ => several == Some(Several::Lines),
+    };
     let mut brought = match is_lines {
         true => bringing.lines(document)?,
         false => wrapper::bring(&mut |object: &[u8]| bringing.row(object), document, depth)?,
@@ -38,13 +45,23 @@ pub(crate) fn bring<R: Read, W: Write>(
     brought.header = bringing.columns.names;
     brought.first = 1;
     if brought.header.is_empty() {
-        // A list of nobody is a payload too, but which columns it has nobody knows.
-        return Err(IntakeError::damaged(
-            "The JSON document has no row, so which fields it would have is not known; send a CSV with a header row to say that \
-             there is nobody.",
-        ));
+        return Err(nobody(bringing.rows, bringing.refused));
     }
     Ok(brought)
+}
+
+/// Why a document without columns is no list of people. A list of nobody is a payload too, but which columns it has nobody
+/// knows, and whoever sent rows is not to be told how to say that there is nobody.
+fn nobody(rows: u64, refused: Option<(u64, String)>) -> IntakeError {
+    IntakeError::damaged(match refused {
+        Some((row, reason)) => format!("No row of the JSON document can be read; the first is row {row}: {reason}"),
+        None if rows > 0 => {
+            "The objects of the JSON document say nothing of anybody; correct it at the source and send it again.".to_owned()
+        }
+        None => "The JSON document has no row, so which fields it would have is not known; send a CSV with a header row to say \
+                 that there is nobody."
+            .to_owned(),
+    })
 }
 
 /// Gives every object of a document, as it is written.
@@ -74,19 +91,27 @@ pub(crate) fn pick_lines(
     Ok(())
 }
 
-/// Whether the first value is followed by another, or is the only one and holds no list.
-fn looks_like_lines(head: &[u8], limits: Limits) -> bool {
+/// How objects follow one another that are in no list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Several {
+    /// One a line.
+    Lines,
+    /// Each over several lines.
+    Spread,
+}
+
+/// Whether the first object is followed by another, or is the only one and holds no list.
+fn several_objects(head: &[u8], depth: usize) -> Option<Several> {
     let body = head.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(head).trim_ascii_start();
     if !body.starts_with(b"{") {
-        return false;
+        return None;
     }
-    match Progress::default().look(body, limits.depth as usize) {
-        Seen::Whole(len) => match body[len..].trim_ascii_start().first() {
-            Some(next) => *next == b'{',
-            None => !wrapper::holds_list(&body[..len]),
-        },
-        _ => false,
-    }
+    let Seen::Whole(len) = Progress::default().look(body, depth) else { return None };
+    let are_several = match body[len..].trim_ascii_start().first() {
+        Some(next) => *next == b'{',
+        None => !wrapper::holds_list(&body[..len]),
+    };
+    are_several.then(|| if body[..len].contains(&b'\n') { Several::Spread } else { Several::Lines })
 }
 
 /// A document on its way into rows.
@@ -95,14 +120,21 @@ struct Bringing<W> {
     columns: Columns,
     object: Object,
     limits: Limits,
+    rows: u64,
+    /// The first row from which nothing could be read, and why.
+    refused: Option<(u64, String)>,
 }
 
 impl<W: Write> Bringing<W> {
     /// Writes one object, or why it is none.
     fn row(&mut self, json: &[u8]) -> Result<(), IntakeError> {
+        self.rows += 1;
         match self.object.read(json, &mut self.columns) {
             Ok(()) => self.writer.row(self.object.cells())?,
-            Err(reason) => self.writer.broken(&reason)?,
+            Err(reason) => {
+                self.writer.broken(&reason)?;
+                self.refused.get_or_insert((self.rows, reason));
+            }
         }
         if self.columns.names.len() > self.limits.columns as usize {
             let most = self.limits.columns.into();

@@ -54,6 +54,12 @@ impl Object {
         self.last = usize::MAX;
         let json = std::str::from_utf8(json)
             .map_err(|_| "Expected UTF-8 text; save the file in UTF-8 and send it again.".to_owned())?;
+        if json.starts_with('[') {
+            return Err(
+                "Expected an object such as {\"employee_id\": \"1001\"} and found a list; send objects, or CSV."
+                    .to_owned(),
+            );
+        }
         if !json.starts_with('{') {
             return Err(
                 "Expected an object such as {\"employee_id\": \"1001\"}; correct the row at the source.".to_owned()

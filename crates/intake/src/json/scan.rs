@@ -80,6 +80,7 @@ pub(super) struct Scan<R> {
     start: usize,
     filled: usize,
     is_at_end: bool,
+    last: u8,
     most_depth: usize,
     /// Rows taken so far, to say where something is wrong.
     pub(super) rows: u64,
@@ -87,7 +88,7 @@ pub(super) struct Scan<R> {
 
 impl<R: Read> Scan<R> {
     pub(super) fn new(reader: R, most_depth: usize) -> Self {
-        Scan { reader, buffer: vec![0; BUFFER], start: 0, filled: 0, is_at_end: false, most_depth, rows: 0 }
+        Scan { reader, buffer: vec![0; BUFFER], start: 0, filled: 0, is_at_end: false, last: 0, most_depth, rows: 0 }
     }
 
     /// The next byte that is not blank, without taking it; `None` at the end.
@@ -105,6 +106,16 @@ impl<R: Read> Scan<R> {
             }
             self.fill()?;
         }
+    }
+
+    /// What was read and not yet taken.
+    pub(super) fn ahead(&self) -> &[u8] {
+        &self.buffer[self.start..self.filled]
+    }
+
+    /// Whether the document, which is read to its end, ended with a line break.
+    pub(super) fn ended_with_line_break(&self) -> bool {
+        self.last == b'\n'
     }
 
     /// Takes this byte; anything else is an error.
@@ -186,7 +197,10 @@ impl<R: Read> Scan<R> {
         loop {
             match self.reader.read(&mut self.buffer[self.filled..]) {
                 Ok(0) => self.is_at_end = true,
-                Ok(n) => self.filled += n,
+                Ok(n) => {
+                    self.filled += n;
+                    self.last = self.buffer[self.filled - 1];
+                }
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
                 Err(e) => return Err(e.into()),
             }

@@ -78,11 +78,39 @@ fn what_holds_no_list_of_people_says_what_to_do() {
         ("{\"rows\":7}", "no list of people"),
         ("7", "no list of people"),
         ("[]", "has no row"),
-        ("{\"rows\":[{}]}", "has no row"),
+        ("{\"rows\":[{}]}", "say nothing of anybody"),
+        (
+            "[[\"id\"],[\"1\"]]",
+            "row 1: Expected an object such as {\"employee_id\": \"1001\"} and found a list; send objects, or CSV.",
+        ),
+        ("[null,1]", "row 1: Expected an object"),
+        ("[{\"id\":NaN}]", "row 1: The object is not well-formed JSON at its character"),
+        ("[{\"id\":\"a\tb\"}]", "row 1: The object is not well-formed JSON at its character"),
     ] {
         let said = brought_as(document, Some(Format::Json), Limits::default()).unwrap_err();
         assert!(said.contains(why), "{document}: {said}");
     }
+}
+
+#[test]
+fn objects_over_several_lines_are_rows() {
+    let spread = "{\n  \"id\": 1,\n  \"at\": { \"site\": \"Bonn\" }\n}\n{\n  \"id\": 2\n}";
+    for format in [None, Some(Format::Ndjson), Some(Format::Json)] {
+        let (brought, rows) = brought_as(&format!("\u{feff}{spread}\n"), format, Limits::default()).unwrap();
+        assert_eq!((rows.as_str(), brought.lacks_line_break, brought.is_lines), ("1,Bonn\n2\n", false, false));
+        assert_eq!(brought.header, ["id", "at.site"]);
+    }
+    let mut picked = Vec::new();
+    pick_objects(spread.as_bytes(), 9, &mut |object| {
+        picked.push(object.to_vec());
+        Ok(())
+    })
+    .unwrap();
+    assert_eq!((picked.len(), picked[1].as_slice()), (2, &b"{\n  \"id\": 2\n}"[..]));
+    // Broken off, which one object or a wrapper is not.
+    assert!(brought(&spread[..spread.len() - 1]).unwrap_err().contains("breaks off after row 1"));
+    assert!(brought(&format!("{spread}]")).unwrap_err().contains("not well-formed"));
+    assert_eq!(brought("{\n\"rows\": [\n{\"id\": 1}]}").unwrap().1, "1\n");
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::io::Read;
 
 use serde_json::Value;
 
-use super::Scan;
+use super::{Scan, Several};
 use crate::{error::IntakeError, payload::Brought};
 
 /// Members under which a list that is not people is kept.
@@ -37,6 +37,9 @@ pub(super) fn bring(take: Take<'_>, document: impl Read, depth: usize) -> Result
             values(take, &mut scan)?;
             found.list = Some(String::new());
         }
+        Some(b'{') if super::several_objects(scan.ahead(), depth) == Some(Several::Spread) => {
+            return objects(take, &mut scan);
+        }
         Some(b'{') => object(take, &mut scan, &mut found, 0)?,
         None => return Err(IntakeError::Empty),
         Some(_) => return Err(no_list()),
@@ -50,6 +53,16 @@ pub(super) fn bring(take: Take<'_>, document: impl Read, depth: usize) -> Result
         read_as.push(format!("The people were read from the list \"{list}\"."));
     }
     Ok(Brought { written: " json", read_as, mode: found.mode, unfinished: found.unfinished, ..Brought::default() })
+}
+
+/// Gives every object of a document that is nothing but objects, each over several lines.
+fn objects<R: Read>(take: Take<'_>, scan: &mut Scan<R>) -> Result<Brought, IntakeError> {
+    while scan.peek()?.is_some() {
+        take(scan.value()?)?;
+        scan.rows += 1;
+    }
+    let read_as = vec!["Each object is a row, though it goes over several lines.".to_owned()];
+    Ok(Brought { written: " json", read_as, lacks_line_break: !scan.ended_with_line_break(), ..Brought::default() })
 }
 
 /// Whether an object holds a list or a mode, and so is more than a row.
