@@ -11,7 +11,7 @@ mod dates;
 
 /// Counts changes to the rules of this file. It is part of every fingerprint, so that a row is
 /// compared again once the rules under which it was read have changed.
-pub const NORMALISER_VERSION: u32 = 2;
+pub const NORMALISER_VERSION: u32 = 3;
 
 /// The longest value, in characters.
 pub const MAX_VALUE_CHARS: usize = 10_000;
@@ -56,6 +56,8 @@ pub enum Refusal {
     SpreadsheetError,
     /// An id of which a spreadsheet has made a number and rounded it.
     RoundedId,
+    /// What systems write in place of an id that is not there.
+    NoId,
 }
 
 impl fmt::Display for Refusal {
@@ -84,6 +86,7 @@ impl fmt::Display for Refusal {
             Refusal::RoundedId => {
                 "Expected an id and found a number that a spreadsheet has rounded; format the column as text and export it again."
             }
+            Refusal::NoId => "Expected an id and found a word that stands for none; fill it in or take the row out.",
             Refusal::NotABoolean => "Expected yes or no; write true, false, yes, no, y, n, 1 or 0.",
         })
     }
@@ -95,9 +98,11 @@ impl std::error::Error for Refusal {}
 /// blank means. Borrows from `raw` wherever that is canonical already.
 #[inline]
 pub fn value<'a>(kind: FieldKind, raw: &'a str, dates: DateOrder) -> Result<Cow<'a, str>, Refusal> {
-    let trimmed = trim(raw);
-    if trimmed.starts_with('#') && is_spreadsheet_error(trimmed) {
-        return Err(Refusal::SpreadsheetError);
+    let mut trimmed = trim(raw);
+    match trimmed.as_bytes() {
+        [b'#', ..] if is_spreadsheet_error(trimmed) => return Err(Refusal::SpreadsheetError),
+        [b'\'', ..] => trimmed = without_apostrophe(trimmed),
+        _ => {}
     }
     // Most cells are short plain text or blank, and are what they should be.
     if trimmed.is_empty()
@@ -150,10 +155,21 @@ pub fn key_into(raw: &str, out: &mut String) {
     out.push_str(trim(&folded));
 }
 
+/// A text without the apostrophe by which spreadsheets, and our own export, keep what follows from being a formula.
+fn without_apostrophe(text: &str) -> &str {
+    match text.strip_prefix('\'') {
+        Some(kept) if kept.starts_with(['=', '+', '-', '@', '\t', '\r', '＝', '＋', '－', '＠']) => trim(kept),
+        _ => text,
+    }
+}
+
 /// An id as it was before a spreadsheet took it for a number: `1001.0` is 1001. Of `1.23E+05` nobody knows the digits.
+/// `="00123"` and `'00123` are 00123, written so that a spreadsheet keeps the zeros.
 pub fn id(raw: &str) -> Result<&str, Refusal> {
     let bytes = raw.as_bytes();
     match bytes {
+        [b'=', b'"', .., b'"'] if bytes.len() > 3 => id_within(&raw[2..raw.len() - 1]),
+        [b'\'', b'0'..=b'9', ..] => Ok(&raw[1..]),
         [whole @ .., b'.', b'0'] if !whole.is_empty() && whole.iter().all(u8::is_ascii_digit) => {
             Ok(&raw[..whole.len()])
         }
@@ -162,6 +178,19 @@ pub fn id(raw: &str) -> Result<&str, Refusal> {
         }
         _ => Ok(raw),
     }
+}
+
+/// What a formula that is nothing but a text gives; another formula stays what it is.
+fn id_within(text: &str) -> Result<&str, Refusal> {
+    if text.contains('"') { Err(Refusal::SpreadsheetError) } else { Ok(trim(text)) }
+}
+
+/// Whether that is a word by which systems say that there is no id, and so nobody's.
+pub fn is_no_id(id: &str) -> bool {
+    const WORDS: [&str; 9] = ["n/a", "n.a.", "true", "false", "null", "none", "undefined", "-", "--"];
+    id.len() <= 9
+        && !id.ends_with(|c: char| c.is_ascii_digit())
+        && WORDS.iter().any(|word| id.eq_ignore_ascii_case(word))
 }
 
 /// Whether letters of two alphabets that look alike stand in one word: a Cyrillic А among Latin letters, say.
@@ -386,15 +415,41 @@ mod tests {
 
     #[test]
     fn an_id_is_what_it_was_before_a_spreadsheet_took_it_for_a_number() {
-        for (raw, was) in
-            [("1001.0", "1001"), ("00123", "00123"), ("1E05", "1E05"), ("v2.0", "v2.0"), (".0", ".0"), ("1.10", "1.10")]
-        {
+        for (raw, was) in [
+            ("1001.0", "1001"),
+            ("00123", "00123"),
+            ("1E05", "1E05"),
+            ("v2.0", "v2.0"),
+            (".0", ".0"),
+            ("1.10", "1.10"),
+            ("=\"00123\"", "00123"),
+            ("=\"\"", "=\"\""),
+            ("'00123", "00123"),
+            ("'Ann", "'Ann"),
+            ("''1", "''1"),
+        ] {
             assert_eq!(id(raw), Ok(was));
         }
         for rounded in ["1.23E+05", "1,23E+05", "1E+05", "4.5e+10", "9.99999E+100"] {
             assert_eq!(id(rounded), Err(Refusal::RoundedId), "{rounded}");
         }
         assert!(["AB+12", "12E+3", "1.23E05", "+49", "x1.2E+05"].iter().all(|raw| id(raw) == Ok(*raw)));
+    }
+
+    #[test]
+    fn a_word_for_none_is_no_id() {
+        assert!(["N/A", "n.a.", "TRUE", "false", "NULL", "None", "undefined", "-"].into_iter().all(is_no_id));
+        assert!(!["NA", "Nan", "true1", "nonesuch", "", "1", "E-1", "0"].into_iter().any(is_no_id));
+    }
+
+    #[test]
+    fn an_apostrophe_before_a_formula_goes() {
+        for (raw, was) in [("'=1+1", "=1+1"), ("'@home", "@home"), (" '+Sales", "+Sales"), ("'-x", "-x")] {
+            assert_eq!(read(FieldKind::Text, raw).unwrap(), was);
+        }
+        for raw in ["'t Hooft", "'00123", "''=1", "'", "O'=1"] {
+            assert_eq!(read(FieldKind::Text, raw).unwrap(), raw);
+        }
     }
 
     #[test]

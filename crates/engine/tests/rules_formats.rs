@@ -248,6 +248,40 @@ async fn a_document_of_which_no_row_can_be_read_is_refused_and_removes_nobody() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_a_spreadsheet_or_our_own_export_adds_makes_no_new_person() {
+    let given = Given::organisation().await;
+    let people = |keys: [&str; 2], at: &str| {
+        format!("employee_id,email,department\n{},a@x.example,{at}\n{},b@x.example,\n", keys[0], keys[1])
+    };
+    given.applied(full(), &people(["00123", "00124"], "=1+1")).await;
+    for keys in [["=\"00123\"", "\"=\"\"00124\"\"\""], ["'00123", "'00124"]] {
+        let report = given.sync(full(), &people(keys, "'=1+1")).await;
+        assert_eq!((report.state, report.counts.unchanged), (State::NoChanges, 2), "{report:?}");
+    }
+    // Words for none are nobody, whoever writes them, and the row could hide somebody.
+    for nobody in ["N/A", "true"] {
+        let report = given.sync(full(), &people(["00123", nobody], "=1+1")).await;
+        assert_eq!((report.state, report.counts.added, report.counts.invalid), (State::Held, 0, 1), "{report:?}");
+    }
+    let report =
+        given.sync(partial(), "[{\"employee_id\":1e3},{\"employee_id\":true},{\"employee_id\":\"00123\"}]").await;
+    assert_eq!((report.counts.added, report.counts.invalid), (0, 2), "{report:?}");
+    let member = |key: &str, email: &str, id: u8| {
+        format!(
+            "{{\"key\":\"{key}\",\"id\":\"00000000-0000-7000-8000-00000000000{id}\",\"listed\":true,\"aliases\":[],\
+             \"fields\":{{\"employee_id\":\"{key}\",\"email\":\"{email}\"}},\"claims\":[{{\"feed\":\"main\"}}]}}\n"
+        )
+    };
+    for export in
+        [member("00123", "a@x.example", 1), member("00123", "a@x.example", 1) + &member("00124", "b@x.example", 2)]
+    {
+        let report = given.sync(partial(), &export).await;
+        assert_eq!((report.state, report.counts.rows), (State::NoChanges, export.lines().count() as u64), "{report:?}");
+    }
+    given.verified().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_key_that_lost_its_leading_zeros_is_no_new_person() {
     let given = Given::organisation().await;
     let people = |rows: &str| format!("employee_id,last_name,date_of_birth\n{rows}");

@@ -156,6 +156,15 @@ pub fn plain(name: &str) -> String {
     spelled.collect()
 }
 
+/// Before the names of fields in objects that have all of them in one member, as in our own export.
+const OF_FIELDS: &str = "fields.";
+
+/// Whether these are the columns of `members export --format ndjson`.
+fn is_own_export(header: &[String]) -> bool {
+    let has = |name: &str| header.iter().any(|column| column == name);
+    has("key") && has("id") && has("listed") && header.iter().any(|column| column.starts_with(OF_FIELDS))
+}
+
 struct Search<'a> {
     header: &'a [String],
     fields: &'a Fields,
@@ -212,12 +221,17 @@ impl Search<'_> {
     /// Gives each field that the mapping leaves open the column with the best name, unless two are equally good.
     fn take_named(&mut self, match_key: FieldId) -> Vec<MappingError> {
         let mut rivals = Vec::new();
+        let is_export = is_own_export(self.header);
         let mut best: BTreeMap<FieldId, (Rank, usize, Option<usize>)> = BTreeMap::new();
         for index in 0..self.header.len() {
             if self.by_index[index].is_some() {
                 continue;
             }
             let Some((field, rank)) = self.meaning(&self.header[index], match_key) else { continue };
+            // Of our own export the other names are of the member, and no field's.
+            if is_export && !self.header[index].starts_with(OF_FIELDS) {
+                continue;
+            }
             if self.settled.contains(&field) {
                 continue;
             }
@@ -239,6 +253,7 @@ impl Search<'_> {
 
     /// The field that a name stands for, and how well: as a whole, or failing that without a remark in brackets.
     fn meaning(&self, name: &str, match_key: FieldId) -> Option<(FieldId, Rank)> {
+        let name = name.strip_prefix(OF_FIELDS).unwrap_or(name);
         let whole = self.meaning_of(&plain(name), match_key);
         let shorter = || {
             let (outside, inside) = name.split_once(['[', '('])?;

@@ -278,6 +278,9 @@ impl Reader {
         if key.is_empty() {
             return Err(RowProblem::BlankKey);
         }
+        if normalise::is_no_id(&key) {
+            return Err(RowProblem::BadKey { value: shown(cell), reason: Refusal::NoId });
+        }
         let bytes = self.prefix.len() + key.len();
         if bytes > MAX_KEY_CHARS && self.prefix.chars().count() + key.chars().count() > MAX_KEY_CHARS {
             return Err(RowProblem::KeyTooLong { value: shown(cell) });

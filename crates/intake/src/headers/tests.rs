@@ -24,6 +24,16 @@ fn found(names: &[&str]) -> Vec<String> {
 }
 
 #[test]
+fn in_our_own_export_only_fields_are_fields() {
+    let own = ["key", "id", "listed", "aliases", "fields.email", "fields.employee_id", "fields.custom", "claims"];
+    assert_eq!(found(&own), ["-", "-", "-", "-", "email", "employee_id", "-", "-"]);
+    let by_email = resolved(&["key", "id", "listed", "fields.email"], FieldId::EMAIL, &[]).unwrap();
+    assert_eq!(by_email.by_index, [None, None, None, Some(FieldId::EMAIL)]);
+    // Elsewhere an id is one, beside fields of which each has its name.
+    assert_eq!(found(&["id", "fields.Email Address"]), ["employee_id", "email"]);
+}
+
+#[test]
 fn case_spaces_and_punctuation_do_not_count() {
     for name in ["employee_id", "Employee ID", "EMPLOYEE-ID", "employeeId", " Employee  Id* ", "Employee.ID:"] {
         assert_eq!(found(&[name]), ["employee_id"], "{name}");

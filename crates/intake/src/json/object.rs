@@ -113,6 +113,18 @@ impl Object {
         Ok(())
     }
 
+    /// A number, or whatever is no string, as it is written; a power of ten in the form in which ids are known to be rounded.
+    fn push_number(&mut self, raw: &str) {
+        match raw.split_once(['e', 'E']) {
+            Some((number, power)) if raw.starts_with(|c: char| c.is_ascii_digit()) && !power.starts_with('-') => {
+                let power = power.trim_start_matches('+');
+                let zero = if power.len() < 2 { "0" } else { "" };
+                self.text.extend([number, "E+", zero, power]);
+            }
+            _ => self.text.push_str(raw),
+        }
+    }
+
     /// A string as it reads, anything else as it is written.
     fn said_of(&mut self, raw: &str) -> Result<Said, serde_json::Error> {
         let from = self.text.len();
@@ -120,7 +132,7 @@ impl Object {
             _ if raw == "null" => return Ok(Said::Null),
             Some(plain) if !plain.contains('\\') => self.text.push_str(plain),
             Some(_) => self.text.push_str(&serde_json::from_str::<String>(raw)?),
-            None => self.text.push_str(raw),
+            None => self.push_number(raw),
         }
         Ok(Said::Text { from, to: self.text.len() })
     }
@@ -219,6 +231,14 @@ mod tests {
                 "Text(\"René \\\"R\\\"\")", "Text(\"[1, 2]\")", "Text(\"Bonn\")", "Text(\"7\")"
             ]
         );
+    }
+
+    #[test]
+    fn a_number_with_a_power_of_ten_is_seen_to_be_one() {
+        let mut columns = Columns::default();
+        let cells = read(r#"{"a":1e3,"b":1.5E+16,"c":1e-7,"d":true,"e":"1e3","f":[1e3]}"#, &mut columns).unwrap();
+        let expected = ["1E+03", "1.5E+16", "1e-7", "true", "1e3", "[1e3]"].map(|text| format!("Text({text:?})"));
+        assert_eq!(cells, expected);
     }
 
     #[test]

@@ -68,6 +68,8 @@ fn objects<R: Read>(take: Take<'_>, scan: &mut Scan<R>) -> Result<Brought, Intak
 /// Whether an object holds a list or a mode, and so is more than a row.
 pub(super) fn holds_list(json: &[u8]) -> bool {
     match serde_json::from_slice::<serde_json::Map<String, Value>>(json) {
+        // One person of our own export has lists of claims and words.
+        Ok(members) if members.contains_key("key") && members.get("fields").is_some_and(Value::is_object) => false,
         Ok(members) => members.iter().any(|(name, value)| match value {
             Value::Array(list) => name == "rows" || list.first().is_some_and(Value::is_object),
             Value::Object(inner) => {

@@ -78,6 +78,27 @@ fn ids_that_a_spreadsheet_took_for_numbers_are_put_right_or_refused() {
 }
 
 #[test]
+fn ids_that_were_kept_from_a_spreadsheet_are_what_they_were_and_words_for_none_are_nobody() {
+    let reader = reader("Employee ID,Manager ID,Department", FieldId::EMPLOYEE_ID, "");
+    for written in ["=\"00123\"", "\"=\"\"00123\"\"\"", "'00123", "00123"] {
+        let row = read_by(&reader, &format!("{written},'007,'=1+1")).unwrap();
+        let manager = row.values.get(FieldId::MANAGER_ID);
+        assert_eq!(
+            (row.key.as_str(), row.values.get(FieldId::EMPLOYEE_ID), manager),
+            ("00123", Some("00123"), Some("007"))
+        );
+        assert_eq!(row.values.get(FieldId::DEPARTMENT), Some("=1+1"));
+        let mut scratch = KeyScratch::default();
+        reader.key(format!("{written},,").as_bytes(), b',', &mut scratch).unwrap();
+        assert_eq!(scratch.key_norm(), "00123");
+    }
+    for nobody in ["N/A", "#N/A", "true", "FALSE", "null", "-"] {
+        let refused = read_by(&reader, &format!("{nobody},,")).unwrap_err();
+        assert!(matches!(refused, RowProblem::BadKey { .. }), "{nobody}");
+    }
+}
+
+#[test]
 fn look_alike_letters_are_taken_and_noticed() {
     let row = read_by(&reader("Employee ID,Last Name", FieldId::EMPLOYEE_ID, ""), "1\u{410}A,L\u{435}e").unwrap();
     assert_eq!((row.key.as_str(), row.values.get(FieldId::LAST_NAME)), ("1\u{410}A", Some("L\u{435}e")));
@@ -225,6 +246,7 @@ fn every_reason_says_what_to_do() {
         Refusal::NotANumber,
         Refusal::NotABoolean,
         Refusal::SpreadsheetError,
+        Refusal::NoId,
     ];
     let all = problems.iter().map(ToString::to_string).chain(refusals.iter().map(ToString::to_string));
     for reason in all {
