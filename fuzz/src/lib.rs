@@ -16,8 +16,8 @@ use muster_domain::{
     settings::Limits,
 };
 use muster_intake::{
-    aside::Usual,
     Format, How, IntakeError, Picked, Picking, Reader, Row,
+    aside::Usual,
     csv::CellBuffer,
     headers::{known, resolve},
     payload::open,
