@@ -167,6 +167,8 @@ pub struct Comparison<'a> {
     nothing_new: Bits,
     /// Members whom a row compared before names.
     taken: Bits,
+    /// Members of whose keys rows have lost or gained zeros.
+    but_for_zeros: BTreeSet<MemberNo>,
     uuids: Uuids,
     found: Compared,
 }
@@ -194,6 +196,7 @@ impl<'a> Comparison<'a> {
             input,
             nothing_new: Bits::default(),
             taken: Default::default(),
+            but_for_zeros: BTreeSet::new(),
             uuids,
             found,
         }

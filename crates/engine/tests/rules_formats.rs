@@ -318,6 +318,18 @@ async fn not_even_an_email_makes_a_re_key_of_leading_zeros() {
     let report = given.sync(full(), &others.replace("Last106", "")).await;
     let counts = report.counts;
     assert_eq!((counts.rekeyed, counts.added, counts.removed, counts.invalid), (0, 0, 0, 1), "{report:?}");
+    // Nor do two such rows make one of them a new person.
+    let two = usual.replace("00106,p106@x.example,Last106\n", "106,,Last106\n0106,,Last106\n");
+    let counts = given.sync(full(), &people(&two)).await.counts;
+    assert_eq!((counts.rekeyed, counts.added, counts.removed, counts.invalid), (0, 0, 0, 2), "{counts:?}");
+    // Nor does it make a former member a new person, or one with a new key.
+    given.applied(leavers(), "employee_id\n00110\n").await;
+    for row in ["110,p110@x.example,Last110\n", "110,,Last110\n"] {
+        let report = given.sync(partial(), &people(&format!("00101,p101@x.example,Last101\n{row}"))).await;
+        let counts = report.counts;
+        assert_eq!((counts.reinstated, counts.rekeyed, counts.added, counts.invalid), (0, 0, 0, 1), "{report:?}");
+        assert!(report.issues[0].reason.contains("00110 of a former member in leading zeros only"), "{report:?}");
+    }
     given.verified().await;
 }
 

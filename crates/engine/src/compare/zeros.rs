@@ -68,18 +68,21 @@ impl Comparison<'_> {
         let bare = |(prefix, digits): (&str, &str)| (prefix.to_owned(), digits.trim_start_matches('0').to_owned());
         let same = |m: &Member| bare(self.digits(&normalise::key(&m.key))) == bare(own);
         let may_be = |m: &&Member| !identity::contradicts(m, &pending.row.values);
+        // Whoever another row names is that row's, unless that row has lost zeros too.
+        let free = |m: &&Member| !self.resolved.present.contains(m.no) || self.but_for_zeros.contains(&m.no);
         let known = pending.but_for_zeros.iter().filter_map(|no| members.get(no));
-        let found =
-            known.filter(|m| !self.resolved.present.contains(m.no) && same(m)).find(|m| m.is_listed() && may_be(m))?;
+        let found = known.filter(free).filter(|m| same(m)).find(may_be)?;
         let beside: Vec<MemberNo> = self.sharing(pending, members).into_iter().filter(may_be).map(|m| m.no).collect();
+        self.but_for_zeros.insert(found.no);
         [found.no].into_iter().chain(beside).for_each(|no| self.resolved.present.set(no, true));
         Some(found)
     }
 
     /// Leaves such a row out with an issue: what it says, and whether the key is to be changed, is for people to decide.
     pub(super) fn without_zeros(&mut self, pending: &Pending, member: &Member) {
+        let whose = if member.is_listed() { "on the roster" } else { "of a former member" };
         let reason = format!(
-            "The match key differs from {} on the roster in leading zeros only, as when a spreadsheet takes an id for a number; \
+            "The match key differs from {} {whose} in leading zeros only, as when a spreadsheet takes an id for a number; \
              format the column as text and export it again, or give the person this key with `muster members rekey`.",
             member.key
         );
