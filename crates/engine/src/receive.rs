@@ -132,6 +132,9 @@ impl Engine {
     /// # Errors
     /// If it makes no sense, is not what was expected, or the store refuses; then nothing of it is kept.
     pub async fn take_in(&self, slug: &str, request: Request, source: &mut (dyn Read + Send)) -> Result<Report> {
+        if request.dry_run {
+            return Err(Error::Wrong("A dry run leaves nothing to be worked on later.".to_owned()));
+        }
         let org = self.organisation(slug).await?;
         let (feed, mut received) = self.arriving(&org, &request)?;
         let (id, upload) = (org.row.id, received.upload);
@@ -142,7 +145,9 @@ impl Engine {
         .map_err(too_large)?;
         crash::point("payload");
         let answer = self.settle_arrival(None, &org, &request, &mut received, stored).await;
-        if !matches!(answer, Ok(None)) || request.dry_run {
+        // Where the database failed, the upload may be accepted all the same: then its payload must be there. If it is not
+        // accepted, the file is found to be a leftover later.
+        if let Ok(Some(_)) | Err(Error::Refused(_) | Error::Wrong(_)) = &answer {
             self.payloads.discard(id, upload);
         }
         if let Some(report) = answer? {

@@ -183,3 +183,16 @@ async fn of_an_older_moment_that_waited_behind_a_newer_one_nothing_is_taken() {
     assert_eq!(given.department("E2").await, "Press");
     given.verified().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn what_may_have_been_accepted_when_the_database_went_away_is_kept() {
+    let given = three().await;
+    let (mut source, begun, go) = meanwhile(csv([moved(1, "Legal")]));
+    let engine = given.engine.clone();
+    let coming = tokio::spawn(async move { engine.take_in("acme", partial(), &mut source).await });
+    tokio::task::block_in_place(|| begun.recv().unwrap());
+    given.engine.store.close().await;
+    go.send(()).unwrap();
+    assert!(matches!(coming.await.unwrap(), Err(Error::Store(_))));
+    assert_eq!(given.files().len(), 2, "the answer of a commit may be lost and the commit be there");
+}
