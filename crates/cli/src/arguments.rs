@@ -8,6 +8,7 @@ use clap::{
     builder::{PossibleValuesParser, TypedValueParser},
 };
 use muster_domain::{
+    fact::State,
     guard::Asked,
     settings::{Channel, Mode, Policy},
 };
@@ -163,6 +164,12 @@ parser!(
 pub fn payload_channel() -> impl TypedValueParser<Value = Channel> {
     let words = PossibleValuesParser::new(["upload", "api", "schedule"]);
     words.try_map(|w| Channel::from_word(&w).ok_or("no such word"))
+}
+
+/// Reads one of these states.
+pub fn state(states: &'static [State]) -> impl TypedValueParser<Value = State> {
+    let words = PossibleValuesParser::new(states.iter().map(|s| s.word()));
+    words.try_map(|w| states.iter().copied().find(|s| s.word() == w).ok_or("no such state"))
 }
 
 /// Reads `KEY=VALUE`; the value may be empty.

@@ -4,7 +4,7 @@ use std::io::Read;
 
 use muster_domain::{
     documents::{Feed, Upload},
-    fact::{Counts, Fact, Received, State},
+    fact::{Counts, Fact, Received, Refusal, State},
     guard,
     ids::{ChangeSetId, OrganisationId, UploadId},
     settings::{Guards, InvalidRows, Mode},
@@ -261,7 +261,7 @@ impl Engine {
     ) -> Result<Report> {
         self.tell_again(lease, org, received, taken, witness).await?;
         if !dry_run {
-            self.decide_without_changes(lease, org, received, State::NoChanges, report.counts).await?;
+            self.decide_without_changes(lease, org, received.upload, State::NoChanges, report.counts, None).await?;
         }
         Ok(Report { upload_id: Some(received.upload), ..report })
     }
@@ -333,7 +333,7 @@ impl Engine {
 
     /// Records that nothing was taken from an upload.
     async fn refuse(&self, lease: &Lease, org: &Organisation, received: &Received, why: &str) -> Result<Report> {
-        self.decide_without_changes(lease, org, received, State::Refused, Counts::default()).await?;
+        self.decide_without_changes(lease, org, received.upload, State::Refused, Counts::default(), None).await?;
         Ok(Report {
             upload_id: Some(received.upload),
             issues: vec![Issue { line: 0, column: String::new(), value: String::new(), reason: why.to_owned() }],
@@ -342,19 +342,21 @@ impl Engine {
         })
     }
 
-    async fn decide_without_changes(
+    /// Records what an upload came to that changes nothing.
+    pub(crate) async fn decide_without_changes(
         &self,
         lease: &Lease,
         org: &Organisation,
-        received: &Received,
+        upload: UploadId,
         state: State,
         counts: Counts,
+        reason: Option<Refusal>,
     ) -> Result<()> {
         let roster_version = self.store.head(org.row.id).await?.roster_version;
-        let fact = Fact::UploadDecided { upload: received.upload, state, counts, roster_version, reason: None };
+        let fact = Fact::UploadDecided { upload, state, counts, roster_version, reason };
         let mut tx = self.store.begin(org.row.id, Some(lease)).await?;
-        tx.append(vec![event(&fact, None)], &self.who(received.upload.0)).await?;
-        self.put_upload_state(&mut tx, org, received.upload, state, None, counts).await?;
+        tx.append(vec![event(&fact, None)], &self.who(upload.0)).await?;
+        self.put_upload_state(&mut tx, org, upload, state, None, counts).await?;
         tx.commit().await?;
         Ok(())
     }

@@ -4,13 +4,13 @@ use std::fs::File;
 
 use muster_domain::{
     documents::Upload,
-    fact::{Counts, Fact, Received, Refusal, State},
+    fact::{Counts, Received, Refusal, State},
     ids::UploadId,
 };
 use muster_store::{Filter, Lease, StoreError};
 use uuid::Uuid;
 
-use crate::{Engine, Error, Organisation, Result, event};
+use crate::{Engine, Error, Organisation, Result};
 
 impl Engine {
     /// Uploads of an organisation, newest first; of one state, or of any.
@@ -68,13 +68,8 @@ impl Engine {
                 "The upload {upload} is {word}; only one that waits to be worked on can be given up."
             )));
         }
-        let roster_version = self.store.head(org.row.id).await?.roster_version;
         let (state, counts) = (State::Refused, Counts::default());
-        let fact = Fact::UploadDecided { upload, state, counts, roster_version, reason: Some(Refusal::GivenUp) };
-        let mut tx = self.store.begin(org.row.id, Some(lease)).await?;
-        tx.append(vec![event(&fact, None)], &self.who(upload.0)).await?;
-        self.put_upload_state(&mut tx, org, upload, state, None, counts).await?;
-        tx.commit().await?;
+        self.decide_without_changes(lease, org, upload, state, counts, Some(Refusal::GivenUp)).await?;
         Ok(Upload { state, ..given })
     }
 

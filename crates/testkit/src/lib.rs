@@ -1,5 +1,6 @@
 //! For tests only: builders, private servers and conformance suites.
 
+pub mod beside;
 pub mod conformance;
 pub mod database;
 pub mod given;

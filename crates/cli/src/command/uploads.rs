@@ -1,9 +1,6 @@
 //! `muster uploads`: what has arrived, and giving up what waits and cannot be worked on.
 
-use clap::{
-    Args, Subcommand,
-    builder::{PossibleValuesParser, TypedValueParser},
-};
+use clap::{Args, Subcommand};
 use muster_domain::{
     documents::Upload,
     fact::{Refusal, State},
@@ -13,7 +10,7 @@ use muster_engine::{Engine, Organisation};
 use serde_json::{Value, json};
 
 use crate::{
-    arguments::OfOrganisation,
+    arguments::{OfOrganisation, state},
     fail::{Exit, Failure},
     report::grouped,
     session::Session,
@@ -36,7 +33,7 @@ enum Command {
         #[command(flatten)]
         org: OfOrganisation,
         /// Only those in this state; those received wait to be worked on
-        #[arg(long, value_parser = state())]
+        #[arg(long, value_parser = state(&STATES))]
         state: Option<State>,
         /// At most so many; 0 for all
         #[arg(long, value_name = "N", default_value_t = 50)]
@@ -153,8 +150,3 @@ const STATES: [State; 8] = [
     State::NoChanges,
     State::Refused,
 ];
-
-fn state() -> impl TypedValueParser<Value = State> {
-    let words = PossibleValuesParser::new(STATES.iter().map(|s| s.word()));
-    words.try_map(|w| STATES.into_iter().find(|s| s.word() == w).ok_or("no such state"))
-}

@@ -1,15 +1,12 @@
 //! `muster changes list`: change sets, newest first.
 
-use clap::{
-    Args,
-    builder::{PossibleValuesParser, TypedValueParser},
-};
+use clap::Args;
 use muster_domain::{documents::ChangeSet, fact::State};
 use muster_engine::Organisation;
 use serde_json::{Value, json};
 
 use crate::{
-    arguments::OfOrganisation,
+    arguments::{OfOrganisation, state},
     fail::{Exit, Failure},
     report,
     session::Session,
@@ -23,7 +20,7 @@ pub struct List {
     #[command(flatten)]
     org: OfOrganisation,
     /// Only those in this state
-    #[arg(long, value_parser = state())]
+    #[arg(long, value_parser = state(&STATES))]
     state: Option<State>,
     /// At most so many; 0 for all
     #[arg(long, value_name = "N", default_value_t = 50)]
@@ -112,8 +109,3 @@ const STATES: [State; 7] = [
     State::NoChanges,
     State::Refused,
 ];
-
-fn state() -> impl TypedValueParser<Value = State> {
-    let words = PossibleValuesParser::new(STATES.iter().map(|s| s.word()));
-    words.try_map(|w| STATES.into_iter().find(|s| s.word() == w).ok_or("no such state"))
-}
