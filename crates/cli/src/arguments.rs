@@ -1,6 +1,6 @@
 //! The command line: global flags, the commands, and the values that several of them take.
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 use chrono::{DateTime, Utc};
 use clap::{
@@ -12,6 +12,7 @@ use muster_domain::{
     guard::Asked,
     settings::{Channel, Mode, Policy},
 };
+use muster_engine::projections::reading::Wait;
 
 use crate::{command, fail::Failure};
 
@@ -89,10 +90,14 @@ pub enum Command {
     Blame(command::blame::BlameOf),
     /// Say whether somebody is eligible, why, since when and until when
     Eligibility(command::eligibility::Eligibility),
+    /// Tell who did what in an organisation
+    Activity(command::activity::ActivityOf),
     /// Export, import and show the events of an organisation
     Events(command::events::Events),
     /// Fold an exported log from nothing, without a database
     Replay(command::replay::Replay),
+    /// Show how far projections are behind the log, and build them anew
+    Projections(command::projections::Projections),
     /// Erase one person's data from roster, log and payload originals
     Forget(command::forget::Forget),
     /// Destroy payload originals that have been kept for long enough
@@ -117,6 +122,24 @@ pub struct OfOrganisation {
     /// The organisation
     #[arg(long = "org", value_name = "SLUG")]
     pub slug: String,
+}
+
+/// What must be reflected before anything is read from a projection.
+#[derive(Debug, Args)]
+pub struct Waiting {
+    /// Read only once this event is reflected
+    #[arg(long, value_name = "SEQ")]
+    wait_for: Option<u64>,
+    /// Wait for that at most so many seconds
+    #[arg(long, value_name = "SECONDS", default_value_t = 10)]
+    wait_at_most: u32,
+}
+
+impl Waiting {
+    /// As the engine takes it. Whoever reads from the command line brings what is read up to date first.
+    pub fn wait(&self) -> Wait {
+        Wait { until: self.wait_for, at_most: Duration::from_secs(self.wait_at_most.into()), work: true }
+    }
 }
 
 /// What is to count in place of the policy.

@@ -95,6 +95,7 @@ impl From<Error> for Failure {
             Error::Unknown(_) => ("not_found", Exit::WrongUse),
             Error::Guarded(_) => ("guarded", Exit::Waiting),
             Error::Stale(_) => ("stale", Exit::Stale),
+            Error::Behind(_) => ("behind", Exit::Failed),
             Error::Store(e) => return of_store(e),
             Error::Io(_) | Error::File(_) => ("io", Exit::Failed),
             Error::Damaged(_) => ("damaged", Exit::Failed),
@@ -134,7 +135,7 @@ impl From<serde_json::Error> for Failure {
 
 fn of_store(error: &StoreError) -> Failure {
     let (kind, exit) = match error {
-        StoreError::SchemaMismatch { .. } => ("schema", Exit::Failed),
+        StoreError::SchemaMismatch { .. } | StoreError::ReadModelsMissing => ("schema", Exit::Failed),
         StoreError::Busy => ("busy", Exit::Failed),
         StoreError::Full => ("disk_full", Exit::Failed),
         StoreError::Unavailable(_) => ("unavailable", Exit::Failed),

@@ -81,6 +81,8 @@ async fn dispatch(command: Command, session: &mut Session<'_>) -> Result<Exit, F
         Command::Diff(c) => command::diff::run(c, session).await,
         Command::Blame(c) => command::blame::run(c, session).await,
         Command::Eligibility(c) => command::eligibility::run(c, session).await,
+        Command::Activity(c) => command::activity::run(c, session).await,
+        Command::Projections(c) => command::projections::run(c, session).await,
         Command::Events(c) => command::events::run(c, session).await,
         Command::Forget(c) => command::forget::run(c, session).await,
         Command::Retention(c) => command::retention::run(c, session).await,

@@ -3,7 +3,7 @@
 use std::{borrow::Cow, collections::BTreeMap};
 
 use chrono::{DateTime, Utc};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::{
     documents::{ChangeSet, Upload},
@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// One line of an organisation's activity.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Activity {
     /// Position of the event in the organisation's log.
     pub seq: u64,
@@ -35,7 +35,7 @@ pub struct Activity {
 }
 
 /// What an event is about.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct About {
     /// The feed.
     pub feed: Option<FeedNo>,

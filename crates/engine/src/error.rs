@@ -22,6 +22,9 @@ pub enum Error {
     /// A guard tripped, and nobody confirmed what it measured.
     #[error("{0}")]
     Guarded(String),
+    /// What is read does not reflect the log as far as was asked for.
+    #[error("{0}")]
+    Behind(String),
     /// The store.
     #[error(transparent)]
     Store(#[from] StoreError),

@@ -119,11 +119,9 @@ impl Engine {
         let mut report = outcome?;
         if !request.dry_run {
             crash::point("forget_originals");
-            report.swept = match self.store.sweep().await {
-                Ok(()) => true,
-                Err(StoreError::Busy) => false,
-                Err(e) => return Err(e.into()),
-            };
+            let org = self.organisation(slug).await?;
+            let read_models = self.forget_in_read_models(org.row.id).await?;
+            report.swept = read_models && is_swept(self.store.sweep().await)?;
         }
         Ok(report)
     }
@@ -283,6 +281,15 @@ impl Engine {
         }
         tx.commit().await?;
         Ok(lifted.len() as u64)
+    }
+}
+
+/// Whether traces are gone; not yet, if somebody else was in the database all the while.
+pub(crate) fn is_swept(outcome: muster_store::Result<()>) -> Result<bool> {
+    match outcome {
+        Ok(()) => Ok(true),
+        Err(StoreError::Busy) => Ok(false),
+        Err(e) => Err(e.into()),
     }
 }
 

@@ -47,6 +47,7 @@ pub mod originals;
 pub mod past;
 pub mod payload;
 pub mod pipeline;
+pub mod projections;
 pub mod propose;
 pub mod queue;
 mod rebuild;

@@ -7,7 +7,7 @@ use std::{
 };
 
 use chrono::Utc;
-use muster_store::{SCHEMA_VERSION, Store, StoreError, file};
+use muster_store::{SCHEMA_VERSION, Store, StoreError, file, read_model};
 
 use crate::{
     Error, Result,
@@ -64,6 +64,8 @@ pub async fn restore(from: &Path, database: &Path, data_dir: &Path, replace: boo
     for ending in ["-wal", "-shm"] {
         gone(fs::remove_file(beside(database, ending)))?;
     }
+    // What was made of the old log is made anew of this one.
+    read_model::remove(database)?;
     crash::point("restore");
     fs::rename(&staged.database, database)?;
     sync_dir(parent(database))?;

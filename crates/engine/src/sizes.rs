@@ -13,6 +13,8 @@ pub struct Sizes {
     pub skim_from: usize,
     /// Up to so many new identifiers are sorted in memory.
     pub idents_in_memory: usize,
+    /// A projection takes at most so many events before it writes down what they left.
+    pub projected_together: u32,
 }
 
 impl Default for Sizes {
@@ -23,12 +25,19 @@ impl Default for Sizes {
             resolved_together: 65_536,
             skim_from: 20_000,
             idents_in_memory: 262_144,
+            projected_together: 65_536,
         }
     }
 }
 
 impl Sizes {
     /// Everything is taken for much.
-    pub const SMALLEST: Sizes =
-        Sizes { kept_bytes: 0, few_rows: 0, resolved_together: 1, skim_from: 0, idents_in_memory: 0 };
+    pub const SMALLEST: Sizes = Sizes {
+        kept_bytes: 0,
+        few_rows: 0,
+        resolved_together: 1,
+        skim_from: 0,
+        idents_in_memory: 0,
+        projected_together: 1,
+    };
 }

@@ -6,6 +6,7 @@ mod given_log;
 mod log;
 mod moments;
 mod privacy;
+mod projections;
 mod queue;
 mod renewal;
 mod rules_arrival;

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use sqlx::pool::PoolConnection;
@@ -10,8 +11,10 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, S
 use sqlx::{
     ConnectOptions, Connection, PgConnection, PgPool, Postgres, Sqlite, SqliteConnection, SqlitePool, Transaction,
 };
+use tokio::sync::OnceCell;
 
 use crate::error::{Result, StoreError};
+use crate::read_model::{self, ReadModels};
 use crate::schema;
 
 /// How long a writer waits for another one.
@@ -24,6 +27,8 @@ const MAPPED: u64 = 0;
 #[derive(Clone)]
 pub struct Store {
     pub(crate) pools: Pools,
+    pub(crate) address: Arc<Address>,
+    pub(crate) read_models: Arc<OnceCell<ReadModels>>,
 }
 
 #[derive(Clone)]
@@ -42,6 +47,8 @@ pub(crate) enum Conn<'a> {
 pub(crate) enum Reading {
     Sqlite(PoolConnection<Sqlite>),
     Postgres(PoolConnection<Postgres>),
+    SqliteSnapshot(Transaction<'static, Sqlite>),
+    PostgresSnapshot(Transaction<'static, Postgres>),
 }
 
 /// A transaction for writing.
@@ -65,17 +72,18 @@ impl Store {
     /// Opens `sqlite:PATH` or `postgres://…`. A SQLite file is made and migrated as needed; a PostgreSQL
     /// database must have this binary's schema (see [`Store::migrate`]).
     pub async fn open(url: &str) -> Result<Store> {
-        let pools = match Address::of(url)? {
-            Address::Sqlite(path) => open_sqlite(&path).await?,
+        let address = Address::of(url)?;
+        let pools = match &address {
+            Address::Sqlite(path) => open_sqlite(path).await?,
             Address::Postgres(options) => {
                 // A connection outside the pool first: the pool would go on trying for its whole patience, and hide why.
                 let mut first = options.connect().await?;
                 schema::check(&mut first).await?;
                 first.close().await?;
-                Pools::Postgres(postgres_pool(*options))
+                Pools::Postgres(postgres_pool((**options).clone()))
             }
         };
-        Ok(Store { pools })
+        Ok(Store { pools, address: Arc::new(address), read_models: Arc::default() })
     }
 
     /// Brings the database to this binary's schema, and says from which version to which.
@@ -86,13 +94,40 @@ impl Store {
                 let mut writer = sqlite_connection(&sqlite_options(&path, 16 << 20)).await?;
                 schema::migrate_sqlite(&mut writer).await
             }
-            Address::Postgres(options) => schema::migrate_postgres(&mut options.connect().await?).await,
+            Address::Postgres(options) => {
+                let mut conn = options.connect().await?;
+                let versions = schema::migrate_postgres(&mut conn).await?;
+                read_model::make_on_server(&mut conn).await?;
+                Ok(versions)
+            }
         }
     }
 
     /// Waits for what is under way and closes the connections.
     pub async fn close(&self) {
-        match &self.pools {
+        if let Some(read_models) = self.read_models.get() {
+            read_models.close().await;
+        }
+        self.pools.close().await;
+    }
+
+    pub(crate) async fn reading(&self) -> Result<Reading> {
+        self.pools.reading().await
+    }
+
+    pub(crate) async fn writing(&self) -> Result<Writing> {
+        self.pools.writing().await
+    }
+}
+
+impl Pools {
+    /// Whether the database is a file, which has one writer at a time.
+    pub(crate) fn is_file(&self) -> bool {
+        matches!(self, Pools::Sqlite { .. })
+    }
+
+    pub(crate) async fn close(&self) {
+        match self {
             Pools::Sqlite { writer, readers } => {
                 readers.close().await;
                 writer.close().await;
@@ -102,14 +137,23 @@ impl Store {
     }
 
     pub(crate) async fn reading(&self) -> Result<Reading> {
-        Ok(match &self.pools {
+        Ok(match self {
             Pools::Sqlite { readers, .. } => Reading::Sqlite(readers.acquire().await?),
             Pools::Postgres(pool) => Reading::Postgres(pool.acquire().await?),
         })
     }
 
+    /// A transaction that only reads, and sees one moment.
+    pub(crate) async fn snapshot(&self) -> Result<Reading> {
+        const ONE_MOMENT: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
+        Ok(match self {
+            Pools::Sqlite { readers, .. } => Reading::SqliteSnapshot(readers.begin().await?),
+            Pools::Postgres(pool) => Reading::PostgresSnapshot(pool.begin_with(ONE_MOMENT).await?),
+        })
+    }
+
     pub(crate) async fn writing(&self) -> Result<Writing> {
-        Ok(match &self.pools {
+        Ok(match self {
             Pools::Sqlite { writer, .. } => Writing::Sqlite(writer.begin_with("BEGIN IMMEDIATE").await?),
             Pools::Postgres(pool) => Writing::Postgres(pool.begin().await?),
         })
@@ -121,6 +165,8 @@ impl Reading {
         match self {
             Reading::Sqlite(c) => Conn::Sqlite(c),
             Reading::Postgres(c) => Conn::Postgres(c),
+            Reading::SqliteSnapshot(c) => Conn::Sqlite(c),
+            Reading::PostgresSnapshot(c) => Conn::Postgres(c),
         }
     }
 }
@@ -193,7 +239,7 @@ async fn open_sqlite(path: &Path) -> Result<Pools> {
 
 /// Makes the file and what is missing above it, for their owner alone: secrets and people are in it. What is there already
 /// keeps the rights that somebody gave it.
-fn prepare_file(path: &Path) -> Result<()> {
+pub(crate) fn prepare_file(path: &Path) -> Result<()> {
     let make = || {
         if let Some(dir) = path.parent().filter(|dir| !dir.as_os_str().is_empty()) {
             let mut builder = std::fs::DirBuilder::new();
@@ -235,7 +281,7 @@ pub(crate) async fn while_busy<T, F: Future<Output = Result<T>>>(
     }
 }
 
-fn sqlite_pool(size: u32) -> SqlitePoolOptions {
+pub(crate) fn sqlite_pool(size: u32) -> SqlitePoolOptions {
     SqlitePoolOptions::new()
         .max_connections(size)
         .acquire_timeout(PATIENCE)
@@ -271,7 +317,7 @@ pub(crate) fn sqlite_options(path: &Path, cache_bytes: u32) -> SqliteConnectOpti
         .disable_statement_logging()
 }
 
-fn postgres_pool(options: PgConnectOptions) -> PgPool {
+pub(crate) fn postgres_pool(options: PgConnectOptions) -> PgPool {
     PgPoolOptions::new()
         .max_connections(4)
         .acquire_timeout(PATIENCE)

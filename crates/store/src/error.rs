@@ -37,6 +37,9 @@ pub enum StoreError {
         /// The version that this binary works with.
         needed: i64,
     },
+    /// The read models are not there, or of another version of Muster.
+    #[error("the read models of the database are not those of this muster; run `muster migrate`")]
+    ReadModelsMissing,
     /// An organisation of that name exists.
     #[error("an organisation of that name exists already")]
     SlugTaken,

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use sqlx::sqlite::SqliteJournalMode;
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode};
 use sqlx::{ConnectOptions, Connection};
 
 use crate::connect::{Address, sqlite_connection, sqlite_options, while_busy};
@@ -50,4 +50,13 @@ pub async fn gather(path: &Path) -> Result<()> {
         if mode == "delete" { Ok(()) } else { Err(StoreError::Busy) }
     })
     .await
+}
+
+/// Writes a database anew without what is left in it of rows that are gone, and empties its write-ahead log.
+pub(crate) async fn sweep(options: &SqliteConnectOptions) -> Result<()> {
+    // A connection of its own, and not in memory: what is swept may be large.
+    let mut conn = options.clone().pragma("temp_store", "file").connect().await?;
+    sqlx::query("VACUUM").execute(&mut conn).await?;
+    let (busy, _, _): (i64, i64, i64) = sqlx::query_as("PRAGMA wal_checkpoint(TRUNCATE)").fetch_one(&mut conn).await?;
+    if busy == 0 { Ok(()) } else { Err(StoreError::Busy) }
 }

@@ -1,13 +1,12 @@
 //! Forgetting: rows of one member taken out wherever they are, the blocks that stay, and the traces that a database keeps.
 
 use muster_domain::ids::{MemberNo, OrganisationId};
-use sqlx::ConnectOptions;
 
 use crate::bulk::{Column, Insert, Weight};
 use crate::connect::{Conn, Pools, Store, on};
 use crate::error::{Result, StoreError};
-use crate::ident;
 use crate::roster::MEMBERS_PER_PAGE;
+use crate::{file, ident};
 
 /// Pages of identifiers read at a time.
 const SLICE: u32 = 64;
@@ -80,15 +79,7 @@ impl Store {
     /// [`StoreError::Busy`] if somebody else is reading or writing all the while.
     pub async fn sweep(&self) -> Result<()> {
         match &self.pools {
-            Pools::Sqlite { writer, .. } => {
-                // A connection of its own, and not in memory: what is swept may be large.
-                let options = (*writer.connect_options()).clone().pragma("temp_store", "file");
-                let mut conn = options.connect().await?;
-                sqlx::query("VACUUM").execute(&mut conn).await?;
-                let (busy, _, _): (i64, i64, i64) =
-                    sqlx::query_as("PRAGMA wal_checkpoint(TRUNCATE)").fetch_one(&mut conn).await?;
-                if busy == 0 { Ok(()) } else { Err(StoreError::Busy) }
-            }
+            Pools::Sqlite { writer, .. } => file::sweep(&writer.connect_options()).await,
             Pools::Postgres(pool) => {
                 const TABLES: &str = "VACUUM event, roster_page, member_delta, ident_page, ident_delta, fp_page, \
                     fp_delta, feed_order, upload, change_set, feed, forgotten";

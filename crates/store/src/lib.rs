@@ -17,6 +17,7 @@ mod lease;
 mod log;
 mod organisation;
 mod read;
+pub mod read_model;
 mod roster;
 mod schema;
 mod tx;

@@ -98,6 +98,11 @@ impl RawEvent {
         serde_json::from_slice::<Kind>(&self.meta).ok().map(|k| k.kind)
     }
 
+    /// Its hash in the chain.
+    pub fn hash(&self) -> Result<Hash> {
+        hash(self.hash.clone())
+    }
+
     /// Opens it: reads the metadata and unpacks the body.
     pub fn open(self) -> Result<StoredEvent> {
         let meta = serde_json::from_slice(&self.meta)
@@ -336,6 +341,28 @@ pub(crate) async fn raw_events(
         sqlx::query_as(SQL).bind(org.0).bind(after as i64).bind(i64::from(limit)).fetch_all(&mut **c).await?
     });
     rows.into_iter().map(raw_event).collect()
+}
+
+/// Events without their bodies, for whoever looks at few of those.
+pub(crate) async fn bare_events(
+    conn: &mut Conn<'_>,
+    org: OrganisationId,
+    after: u64,
+    limit: u32,
+) -> Result<Vec<RawEvent>> {
+    const SQL: &str = "SELECT seq, meta, NULL, root, hash FROM event WHERE org = $1 AND seq > $2 ORDER BY seq LIMIT $3";
+    let rows: Vec<Row> = on!(conn, c => {
+        sqlx::query_as(SQL).bind(org.0).bind(after as i64).bind(i64::from(limit)).fetch_all(&mut **c).await?
+    });
+    rows.into_iter().map(raw_event).collect()
+}
+
+/// The hash of an event in the chain, and when it was recorded; none if there is no such event.
+pub(crate) async fn mark(conn: &mut Conn<'_>, org: OrganisationId, seq: u64) -> Result<Option<(Hash, DateTime<Utc>)>> {
+    const SQL: &str = "SELECT hash, recorded_at FROM event WHERE org = $1 AND seq = $2";
+    let row: Option<(Vec<u8>, i64)> =
+        on!(conn, c => sqlx::query_as(SQL).bind(org.0).bind(seq as i64).fetch_optional(&mut **c).await?);
+    row.map(|(bytes, at)| Ok((hash(bytes)?, moment(at)?))).transpose()
 }
 
 pub(crate) async fn events(

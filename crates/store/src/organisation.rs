@@ -100,6 +100,12 @@ pub(crate) async fn organisations(conn: &mut Conn<'_>) -> Result<Vec<Organisatio
     rows.into_iter().map(organisation_row).collect()
 }
 
+pub(crate) async fn ends(conn: &mut Conn<'_>) -> Result<Vec<(OrganisationId, u64)>> {
+    const SQL: &str = "SELECT org, last_seq FROM head ORDER BY org";
+    let rows: Vec<(Uuid, i64)> = on!(conn, c => sqlx::query_as(SQL).fetch_all(&mut **c).await?);
+    rows.into_iter().map(|(org, seq)| Ok((OrganisationId(org), count(seq)?))).collect()
+}
+
 pub(crate) async fn create(
     conn: &mut Conn<'_>,
     org: OrganisationId,

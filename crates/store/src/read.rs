@@ -1,6 +1,7 @@
 //! Every read, on the store and inside a transaction alike.
 
-use muster_domain::event::StoredEvent;
+use chrono::{DateTime, Utc};
+use muster_domain::event::{Hash, StoredEvent};
 use muster_domain::ids::{ChangeSetId, FeedNo, MemberNo, OrganisationId, UploadId};
 
 use crate::connect::Store;
@@ -63,6 +64,10 @@ reads! {
     events(after_seq: u64, limit: u32) -> Vec<StoredEvent> = log::events;
     /// The same, unopened: bodies are unpacked where and when [`RawEvent::open`] is called.
     raw_events(after_seq: u64, limit: u32) -> Vec<RawEvent> = log::raw_events;
+    /// The same without their bodies.
+    bare_events(after_seq: u64, limit: u32) -> Vec<RawEvent> = log::bare_events;
+    /// The hash of an event in the chain, and when it was recorded; none if there is no such event.
+    mark(seq: u64) -> Option<(Hash, DateTime<Utc>)> = log::mark;
     /// One event.
     event(seq: u64) -> StoredEvent = log::event;
     /// All events of a stream.
@@ -125,6 +130,11 @@ impl Store {
     /// All organisations by name.
     pub async fn organisations(&self) -> Result<Vec<OrganisationRow>> {
         organisation::organisations(&mut self.reading().await?.conn()).await
+    }
+
+    /// Where the log of every organisation ends, for whoever looks for work.
+    pub async fn ends(&self) -> Result<Vec<(OrganisationId, u64)>> {
+        organisation::ends(&mut self.reading().await?.conn()).await
     }
 
     /// Reads the log from after a sequence number to its end, slice by slice.

@@ -1,16 +1,22 @@
 //! Every case of the conformance suite, on every engine.
 
-use muster_testkit::conformance::{documents, forgotten, leases, log, roster, stress};
+use muster_testkit::conformance::{documents, forgotten, leases, log, read_models, roster, stress};
 use muster_testkit::database::{Engine, fresh};
 
 macro_rules! on_both_engines {
-    ($($module:ident::$case:ident,)*) => {
+    ($($module:ident::$case:ident,)* ; $($again:ident::$whole:ident,)*) => {
         mod sqlite {
             use super::*;
             $(#[tokio::test(flavor = "multi_thread")]
             async fn $case() {
                 let database = fresh(Engine::Sqlite).await;
                 $module::$case(&database.store).await;
+                database.store.close().await;
+            })*
+            $(#[tokio::test(flavor = "multi_thread")]
+            async fn $whole() {
+                let database = fresh(Engine::Sqlite).await;
+                $again::$whole(&database).await;
                 database.store.close().await;
             })*
         }
@@ -20,6 +26,12 @@ macro_rules! on_both_engines {
             async fn $case() {
                 let database = fresh(Engine::Postgres).await;
                 $module::$case(&database.store).await;
+                database.store.close().await;
+            })*
+            $(#[tokio::test(flavor = "multi_thread")]
+            async fn $whole() {
+                let database = fresh(Engine::Postgres).await;
+                $again::$whole(&database).await;
                 database.store.close().await;
             })*
         }
@@ -49,4 +61,9 @@ on_both_engines! {
     leases::a_lease_taken_meanwhile_fences_the_commit,
     stress::readers_see_exactly_what_was_committed,
     stress::one_of_many_wins_a_version,
+    ; // Those that need its address too.
+    read_models::a_lane_is_begun_once,
+    read_models::a_step_is_written_whole,
+    read_models::two_at_once_move_a_lane_once,
+    read_models::a_rebuilt_lane_takes_the_place_in_one_step,
 }

@@ -1,5 +1,6 @@
 //! The commands, a file each.
 
+pub mod activity;
 pub mod backup;
 pub mod blame;
 pub mod changes;
@@ -15,6 +16,7 @@ pub mod map;
 pub mod members;
 pub mod migrate;
 pub mod org;
+pub mod projections;
 pub mod replay;
 pub mod restore;
 pub mod retention;

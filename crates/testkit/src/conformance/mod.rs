@@ -4,6 +4,7 @@ pub mod documents;
 pub mod forgotten;
 pub mod leases;
 pub mod log;
+pub mod read_models;
 pub mod roster;
 pub mod stress;
 

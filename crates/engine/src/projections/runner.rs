@@ -1,0 +1,232 @@
+//! Running: a lane is claimed, the log read in slices, rows and checkpoint written in one transaction, until it has caught up.
+
+use std::time::{Duration, Instant};
+
+use muster_domain::{event::Hash, fact::Fact, ids::OrganisationId};
+use muster_store::{
+    StoreError,
+    read_model::{Lane, LaneState, Parked, ReadModels, Step},
+};
+
+use super::{Event, Projection, rows::Rows};
+use crate::{Engine, Error, Result, crash};
+
+/// How long a slice is worked on before it is written. An event that takes longer is not cut.
+const SLICE: Duration = Duration::from_secs(1);
+/// A slice that has more to write than this is written.
+const SLICE_BYTES: usize = 32 << 20;
+/// Events read at a time.
+const EVENTS: u32 = 256;
+/// Rows of dropped lanes deleted at a time.
+pub(super) const CLEANED: u32 = 2_000;
+
+/// What a step of work on a projection of an organisation came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Progress {
+    /// There was nothing left to do.
+    CaughtUp,
+    /// Something was done, and there may be more.
+    More,
+    /// Somebody else works on it.
+    Taken,
+    /// It stands at an event that it cannot take.
+    Parked,
+    /// Its rows are of a newer program, which is to go on with them.
+    Newer,
+}
+
+impl Engine {
+    /// Does the next piece of work on a projection of an organisation: a slice of the log for the lane that is read, and
+    /// one for the lane that is being built. Lanes that are missing, of another log or of older code are made anew.
+    ///
+    /// # Errors
+    /// If log or read models cannot be read or written; then everything is as before.
+    pub async fn project(&self, org: OrganisationId, projection: &dyn Projection) -> Result<Progress> {
+        let models = self.store.read_models().await?;
+        let end = self.store.head(org).await?.last_seq;
+        let (live, building) = self.lanes_of(&models, org, projection).await?;
+        let Some(live) = live else {
+            models.begin_lane(org, projection.name(), projection.version(), LaneState::Live).await?;
+            return Ok(Progress::More);
+        };
+        for lane in std::iter::once(&live).chain(&building) {
+            if !self.is_of_log(lane).await? {
+                tracing::info!(projection = lane.projection, lane = lane.id, "lane of another log dropped");
+                models.drop_lane(lane).await?;
+                return Ok(Progress::More);
+            }
+        }
+        if live.version > projection.version() {
+            return Ok(Progress::Newer);
+        }
+        if live.version < projection.version() && building.is_none() {
+            models.begin_lane(org, projection.name(), projection.version(), LaneState::Building).await?;
+            return Ok(Progress::More);
+        }
+        let first = if live.version == projection.version() {
+            self.project_lane(&models, &live, projection, end).await?
+        } else {
+            Progress::CaughtUp
+        };
+        let second = match building.filter(|b| b.version == projection.version()) {
+            Some(lane) => self.build(&models, &lane, projection, end).await?,
+            None => Progress::CaughtUp,
+        };
+        if first == Progress::CaughtUp && second == Progress::CaughtUp && models.clean(org, CLEANED).await? {
+            return Ok(Progress::More);
+        }
+        // What can still go on goes before what stands.
+        Ok(if second == Progress::CaughtUp || first == Progress::More { first } else { second })
+    }
+
+    /// Works on a projection until there is nothing left to do, or somebody else does it, and tells how far it is each time.
+    ///
+    /// # Errors
+    /// As [`Engine::project`].
+    pub async fn catch_up(&self, org: OrganisationId, projection: &dyn Projection) -> Result<Progress> {
+        loop {
+            match self.project(org, projection).await? {
+                Progress::More => {}
+                other => return Ok(other),
+            }
+        }
+    }
+
+    /// The live and the building lane.
+    pub(super) async fn lanes_of(
+        &self,
+        models: &ReadModels,
+        org: OrganisationId,
+        projection: &dyn Projection,
+    ) -> Result<(Option<Lane>, Option<Lane>)> {
+        let mut lanes = models.lanes(org).await?;
+        lanes.retain(|lane| lane.projection == projection.name());
+        let building = lanes.iter().position(|l| l.state == LaneState::Building).map(|i| lanes.remove(i));
+        Ok((lanes.pop(), building))
+    }
+
+    /// Whether the log still has the event up to which the lane reflects it. It has not if another log stands in its
+    /// place, from a backup or an import.
+    pub(super) async fn is_of_log(&self, lane: &Lane) -> Result<bool> {
+        if lane.seq == 0 {
+            return Ok(true);
+        }
+        let mark = self.store.mark(lane.organisation, lane.seq).await?;
+        Ok(mark.is_some_and(|(hash, _)| hash == lane.hash))
+    }
+
+    /// A slice for a lane that is being built; once it has caught up it takes the live one's place.
+    async fn build(&self, models: &ReadModels, lane: &Lane, projection: &dyn Projection, end: u64) -> Result<Progress> {
+        let progress = self.project_lane(models, lane, projection, end).await?;
+        if progress != Progress::CaughtUp {
+            return Ok(progress);
+        }
+        crash::point("projection_before_swap");
+        if models.swap(lane).await? {
+            tracing::info!(projection = lane.projection, lane = lane.id, seq = lane.seq, "rebuilt lane goes live");
+        }
+        Ok(Progress::More)
+    }
+
+    async fn project_lane(
+        &self,
+        models: &ReadModels,
+        lane: &Lane,
+        projection: &dyn Projection,
+        end: u64,
+    ) -> Result<Progress> {
+        if lane.parked.is_some() {
+            return Ok(Progress::Parked);
+        }
+        if lane.seq >= end {
+            return Ok(Progress::CaughtUp);
+        }
+        let Some(claim) = models.claim(lane.organisation, lane.id).await? else { return Ok(Progress::Taken) };
+        let mut slice = Slice {
+            engine: self,
+            org: lane.organisation,
+            projection,
+            seq: claim.lane.seq,
+            hash: claim.lane.hash,
+            parked: None,
+            rows: Rows::new(claim),
+        };
+        slice.take_events().await?;
+        let Slice { seq, hash, parked, rows, .. } = slice;
+        if let Some(parked) = &parked {
+            let (projection, event) = (projection.name(), parked.seq);
+            tracing::error!(projection, lane = lane.id, event, error = parked.error, "lane parked");
+        }
+        crash::point("projection_before_checkpoint");
+        rows.commit(&Step { seq, hash, parked }).await?;
+        crash::point("projection_after_checkpoint");
+        Ok(Progress::More)
+    }
+}
+
+/// A slice of the log on its way into one lane.
+struct Slice<'a> {
+    engine: &'a Engine,
+    org: OrganisationId,
+    projection: &'a dyn Projection,
+    seq: u64,
+    hash: Hash,
+    parked: Option<Parked>,
+    rows: Rows,
+}
+
+impl Slice<'_> {
+    async fn take_events(&mut self) -> Result<()> {
+        let (started, most) = (Instant::now(), self.engine.sizes.projected_together);
+        let mut taken = 0;
+        loop {
+            let events = self.engine.store.bare_events(self.org, self.seq, EVENTS).await?;
+            let last = events.len() < EVENTS as usize;
+            for raw in events {
+                let (seq, hash) = (raw.seq, raw.hash()?);
+                if raw.kind().is_none_or(|kind| self.projection.wants(kind)) {
+                    let kind = raw.kind().unwrap_or_default().to_owned();
+                    match self.take_event(raw).await {
+                        Ok(()) => self.rows.keep(),
+                        Err(e) if is_passing(&e) => return Err(e),
+                        Err(e) => {
+                            self.rows.undo();
+                            self.parked = Some(Parked { seq, kind, error: sentence(&e), at: self.engine.now() });
+                            return Ok(());
+                        }
+                    }
+                }
+                (self.seq, self.hash) = (seq, hash);
+                taken += 1;
+                if taken >= most || started.elapsed() > SLICE || self.rows.bytes() > SLICE_BYTES {
+                    return Ok(());
+                }
+            }
+            if last {
+                return Ok(());
+            }
+        }
+    }
+
+    async fn take_event(&mut self, raw: muster_store::RawEvent) -> Result<()> {
+        let meta = raw.open()?.meta;
+        let fact = Fact::read(&meta)?;
+        let event = Event { organisation: self.org, meta, fact, engine: self.engine.clone() };
+        self.projection.take(&event, &mut self.rows).await
+    }
+}
+
+/// Whether trying again may help although nothing was mended: it is then no fault of the event.
+fn is_passing(error: &Error) -> bool {
+    match error {
+        Error::Store(e) => !matches!(e, StoreError::Corrupt(_) | StoreError::NotFound),
+        Error::Io(_) | Error::File(_) => true,
+        _ => false,
+    }
+}
+
+/// Why an event was not taken, without what a parser found in it.
+fn sentence(error: &Error) -> String {
+    let said = error.to_string();
+    said.split(": ").next().unwrap_or_default().to_owned()
+}
