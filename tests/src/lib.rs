@@ -20,3 +20,7 @@ mod import;
 mod muster;
 #[cfg(test)]
 mod review;
+#[cfg(test)]
+mod served;
+#[cfg(test)]
+mod serving;

@@ -55,10 +55,7 @@ pub fn binary() -> &'static Path {
 impl Muster {
     /// A fresh installation with an organisation `acme` whose pushes apply by themselves.
     pub fn new(on: On) -> Muster {
-        let muster = Muster::empty(on);
-        muster.ok(&["org", "create", "acme", "--name", "Acme"]);
-        muster.ok(&["org", "set", "acme", "guard.first_import=off", "policy.upload=apply"]);
-        muster
+        Muster::empty(on).with_acme()
     }
 
     /// A fresh installation without any organisation.
@@ -73,6 +70,19 @@ impl Muster {
             assert_eq!(muster.run(&["migrate"]).code, Some(0));
         }
         muster
+    }
+
+    /// An installation on a PostgreSQL of one's own, with an organisation `acme` whose pushes apply by themselves.
+    pub fn on_server(server: &muster_testkit::postgres::Server) -> Muster {
+        let muster = Muster { dir: tempfile::tempdir().unwrap(), database: server.url().to_owned() };
+        muster.ok(&["migrate"]);
+        muster.with_acme()
+    }
+
+    fn with_acme(self) -> Muster {
+        self.ok(&["org", "create", "acme", "--name", "Acme"]);
+        self.ok(&["org", "set", "acme", "guard.first_import=off", "policy.upload=apply"]);
+        self
     }
 
     /// The command, ready to be run.

@@ -80,6 +80,8 @@ pub enum Command {
     Sync(command::sync::Sync),
     /// List what has arrived, and give up what cannot be worked on
     Uploads(command::uploads::Uploads),
+    /// Work on what comes in, for as long as it runs
+    Serve(command::serve::Serve),
     /// List, show, approve, reject and undo changes
     Changes(command::changes::Changes),
     /// List, show, export and edit the members of an organisation

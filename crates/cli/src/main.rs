@@ -76,6 +76,7 @@ async fn dispatch(command: Command, session: &mut Session<'_>) -> Result<Exit, F
         Command::Map(c) => command::map::run(c, session).await,
         Command::Sync(c) => command::sync::run(c, session).await,
         Command::Uploads(c) => command::uploads::run(c, session).await,
+        Command::Serve(c) => command::serve::run(c, session).await,
         Command::Changes(c) => command::changes::run(c, session).await,
         Command::Members(c) => command::members::run(c, session).await,
         Command::Diff(c) => command::diff::run(c, session).await,

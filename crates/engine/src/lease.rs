@@ -6,7 +6,7 @@ use muster_store::{Lease, Store, StoreError};
 use tokio::task::JoinHandle;
 
 /// For how long a lease holds without being renewed.
-pub const LEASE: Duration = Duration::from_secs(30);
+pub const LEASE: Duration = Duration::from_secs(15);
 
 /// A lease that renews itself until it is dropped.
 pub struct Leased {

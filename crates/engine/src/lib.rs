@@ -63,6 +63,7 @@ pub mod retention;
 pub mod review;
 pub mod roster;
 mod seal;
+pub mod serve;
 pub mod setting;
 pub mod sizes;
 mod spill;

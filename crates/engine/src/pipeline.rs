@@ -9,7 +9,7 @@ use muster_domain::{
     ids::{ChangeSetId, OrganisationId, UploadId},
     settings::{Guards, InvalidRows, Mode},
 };
-use muster_store::{Lease, OrganisationRow, Tx};
+use muster_store::{Lease, Tx};
 use uuid::Uuid;
 
 use crate::{
@@ -116,32 +116,9 @@ impl Engine {
         worked
     }
 
-    /// Works on uploads that were accepted and are not finished, in order of arrival, up to one that is not worked on here.
-    /// Says how many there were.
-    pub(crate) async fn finish_pending(
-        &self,
-        lease: &Lease,
-        row: &OrganisationRow,
-        before: Option<u64>,
-    ) -> Result<u64> {
-        let mut worked = 0;
-        for upload in self.store.uploads_in_state(row.id, State::Received.word()).await? {
-            if before.is_some_and(|before| upload.arrival >= before) {
-                break;
-            }
-            let upload: Upload = serde_json::from_slice(&upload.doc)?;
-            let org = self.load(row.clone()).await?;
-            match self.work(lease, &org, &upload.received, None, false, None).await {
-                Ok(_) | Err(Error::Refused(_)) => worked += 1,
-                Err(e) => return Err(e),
-            }
-        }
-        Ok(worked)
-    }
-
     /// Parse, normalise, diff, decide, append: everything after the bytes are safe. `taken` is the census, if it was
     /// taken while the payload came in.
-    async fn work(
+    pub(crate) async fn work(
         &self,
         lease: &Lease,
         org: &Organisation,

@@ -7,7 +7,7 @@ use std::{
 };
 
 use chrono::{TimeZone, Utc};
-use muster_engine::queue::Queue;
+use muster_engine::queue::{Queue, Worked};
 
 use crate::rules_given::*;
 
@@ -164,7 +164,7 @@ async fn of_two_who_work_at_once_each_upload_gets_one() {
         tokio::join!(given.engine.work_off(&row), tokio::spawn(async move { other.0.work_off(&other.1).await }));
     let worked = [mine.unwrap(), theirs.unwrap().unwrap()].map(|queue| match queue {
         Queue::Empty(n) => n,
-        Queue::Busy => 0,
+        Queue::Busy | Queue::Stopped => 0,
     });
     assert_eq!(worked.iter().sum::<u64>(), 6, "{worked:?}");
     assert_eq!(given.acme().await.row.id, row.id);
@@ -195,4 +195,22 @@ async fn what_may_have_been_accepted_when_the_database_went_away_is_kept() {
     go.send(()).unwrap();
     assert!(matches!(coming.await.unwrap(), Err(Error::Store(_))));
     assert_eq!(given.files().len(), 2, "the answer of a commit may be lost and the commit be there");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_watches_the_work_is_told_of_each_upload_and_can_end_it() {
+    let given = three().await;
+    let first = given.taken_in(partial(), &csv([moved(1, "Legal")])).await;
+    given.taken_in(partial(), &csv([moved(1, "Press")])).await;
+    let mut seen = Vec::new();
+    let mut watch = |worked: Worked| {
+        seen.push((Some(worked.upload), worked.state));
+        false
+    };
+    let row = given.acme().await.row;
+    assert_eq!(given.engine.work_off_watched(&row, &mut watch).await.unwrap(), Queue::Stopped);
+    assert_eq!(seen, [(first.upload_id, State::Applied)]);
+    assert_eq!(given.department("E1").await, "Legal");
+    assert_eq!(given.worked_off().await, Queue::Empty(1));
+    given.verified().await;
 }

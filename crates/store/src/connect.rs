@@ -319,7 +319,7 @@ pub(crate) fn sqlite_options(path: &Path, cache_bytes: u32) -> SqliteConnectOpti
 
 pub(crate) fn postgres_pool(options: PgConnectOptions) -> PgPool {
     PgPoolOptions::new()
-        .max_connections(4)
+        .max_connections(16)
         .acquire_timeout(PATIENCE)
         .test_before_acquire(false)
         .connect_lazy_with(options)

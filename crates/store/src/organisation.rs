@@ -79,7 +79,7 @@ pub(crate) fn hash(bytes: Vec<u8>) -> Result<Hash> {
 
 type Row = (Uuid, String, Vec<u8>, i64);
 
-fn organisation_row((id, slug, secret, created_at): Row) -> Result<OrganisationRow> {
+pub(crate) fn organisation_row((id, slug, secret, created_at): Row) -> Result<OrganisationRow> {
     Ok(OrganisationRow {
         id: OrganisationId(id),
         slug,

@@ -17,9 +17,12 @@ use crate::ordinary::{OrdinaryUser, as_user, own_directory};
 /// Names an existing server to use instead of starting one.
 pub const URL_VARIABLE: &str = "MUSTER_TEST_POSTGRES_URL";
 
-/// A running server.
+/// A running server. It can be stopped and started again by whoever started it for themselves.
 pub struct Server {
     url: String,
+    bin: PathBuf,
+    dir: PathBuf,
+    user: Option<OrdinaryUser>,
     /// Its standard input is the pipe whose end stops the server.
     _watchdog: Child,
 }
@@ -39,27 +42,38 @@ impl Server {
             .current_dir(&dir)
             .output()?;
         check("initdb", &initdb)?;
+        let url = format!("postgres://postgres@localhost/postgres?host={}", dir.display());
+        let server = Server { url, bin, dir, user, _watchdog: watchdog };
+        server.start_again()?;
+        Ok(server)
+    }
+
+    /// Starts it again, after [`Server::stop`].
+    pub fn start_again(&self) -> Result<()> {
+        let dir = &self.dir;
         let options = format!(
             "-c listen_addresses='' -c unix_socket_directories='{}' -c max_connections=200 -c shared_buffers=64MB",
             dir.display()
         );
-        let start = as_user(user.as_ref(), &bin.join("pg_ctl"))
-            .args(["start", "--wait", "--silent", "-D"])
-            .arg(&data)
-            .arg("--log")
-            .arg(dir.join("log"))
-            .args(["--options", &options])
-            .current_dir(&dir)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .status()?;
-        if !start.success() {
-            let log = std::fs::read_to_string(dir.join("log")).unwrap_or_default();
-            return Err(Error::other(format!("PostgreSQL did not start: {log}")));
+        let start = self.control("start").arg("--log").arg(dir.join("log")).args(["--options", &options]).status()?;
+        if start.success() {
+            return Ok(());
         }
-        let url = format!("postgres://postgres@localhost/postgres?host={}", dir.display());
-        Ok(Server { url, _watchdog: watchdog })
+        let log = std::fs::read_to_string(dir.join("log")).unwrap_or_default();
+        Err(Error::other(format!("PostgreSQL did not start: {log}")))
+    }
+
+    /// Stops it, and with it all that is under way.
+    pub fn stop(&self) -> Result<()> {
+        let stop = self.control("stop").arg("--mode=fast").status()?;
+        if stop.success() { Ok(()) } else { Err(Error::other("PostgreSQL did not stop")) }
+    }
+
+    fn control(&self, what: &str) -> Command {
+        let mut command = as_user(self.user.as_ref(), &self.bin.join("pg_ctl"));
+        command.args([what, "--wait", "--silent", "-D"]).arg(self.dir.join("data")).current_dir(&self.dir);
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        command
     }
 
     /// The superuser's address of the database `postgres`.

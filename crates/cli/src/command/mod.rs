@@ -20,6 +20,7 @@ pub mod projections;
 pub mod replay;
 pub mod restore;
 pub mod retention;
+pub mod serve;
 pub mod sync;
 pub mod uploads;
 pub mod verify;

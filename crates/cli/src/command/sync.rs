@@ -64,6 +64,9 @@ pub struct Sync {
     /// Show what it would do, and do nothing
     #[arg(long)]
     pub dry_run: bool,
+    /// Take the payload in and leave the work to `muster serve`, or to the next sync
+    #[arg(long, conflicts_with_all = ["dry_run", "issues", "refused"])]
+    pub no_wait: bool,
     /// The format, where it is not to be found out from the bytes
     #[arg(long, value_parser = ["csv", "tsv", "json", "ndjson", "xlsx", "xls", "ods"])]
     pub format: Option<String>,
@@ -94,11 +97,19 @@ pub async fn run(mut sync: Sync, session: &mut Session<'_>) -> Result<Exit, Fail
     let wanted = std::mem::take(&mut sync.files);
     wanted.check(&sync.file)?;
     let (mut source, bytes) = open(&sync.file)?;
-    let (slug, again) = (sync.org.slug.clone(), Again::of(&sync));
+    let (slug, again, no_wait) = (sync.org.slug.clone(), Again::of(&sync), sync.no_wait);
     let request = request(sync)?;
     let engine = session.engine().await?;
     let progress = Progress::reading(session.config.progress, bytes);
     let mut source = progress.wrap(&mut source);
+    if no_wait {
+        let outcome = engine.take_in(&slug, request, &mut source).await;
+        progress.done();
+        let report = outcome?;
+        report::print(&report, &slug, session);
+        // What was asked for is done.
+        return Ok(if report.state == State::Received { Exit::Done } else { Exit::of(report.state) });
+    }
     if !wanted.any() {
         let outcome = engine.sync(&slug, request, &mut source).await;
         progress.done();

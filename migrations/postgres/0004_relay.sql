@@ -1,0 +1,15 @@
+-- How far the relay has told what it tells: the last event of each organisation that went out, by what it went to.
+CREATE TABLE relay_mark (
+    org    UUID NOT NULL REFERENCES organisation (id),
+    target TEXT NOT NULL,
+    seq    BIGINT NOT NULL,
+    PRIMARY KEY (org, target)
+);
+
+-- Who does what only one process at a time is to do for all organisations, by its name; fenced by a token that only grows.
+CREATE TABLE duty (
+    name       TEXT NOT NULL PRIMARY KEY,
+    holder     TEXT NOT NULL,
+    token      BIGINT NOT NULL,
+    expires_at BIGINT NOT NULL
+);

@@ -1,0 +1,137 @@
+//! A real `muster serve` of an installation, on a free port, and what it answers.
+
+use std::{
+    fs::File,
+    io::{Read, Write},
+    net::{SocketAddr, TcpStream},
+    process::{Child, Command, ExitStatus, Stdio},
+    time::{Duration, Instant},
+};
+
+use serde_json::{Deserializer, Value};
+
+use crate::muster::Muster;
+
+/// How long anything may take on a machine that is busy with other things.
+pub const PATIENCE: Duration = Duration::from_secs(120);
+
+/// A process that serves. It is killed when this value is dropped.
+pub struct Served {
+    child: Child,
+    address: SocketAddr,
+    log: std::path::PathBuf,
+}
+
+/// An answer over HTTP.
+#[derive(Debug)]
+pub struct Answer {
+    /// The status.
+    pub status: u16,
+    /// The header lines.
+    pub headers: String,
+    /// The body.
+    pub body: String,
+}
+
+impl Answer {
+    /// The body as a document.
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.body).unwrap_or_else(|e| panic!("{e}: {}", self.body))
+    }
+}
+
+impl Served {
+    /// Starts it and waits until it listens.
+    pub fn start(muster: &Muster, more: &[&str]) -> Served {
+        Served::begin(muster, more, |_| {})
+    }
+
+    /// The same, with something more done to the command.
+    pub fn begin(muster: &Muster, more: &[&str], change: impl FnOnce(&mut Command)) -> Served {
+        let mut command = muster.command(&[&["-v", "serve", "--listen", "127.0.0.1:0"], more].concat());
+        let log = tempfile::Builder::new().prefix("serve-").suffix(".log").tempfile_in(muster.dir.path()).unwrap();
+        let log = log.into_temp_path().keep().unwrap();
+        let stderr = File::options().append(true).open(&log).unwrap();
+        command.stdout(Stdio::piped()).stderr(stderr).env_remove("MUSTER_AMQP_URL");
+        change(&mut command);
+        let mut child = command.spawn().unwrap();
+        let stdout = child.stdout.take().unwrap();
+        let document = Deserializer::from_reader(stdout).into_iter::<Value>().next();
+        let Some(Ok(document)) = document else {
+            let _ = child.wait();
+            panic!("muster serve did not begin: {}", std::fs::read_to_string(&log).unwrap_or_default())
+        };
+        Served { child, address: document["listening"].as_str().unwrap().parse().unwrap(), log }
+    }
+
+    /// What it answers.
+    pub fn get(&self, path: &str) -> Answer {
+        let mut stream = TcpStream::connect(self.address).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        write!(stream, "GET {path} HTTP/1.1\r\nHost: muster\r\nConnection: close\r\n\r\n").unwrap();
+        let mut text = String::new();
+        stream.read_to_string(&mut text).unwrap();
+        let (head, body) = text.split_once("\r\n\r\n").unwrap();
+        let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+        Answer { status, headers: head.to_lowercase(), body: body.to_owned() }
+    }
+
+    /// The value of a metric, with its labels; 0 if it is not there.
+    pub fn metric(&self, name: &str) -> f64 {
+        let text = self.get("/metrics").body;
+        let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        value.map_or(0.0, |value| value.trim().parse().unwrap())
+    }
+
+    /// Its process id.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// What it has logged.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap()
+    }
+
+    /// Sends it a signal.
+    pub fn signal(&self, name: &str) {
+        let kill = Command::new("/bin/sh").args(["-c", "kill -$0 $1", name, &self.id().to_string()]).status().unwrap();
+        assert!(kill.success());
+    }
+
+    /// Tells it to end, and waits until it has.
+    pub fn end(mut self) -> ExitStatus {
+        self.signal("TERM");
+        self.ended()
+    }
+
+    /// Waits until it has ended by itself.
+    pub fn ended(&mut self) -> ExitStatus {
+        let child = &mut self.child;
+        within("the end of muster serve", || child.try_wait().unwrap())
+    }
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Waits until something is there, for as long as we have patience.
+pub fn within<T>(what: &str, mut found: impl FnMut() -> Option<T>) -> T {
+    let began = Instant::now();
+    loop {
+        if let Some(found) = found() {
+            return found;
+        }
+        assert!(began.elapsed() < PATIENCE, "waited in vain for {what}");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+/// Waits until something is so, for as long as we have patience.
+pub fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+    within(what, || is_so().then_some(()));
+}
