@@ -21,6 +21,10 @@ mod muster;
 #[cfg(test)]
 mod review;
 #[cfg(test)]
+mod scheduling;
+#[cfg(test)]
 mod served;
 #[cfg(test)]
 mod serving;
+#[cfg(test)]
+mod telling;

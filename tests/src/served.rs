@@ -13,7 +13,7 @@ use serde_json::{Deserializer, Value};
 use crate::muster::Muster;
 
 /// How long anything may take on a machine that is busy with other things.
-pub const PATIENCE: Duration = Duration::from_secs(120);
+pub const PATIENCE: Duration = Duration::from_secs(180);
 
 /// A process that serves. It is killed when this value is dropped.
 pub struct Served {
@@ -99,6 +99,12 @@ impl Served {
         assert!(kill.success());
     }
 
+    /// Kills it at once.
+    pub fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
     /// Tells it to end, and waits until it has.
     pub fn end(mut self) -> ExitStatus {
         self.signal("TERM");
@@ -117,6 +123,11 @@ impl Drop for Served {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// A prefix of its own keeps a test apart from others on the same broker.
+pub fn prefix() -> String {
+    format!("t{}", uuid::Uuid::new_v4().simple())
 }
 
 /// Waits until something is there, for as long as we have patience.

@@ -4,7 +4,7 @@ use muster_testkit::{postgres::Server, rabbitmq::Broker};
 
 use crate::{
     muster::{Muster, On, feed},
-    served::{Served, until},
+    served::{Served, prefix, until},
 };
 
 impl Muster {
@@ -38,11 +38,6 @@ impl Muster {
         };
         of("change_set.applied").iter().map(arrival).collect()
     }
-}
-
-/// A prefix of its own keeps a test apart from others on the same broker.
-fn prefix() -> String {
-    format!("t{}", uuid::Uuid::new_v4().simple())
 }
 
 fn works_in_order_of_arrival(on: On, amqp: Option<&str>) {

@@ -61,13 +61,22 @@ pub fn judge(feed: &Watched, now: DateTime<Utc>) -> Verdict {
             false => Verdict::Nothing,
         };
     }
-    let from = feed.last.map_or(set_at, |last| set_at.max(last + EARLY));
-    match expected.next_after(from) {
-        Some(missed) if missed + expected.grace() <= now => {
-            Verdict::Overdue(Overdue { missed, since: missed + expected.grace() })
-        }
+    match next_missed(expected, set_at, feed.last) {
+        Some(overdue) if overdue.since <= now => Verdict::Overdue(overdue),
         _ => Verdict::Nothing,
     }
+}
+
+/// When a feed that is not overdue will be, if nothing comes.
+pub fn due(feed: &Watched) -> Option<DateTime<Utc>> {
+    let (expected, set_at) = feed.expected.zip(feed.set_at)?;
+    Some(next_missed(expected, set_at, feed.last)?.since)
+}
+
+fn next_missed(expected: &Expected, set_at: DateTime<Utc>, last: Option<DateTime<Utc>>) -> Option<Overdue> {
+    let from = last.map_or(set_at, |last| set_at.max(last + EARLY));
+    let missed = expected.next_after(from)?;
+    Some(Overdue { missed, since: missed + expected.grace() })
 }
 
 /// Whether the last payload is one of that run or of a later one.
@@ -101,6 +110,7 @@ mod tests {
     fn given_no_payload_when_the_grace_is_over_then_the_feed_is_overdue_since_then() {
         let expected = nightly();
         let feed = watched(&expected);
+        assert_eq!(due(&feed), Some(at("11T04:30")));
         assert_eq!(judge(&feed, at("11T04:29")), Verdict::Nothing);
         assert_eq!(judge(&feed, at("11T04:30")), Verdict::Overdue(missed(11)));
         // Looked at late, it is still the first run that was missed.

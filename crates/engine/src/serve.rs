@@ -10,8 +10,11 @@ use tokio::{
 
 use crate::Engine;
 
+mod duty;
+mod events;
 mod figures;
 mod relay;
+mod scheduler;
 mod worker;
 
 pub use figures::{CLASSES, Durations, Figures, Outcomes};
@@ -23,13 +26,15 @@ pub enum Role {
     Api,
     /// Works on uploads.
     Worker,
-    /// Rings for what is new in the logs.
+    /// Rings for what is new in the logs, and tells other systems what was applied.
     Relay,
+    /// Looks after what is to happen at its time.
+    Scheduler,
 }
 
 impl Role {
     /// All of them.
-    pub const ALL: [Role; 3] = [Role::Api, Role::Worker, Role::Relay];
+    pub const ALL: [Role; 4] = [Role::Api, Role::Worker, Role::Relay, Role::Scheduler];
 
     /// Its name on the command line.
     pub fn word(self) -> &'static str {
@@ -37,6 +42,7 @@ impl Role {
             Role::Api => "api",
             Role::Worker => "worker",
             Role::Relay => "relay",
+            Role::Scheduler => "scheduler",
         }
     }
 
@@ -114,7 +120,12 @@ impl Serving {
             // The server is where HTTP is spoken: it is begun by whoever has a listener.
             Role::Api => tokio::spawn(async {}),
             Role::Worker => tokio::spawn(worker::run(self, stop)),
-            Role::Relay => tokio::spawn(relay::run(self, stop)),
+            // Within one process there is no other system to tell.
+            Role::Relay if self.alone => tokio::spawn(relay::run(self, stop)),
+            Role::Relay => tokio::spawn(async {
+                tokio::join!(relay::run(self.clone(), stop.clone()), events::run(self, stop));
+            }),
+            Role::Scheduler => tokio::spawn(scheduler::run(self, stop)),
         }
     }
 }

@@ -5,10 +5,10 @@ use muster_domain::{
     documents::{Feed, Upload},
     fact::{Fact, FeedOverdue, State},
     ids::UploadId,
-    liveness::{Overdue, Verdict, Watched, came_for, judge},
+    liveness::{Overdue, Verdict, Watched, came_for, due, judge},
     schedule::Expected,
 };
-use muster_store::{Filter, Lease, Who};
+use muster_store::{Filter, Lease, OrganisationRow, Who};
 use serde::Serialize;
 use uuid::Uuid;
 
@@ -35,6 +35,9 @@ pub struct FeedWatch {
     pub last_payload: Option<DateTime<Utc>>,
     /// The payload that is overdue, if one is.
     pub overdue: Option<Overdue>,
+    /// When it will be overdue if nothing comes; none if it is already.
+    #[serde(skip)]
+    pub due: Option<DateTime<Utc>>,
     /// What was recorded about it now: `overdue` or `recovered`; both where it came back and failed again.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub recorded: Vec<&'static str>,
@@ -65,16 +68,39 @@ impl Engine {
     /// If the store refuses, or another process works on the organisation for long.
     pub async fn watch_feeds(&self, slug: &str, now: DateTime<Utc>) -> Result<Vec<FeedWatch>> {
         let org = self.organisation(slug).await?;
-        let mut pending = false;
-        for feed in &org.feeds {
-            pending |= !self.verdicts(&org, feed, now).await?.1.is_empty();
-        }
-        if !pending {
+        if !self.is_verdict_due(&org, now).await? {
             return self.watched_feeds(&org, now).await;
         }
         let lease = self.lease(org.row.id).await?;
         let outcome = self.record_liveness(&lease, slug, now).await;
         self.give_back(&lease, outcome).await
+    }
+
+    /// The same, unless something is to be recorded and somebody else is working on the organisation: none then.
+    ///
+    /// # Errors
+    /// If the store refuses.
+    pub async fn watch_feeds_if_free(
+        &self,
+        row: &OrganisationRow,
+        now: DateTime<Utc>,
+    ) -> Result<Option<Vec<FeedWatch>>> {
+        let org = self.load(row.clone()).await?;
+        if !self.is_verdict_due(&org, now).await? {
+            return self.watched_feeds(&org, now).await.map(Some);
+        }
+        let Some(lease) = self.lease_if_free(row.id).await? else { return Ok(None) };
+        let outcome = self.record_liveness(&lease, &row.slug, now).await;
+        self.give_back(&lease, outcome).await.map(Some)
+    }
+
+    async fn is_verdict_due(&self, org: &Organisation, now: DateTime<Utc>) -> Result<bool> {
+        for feed in &org.feeds {
+            if !self.verdicts(org, feed, now).await?.1.is_empty() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// How every feed of an organisation that is expected stands, or that is overdue by the log.
@@ -108,6 +134,7 @@ impl Engine {
             next_run: expected.as_ref().and_then(|e| e.next_after(now)),
             last_payload: came.at,
             overdue: judged.overdue,
+            due: judged.overdue.is_none().then(|| due(&came.watched(&judged, expected.as_ref()))).flatten(),
             recorded: Vec::new(),
         }))
     }
@@ -133,7 +160,7 @@ impl Engine {
             let words = recorded.iter().filter(|(f, _)| f.no == feed.no).flat_map(|(_, facts)| facts.iter().map(word));
             let words: Vec<&str> = words.collect();
             let watch = self.watch_of(&org, &feed, now).await?;
-            let watch = watch.or_else(|| (!words.is_empty()).then(|| FeedWatch::unexpected(&feed)));
+            let watch = watch.or_else(|| (!words.is_empty()).then(|| FeedWatch::unexpected(&feed.settings.name)));
             watches.extend(watch.map(|watch| FeedWatch { recorded: words, ..watch }));
         }
         Ok(watches)
@@ -182,14 +209,15 @@ impl Engine {
 
 impl FeedWatch {
     /// A feed of which nothing is expected any more.
-    fn unexpected(feed: &Feed) -> FeedWatch {
+    pub(crate) fn unexpected(name: &str) -> FeedWatch {
         FeedWatch {
-            feed: feed.settings.name.clone(),
+            feed: name.to_owned(),
             last_run: None,
             came: false,
             next_run: None,
             last_payload: None,
             overdue: None,
+            due: None,
             recorded: Vec::new(),
         }
     }

@@ -18,7 +18,7 @@ pub struct Lease {
     pub token: i64,
 }
 
-fn end(ttl: Duration) -> i64 {
+pub(crate) fn end(ttl: Duration) -> i64 {
     micros(Utc::now()).saturating_add(i64::try_from(ttl.as_micros()).unwrap_or(i64::MAX))
 }
 

@@ -3,6 +3,7 @@
 use muster_domain::ids::OrganisationId;
 
 use crate::connect::{Store, on};
+use crate::duty::Duty;
 use crate::error::Result;
 use crate::organisation::{OrganisationRow, count, organisation_row};
 
@@ -11,8 +12,19 @@ use crate::organisation::{OrganisationRow, count, organisation_row};
 pub struct Untold {
     /// The organisation.
     pub organisation: OrganisationId,
+    /// Up to where it was told.
+    pub told: u64,
     /// Its last event.
     pub last_seq: u64,
+}
+
+/// Up to where an organisation's log was told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Told {
+    /// The organisation.
+    pub organisation: OrganisationId,
+    /// The last event that was told, or that had nothing to tell.
+    pub seq: u64,
 }
 
 impl Store {
@@ -31,11 +43,11 @@ impl Store {
     /// # Errors
     /// If the store cannot be read.
     pub async fn untold(&self, target: &str) -> Result<Vec<Untold>> {
-        const SQL: &str = "SELECT h.org, h.last_seq FROM head h \
+        const SQL: &str = "SELECT h.org, coalesce(m.seq, 0), h.last_seq FROM head h \
             LEFT JOIN relay_mark m ON m.org = h.org AND m.target = $1 WHERE h.last_seq > coalesce(m.seq, 0) \
             ORDER BY h.org LIMIT 1000";
         let mut reading = self.reading().await?;
-        let rows: Vec<(uuid::Uuid, i64)> =
+        let rows: Vec<(uuid::Uuid, i64, i64)> =
             on!(reading.conn(), c => sqlx::query_as(SQL).bind(target).fetch_all(&mut *c).await?);
         untold(rows)
     }
@@ -45,23 +57,27 @@ impl Store {
     /// # Errors
     /// If the store cannot be read.
     pub async fn heads(&self) -> Result<Vec<Untold>> {
+        const SQL: &str = "SELECT org, CAST(0 AS BIGINT), last_seq FROM head WHERE last_seq > 0";
         let mut reading = self.reading().await?;
-        let rows: Vec<(uuid::Uuid, i64)> = on!(reading.conn(), c => sqlx::query_as("SELECT org, last_seq FROM head WHERE last_seq > 0").fetch_all(&mut *c).await?);
+        let rows: Vec<(uuid::Uuid, i64, i64)> = on!(reading.conn(), c => sqlx::query_as(SQL).fetch_all(&mut *c).await?);
         untold(rows)
     }
 
     /// Notes what was told; a mark never goes back. Several relays may do so at once, so they all take the rows in the
-    /// order of [`untold`](Self::untold).
+    /// order of [`untold`](Self::untold). Where telling is a duty, it must still be that of whoever notes it.
     ///
     /// # Errors
-    /// If the store refuses.
-    pub async fn mark_told(&self, target: &str, told: &[Untold]) -> Result<()> {
+    /// [`StoreError::LeaseLost`](crate::StoreError::LeaseLost) if somebody has taken the duty over, or if the store refuses.
+    pub async fn mark_told(&self, target: &str, told: &[Told], duty: Option<&Duty>) -> Result<()> {
         const SQL: &str = "INSERT INTO relay_mark (org, target, seq) VALUES ($1, $2, $3) \
             ON CONFLICT (org, target) DO UPDATE SET seq = excluded.seq WHERE relay_mark.seq < excluded.seq";
         let mut writing = self.writing().await?;
-        for Untold { organisation, last_seq } in told {
+        if let Some(duty) = duty {
+            crate::duty::check(&mut writing.conn(), duty).await?;
+        }
+        for Told { organisation, seq } in told {
             on!(writing.conn(), c => {
-                let query = sqlx::query(SQL).bind(organisation.0).bind(target).bind(*last_seq as i64);
+                let query = sqlx::query(SQL).bind(organisation.0).bind(target).bind(*seq as i64);
                 query.execute(&mut *c).await.map(drop)?
             });
         }
@@ -92,7 +108,9 @@ impl Store {
     }
 }
 
-fn untold(rows: Vec<(uuid::Uuid, i64)>) -> Result<Vec<Untold>> {
-    let row = |(id, last_seq)| Ok(Untold { organisation: OrganisationId(id), last_seq: count(last_seq)? });
+fn untold(rows: Vec<(uuid::Uuid, i64, i64)>) -> Result<Vec<Untold>> {
+    let row = |(id, told, last_seq)| {
+        Ok(Untold { organisation: OrganisationId(id), told: count(told)?, last_seq: count(last_seq)? })
+    };
     rows.into_iter().map(row).collect()
 }

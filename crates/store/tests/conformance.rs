@@ -59,6 +59,8 @@ on_both_engines! {
     leases::a_lease_has_one_holder,
     leases::a_lost_lease_cannot_commit,
     leases::a_lease_taken_meanwhile_fences_the_commit,
+    leases::a_duty_has_one_holder,
+    leases::a_mark_never_goes_back,
     stress::readers_see_exactly_what_was_committed,
     stress::one_of_many_wins_a_version,
     ; // Those that need its address too.

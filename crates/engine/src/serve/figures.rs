@@ -22,6 +22,8 @@ pub struct Figures {
     work_failures: AtomicU64,
     lease_waits: AtomicU64,
     restarts: AtomicU64,
+    told: AtomicU64,
+    telling_failures: AtomicU64,
     uploads: Mutex<BTreeMap<&'static str, Durations>>,
 }
 
@@ -49,6 +51,10 @@ pub struct Outcomes {
     pub lease_waits: u64,
     /// Roles that ended by a bug and were begun again.
     pub restarts: u64,
+    /// Messages for other systems that were confirmed.
+    pub told: u64,
+    /// Batches of messages for other systems that were not confirmed, and are told again.
+    pub telling_failures: u64,
     /// Uploads that were worked on, by what they came to.
     pub uploads: BTreeMap<&'static str, Durations>,
 }
@@ -90,6 +96,14 @@ impl Figures {
         self.restarts.fetch_add(1, Ordering::Relaxed);
     }
 
+    pub(super) fn told(&self, messages: u64) {
+        self.told.fetch_add(messages, Ordering::Relaxed);
+    }
+
+    pub(super) fn telling_failed(&self) {
+        self.telling_failures.fetch_add(1, Ordering::Relaxed);
+    }
+
     /// The counters now.
     pub fn read(&self) -> Outcomes {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
@@ -99,6 +113,8 @@ impl Figures {
             work_failures: read(&self.work_failures),
             lease_waits: read(&self.lease_waits),
             restarts: read(&self.restarts),
+            told: read(&self.told),
+            telling_failures: read(&self.telling_failures),
             uploads: self.uploads.lock().unwrap_or_else(PoisonError::into_inner).clone(),
         }
     }

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 
 use muster_bus::Doorbell;
 use muster_domain::ids::OrganisationId;
-use muster_store::Untold;
+use muster_store::{Told, Untold};
 use tokio::sync::watch;
 
 use super::{RUNG, Serving, pause};
@@ -62,7 +62,8 @@ async fn round(serving: &Serving, told: &mut HashMap<OrganisationId, u64>) -> Re
     if serving.alone {
         told.extend(untold.iter().map(|u| (u.organisation, u.last_seq)));
     } else {
-        store.mark_told(DOORBELLS, &untold).await?;
+        let told = |u: &Untold| Told { organisation: u.organisation, seq: u.last_seq };
+        store.mark_told(DOORBELLS, &untold.iter().map(told).collect::<Vec<_>>(), None).await?;
     }
     Ok(all)
 }
