@@ -17,6 +17,7 @@ pub mod guard;
 pub mod handover;
 pub mod identity;
 pub mod ids;
+pub mod in_order;
 pub mod link;
 pub mod liveness;
 pub mod member;

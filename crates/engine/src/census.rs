@@ -20,8 +20,9 @@ use muster_intake::{
 use crate::{
     known::Known,
     misses::{Miss, Misses},
-    roster::in_parallel,
 };
+
+mod wholesale;
 
 /// Who is in the payload.
 #[derive(Default)]
@@ -46,13 +47,6 @@ pub struct Census {
     /// Hashes of name with birth date of the misses that are kept.
     persons: Vec<u64>,
 }
-
-/// Rows read at a time where none is known: enough to be shared out.
-const WHOLESALE: usize = 8192;
-/// In so many pieces.
-const PIECES: usize = 16;
-/// From so many on they are.
-const SHARED_FROM: usize = 512;
 
 /// Rows looked up together, so that memory answers for many at once.
 const BATCH: usize = 256;
@@ -79,19 +73,9 @@ pub struct Reading<'a> {
 /// If the payload as a whole cannot be read.
 pub fn take<R: Read>(records: &mut Records<R>, how: &Reading, known: &mut Known) -> Result<Census, IntakeError> {
     let mut taking = Taking { how, census: Census::default(), keeping: true, usual: None, totals: Vec::new() };
-    let mut batch = Batch::default();
-    let most = if known.is_empty() { WHOLESALE } else { BATCH };
-    loop {
-        let bytes = records.next_some(most, &mut batch.places)?;
-        if batch.places.is_empty() {
-            break;
-        }
-        taking.census.rows += batch.places.len() as u64;
-        taking.learn(bytes, &batch.places);
-        match known.is_empty() {
-            true => taking.misses(bytes, &batch.places),
-            false => taking.batch(bytes, &mut batch, known),
-        }
+    match known.is_empty() {
+        true => taking.wholesale(records)?,
+        false => taking.by_fingerprint(records, known)?,
     }
     taking.pass_totals();
     let mut census = taking.census;
@@ -145,6 +129,20 @@ impl Taking<'_> {
         self.usual.get_or_insert_with(|| Usual::of(first, how.delimiter, how.reader.columns()));
     }
 
+    /// Ticks off the rows that are known, and reads the others.
+    fn by_fingerprint<R: Read>(&mut self, records: &mut Records<R>, known: &mut Known) -> Result<(), IntakeError> {
+        let mut batch = Batch::default();
+        loop {
+            let bytes = records.next_some(BATCH, &mut batch.places)?;
+            if batch.places.is_empty() {
+                return Ok(());
+            }
+            self.census.rows += batch.places.len() as u64;
+            self.learn(bytes, &batch.places);
+            self.batch(bytes, &mut batch, known);
+        }
+    }
+
     fn batch(&mut self, bytes: &[u8], batch: &mut Batch, known: &mut Known) {
         let how = self.how;
         batch.fingerprints.clear();
@@ -178,13 +176,14 @@ impl Taking<'_> {
         }
     }
 
-    /// Reads rows that are not known, on both cores if they are many, and notes them in order.
+    /// Reads rows that are not known, and notes them in order.
     fn misses(&mut self, bytes: &[u8], places: &[Place]) {
-        let pieces = if places.len() < SHARED_FROM { 1 } else { PIECES };
-        let pieces: Vec<&[Place]> = places.chunks(places.len().div_ceil(pieces).max(1)).collect();
-        let (how, keeping, usual) = (self.how, self.keeping, self.usual.unwrap_or_default());
-        let read = in_parallel(&pieces, |piece| Ok(read_rows(how, usual, bytes, piece, keeping)));
-        for (place, looked) in places.iter().zip(read.into_iter().flatten().flatten()) {
+        let read = read_rows(self.how, self.usual.unwrap_or_default(), bytes, places, self.keeping);
+        self.note_all(bytes, places, read);
+    }
+
+    fn note_all(&mut self, bytes: &[u8], places: &[Place], read: Vec<Looked>) {
+        for (place, looked) in places.iter().zip(read) {
             self.note(place, &bytes[place.start..place.end], looked);
         }
     }

@@ -38,6 +38,7 @@ mod rows;
 mod zeros;
 
 use people::Uuids;
+use rows::Met;
 
 /// What all rows of one payload are compared under.
 pub struct Job<'a> {
@@ -163,8 +164,8 @@ pub struct Comparison<'a> {
     resolved: &'a mut Resolved,
     recorder: &'a mut Recorder,
     input: &'a Input,
-    /// Unknown rows, by index, of which the roster holds all that they say.
-    nothing_new: Bits,
+    /// What reading the roster through beforehand gave.
+    met: Met,
     /// Members whom a row compared before names.
     taken: Bits,
     /// Members of whose keys rows have lost or gained zeros.
@@ -194,7 +195,7 @@ impl<'a> Comparison<'a> {
             resolved,
             recorder,
             input,
-            nothing_new: Bits::default(),
+            met: Met::default(),
             taken: Default::default(),
             but_for_zeros: BTreeSet::new(),
             uuids,
@@ -209,11 +210,13 @@ impl<'a> Comparison<'a> {
     pub async fn run(mut self, contents: Vec<u64>, claimed: &Bits, whole: bool) -> Result<Compared> {
         if self.job.has_members && contents.len() > self.job.engine.sizes.skim_from {
             let mut stages = Stages::start();
-            self.nothing_new = self.skim(&contents).await?;
+            self.met = self.skim(&contents, claimed).await?;
             stages.done("skim");
         }
         drop(contents);
+        let mut stages = Stages::start();
         self.rows().await?;
+        stages.done("rows");
         match self.job.received.mode {
             Mode::Full => self.absences(claimed, whole).await?,
             Mode::Partial | Mode::Leavers => {}

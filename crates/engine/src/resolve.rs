@@ -3,7 +3,7 @@
 use muster_domain::{ids::MemberNo, settings::Duplicates};
 use muster_intake::{Columns, RowIssue};
 
-use crate::{Engine, Organisation, Result, bits::Bits, census::Census, known::Known, misses::Misses};
+use crate::{Engine, Organisation, Result, bits::Bits, census::Census, known::Known, misses::Misses, roster::beside};
 
 /// What is known of a miss before it is compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,16 +68,23 @@ impl Engine {
             Some(hashes) if has_members && !hashes.is_empty() => Some(self.store.idents(org.row.id, &hashes).await?),
             few => few.map(|_| Vec::new()),
         };
-        let (mut rows, mut read, mut repeated) = (Vec::new(), Vec::new(), Repeated::new());
+        let (mut read, mut repeated) = (Vec::new(), Repeated::new());
         let buckets = (census.misses.len() / self.sizes.resolved_together).next_power_of_two() as u64;
+        let (mut rows, mut next) = (Vec::new(), Vec::new());
+        fill(&mut rows, &census.misses.keys, 0, buckets);
         for bucket in 0..buckets {
-            fill(&mut rows, &census.misses.keys, bucket, buckets);
             if few.is_none() && has_members {
                 let mut hashes: Vec<u64> = rows.iter().map(|r| r.0).collect();
                 hashes.dedup();
-                read = self.store.idents(org.row.id, &hashes).await?;
+                // While the store looks, the next bucket is made ready.
+                let looking = self.store.idents(org.row.id, &hashes);
+                let (found, ()) = beside(looking, || fill(&mut next, &census.misses.keys, bucket + 1, buckets));
+                read = found?;
+            } else {
+                fill(&mut next, &census.misses.keys, bucket + 1, buckets);
             }
             resolved.name(&rows, few.as_deref().unwrap_or(&read), &mut repeated);
+            std::mem::swap(&mut rows, &mut next);
         }
         resolved.found = few;
         known.seen().for_each(|(no, _)| resolved.present.set(no, true));

@@ -8,9 +8,12 @@ use std::{
 use muster_domain::{
     codec,
     ids::{MemberNo, OrganisationId},
+    in_order::in_order,
     member::Member,
 };
 use muster_store::{IDENTS_PER_PAGE, Lease, MEMBERS_PER_PAGE, Store, Stored};
+
+use tokio::sync::mpsc;
 
 use crate::{Engine, Error, Result};
 
@@ -20,6 +23,42 @@ pub(crate) const SLICE: u32 = 256;
 const FOLD_AT: u64 = 20;
 /// and more than so many.
 const FOLD_FROM: u64 = 5_000;
+
+/// Slices read ahead of whoever works on them.
+const SLICES_AHEAD: usize = 2;
+
+/// Newer rows and pages as they are stored.
+type Packed = (Vec<(MemberNo, Vec<u8>)>, Vec<(u32, Vec<u8>)>);
+
+/// A run of pages with the newer rows of the same members, on its way through a scan.
+struct Slice<T> {
+    newer: Vec<(MemberNo, Vec<u8>)>,
+    pages: Vec<(u32, Vec<u8>)>,
+    found: Result<Vec<T>>,
+}
+
+impl<T> Default for Slice<T> {
+    fn default() -> Self {
+        Slice { newer: Vec::new(), pages: Vec::new(), found: Ok(Vec::new()) }
+    }
+}
+
+impl<T> Slice<T> {
+    fn scan(&self, scan: impl Fn(MemberNo, &[u8]) -> Result<Option<T>>) -> Result<Vec<T>> {
+        let is_newer = |no: MemberNo| self.newer.binary_search_by_key(&no, |n| n.0).is_ok();
+        let mut found = Vec::new();
+        for (page, bytes) in &self.pages {
+            let bytes = decompress(bytes)?;
+            for (no, packed) in codec::page(page * MEMBERS_PER_PAGE, &bytes).filter(|(no, _)| !is_newer(*no)) {
+                found.extend(scan(no, packed)?);
+            }
+        }
+        for (no, packed) in &self.newer {
+            found.extend(scan(*no, packed)?);
+        }
+        Ok(found)
+    }
+}
 
 thread_local! {
     // Pages are small: making these anew for each would cost more than the packing.
@@ -98,35 +137,42 @@ impl Engine {
         scan: impl Fn(MemberNo, &[u8]) -> Result<Option<T>> + Sync,
         mut take: impl FnMut(T),
     ) -> Result<()> {
+        let mut slices = self.slices_ahead(org).await?;
+        tokio::task::block_in_place(|| {
+            in_order(
+                &mut slices,
+                |slices, slice: &mut Slice<T>| match slices.blocking_recv() {
+                    None => Ok(false),
+                    Some(read) => {
+                        (slice.newer, slice.pages) = read?;
+                        Ok::<_, Error>(true)
+                    }
+                },
+                |slice: &mut Slice<T>| slice.found = slice.scan(&scan),
+                |_, slice| {
+                    std::mem::replace(&mut slice.found, Ok(Vec::new()))?.into_iter().for_each(&mut take);
+                    Ok(())
+                },
+            )
+        })
+    }
+
+    /// Slices of the roster, read by a task of their own while those before are worked on.
+    async fn slices_ahead(&self, org: OrganisationId) -> Result<mpsc::Receiver<Result<Packed>>> {
         let last = self.store.head(org).await?.next_member.div_ceil(MEMBERS_PER_PAGE);
-        let read = |first: u32| {
-            let store = self.store.clone();
-            tokio::spawn(async move {
-                let newer =
-                    store.member_deltas(org, first * MEMBERS_PER_PAGE, (first + SLICE) * MEMBERS_PER_PAGE).await?;
-                Ok::<_, Error>((newer, store.roster_pages(org, first, SLICE).await?))
-            })
-        };
-        let mut ahead = read(0);
-        for first in (0..last).step_by(SLICE as usize) {
-            // The next slice is read while this one is unpacked.
-            let slice = std::mem::replace(&mut ahead, read(first + SLICE));
-            let (newer, pages) =
-                slice.await.map_err(|_| Error::Damaged("reading the roster was broken off".to_owned()))??;
-            let is_newer = |no: MemberNo| newer.binary_search_by_key(&no, |n| n.0).is_ok();
-            let found = tokio::task::block_in_place(|| {
-                in_parallel(&pages, |(page, bytes)| {
-                    let bytes = decompress(bytes)?;
-                    let members = codec::page(page * MEMBERS_PER_PAGE, &bytes).filter(|(no, _)| !is_newer(*no));
-                    members.filter_map(|(no, packed)| scan(no, packed).transpose()).collect::<Result<Vec<T>>>()
-                })
-            })?;
-            found.into_iter().flatten().for_each(&mut take);
-            for (no, packed) in &newer {
-                scan(*no, packed)?.into_iter().for_each(&mut take);
+        let (send, slices) = mpsc::channel(SLICES_AHEAD);
+        let store = self.store.clone();
+        tokio::spawn(async move {
+            for first in (0..last).step_by(SLICE as usize) {
+                let slice = packed_slice(&store, org, first).await;
+                let failed = slice.is_err();
+                // Nobody may want it any more.
+                if send.send(slice).await.is_err() || failed {
+                    return;
+                }
             }
-        }
-        Ok(())
+        });
+        Ok(slices)
     }
 
     /// Folds newer rows and newer identifiers into their pages once there are many, each in a transaction of its own.
@@ -209,6 +255,11 @@ impl Engine {
         }
         Ok(tx.commit().await?)
     }
+}
+
+async fn packed_slice(store: &Store, org: OrganisationId, first: u32) -> Result<Packed> {
+    let newer = store.member_deltas(org, first * MEMBERS_PER_PAGE, (first + SLICE) * MEMBERS_PER_PAGE).await?;
+    Ok((newer, store.roster_pages(org, first, SLICE).await?))
 }
 
 /// The packed members of a run of pages, newer rows in place of the pages'.

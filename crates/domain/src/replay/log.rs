@@ -3,20 +3,22 @@
 //! Every stored line stands behind a tab. JSON as it is stored holds no tab (in a text it is written `\t`), so a log
 //! is cut into its lines without being parsed, and what was hashed is there byte for byte.
 
-use std::{
-    io::{BufRead, Read, Write},
-    sync::mpsc,
-};
+use std::io::{BufRead, Read, Write};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::{Checked, Replay, ReplayError, roster::in_parallel};
-use crate::event::{Body, Hash, Meta, StoredEvent};
+use crate::{
+    event::{Body, Hash, Meta, StoredEvent},
+    in_order::in_order,
+};
 
-/// Bytes of a log that are read before they are hashed and folded.
+/// Bytes of a log that [`LogReader`] reads before they are hashed: enough to be shared out.
 const BATCH: usize = 8 << 20;
+/// Bytes of a log that one thread hashes at a time.
+const BLOCK: usize = 2 << 20;
 /// Stands in the place of an erased line.
 const ERASED: &str = "null";
 
@@ -41,40 +43,58 @@ pub fn read_log(reader: impl BufRead + Send, until: Option<u64>) -> Result<Repla
 ///
 /// # Errors
 /// If a line is not an event, or the function fails.
-pub fn each_event(
-    mut reader: impl BufRead + Send,
-    mut take: impl FnMut(Checked) -> Result<bool, ReplayError>,
+pub fn each_event<R: BufRead + Send, F: FnMut(Checked) -> Result<bool, ReplayError>>(
+    reader: R,
+    take: F,
 ) -> Result<(), ReplayError> {
-    let mut line = 0;
-    std::thread::scope(|s| {
-        // The next lines are read while these are hashed and folded, into the memory of those before them.
-        let (ahead, batches) = mpsc::sync_channel(1);
-        let (give_back, used) = mpsc::channel();
-        s.spawn(move || {
-            let mut rest = Vec::new();
-            loop {
-                let mut batch = used.try_recv().unwrap_or_else(|_| Batch::default());
-                let read = batch.fill(&mut reader, &mut rest);
-                let last = batch.is_empty() || read.is_err();
-                if ahead.send(read.map(|()| batch)).is_err() || last {
-                    break;
-                }
+    let hash = |block: &mut Block| block.events = block.batch.lines().map(checked).collect();
+    let mut reading = Reading { reader, rest: Vec::new(), take, line: 0, has_seen_enough: false };
+    in_order(&mut reading, Reading::fill, hash, Reading::take)
+}
+
+/// A log on its way through [`each_event`].
+struct Reading<R, F> {
+    reader: R,
+    rest: Vec<u8>,
+    take: F,
+    line: u64,
+    has_seen_enough: bool,
+}
+
+impl<R: BufRead, F: FnMut(Checked) -> Result<bool, ReplayError>> Reading<R, F> {
+    fn fill(&mut self, block: &mut Block) -> Result<bool, ReplayError> {
+        if self.has_seen_enough {
+            return Ok(false);
+        }
+        block.batch.fill(&mut self.reader, &mut self.rest, BLOCK)?;
+        Ok(!block.batch.is_empty())
+    }
+
+    fn take(&mut self, block: &mut Block) -> Result<(), ReplayError> {
+        for event in block.events.drain(..) {
+            if self.has_seen_enough {
+                return Ok(());
             }
-        });
-        for batch in batches {
-            let batch = batch?;
-            for event in batch.events() {
-                line += 1;
-                let event = event.map_err(|why| ReplayError::Line { line, why })?;
-                if !take(event?)? {
-                    return Ok(());
-                }
-            }
-            // If nobody reads any more, nobody needs it.
-            let _ = give_back.send(batch);
+            self.line += 1;
+            let event = event.map_err(|why| ReplayError::Line { line: self.line, why })?;
+            self.has_seen_enough = !(self.take)(event?)?;
         }
         Ok(())
-    })
+    }
+}
+
+/// Some lines of a log, and the events that they are.
+#[derive(Default)]
+struct Block {
+    batch: Batch,
+    events: Vec<ReadLine>,
+}
+
+/// An event of which the lines are those that were hashed, or not; or no event.
+type ReadLine = Result<Result<Checked, ReplayError>, String>;
+
+fn checked(line: &[u8]) -> ReadLine {
+    read_event(line).map(Checked::new)
 }
 
 /// An exported log, read some events at a time: for whoever does more with them than to fold them.
@@ -97,8 +117,9 @@ impl<R: BufRead> LogReader<R> {
     /// # Errors
     /// What reading says.
     pub fn next_events(&mut self) -> Result<Vec<Result<Checked, ReplayError>>, ReplayError> {
-        self.batch.fill(&mut self.reader, &mut self.rest)?;
-        let numbered = self.batch.events().into_iter().map(|event| {
+        self.batch.fill(&mut self.reader, &mut self.rest, BATCH)?;
+        let lines: Vec<&[u8]> = self.batch.lines().collect();
+        let numbered = in_parallel(&lines, |line| checked(line)).into_iter().map(|event| {
             self.line += 1;
             event.map_err(|why| ReplayError::Line { line: self.line, why })?
         });
@@ -112,13 +133,13 @@ struct Batch(Vec<u8>);
 
 impl Batch {
     /// Reads the next whole lines; none at the end. `rest` is what was read of the line behind them, then and now.
-    fn fill(&mut self, reader: &mut impl BufRead, rest: &mut Vec<u8>) -> Result<(), ReplayError> {
+    fn fill(&mut self, reader: &mut impl BufRead, rest: &mut Vec<u8>, size: usize) -> Result<(), ReplayError> {
         self.0.clear();
-        self.0.reserve(BATCH + BATCH / 8);
+        self.0.reserve(size + size / 8);
         self.0.append(rest);
         loop {
             let known = self.0.len();
-            if reader.by_ref().take(BATCH as u64).read_to_end(&mut self.0)? == 0 {
+            if reader.by_ref().take(size as u64).read_to_end(&mut self.0)? == 0 {
                 return Ok(());
             }
             if let Some(end) = memchr::memrchr(b'\n', &self.0[known..]) {
@@ -133,12 +154,11 @@ impl Batch {
         self.0.is_empty()
     }
 
-    fn events(&self) -> Vec<Result<Result<Checked, ReplayError>, String>> {
+    fn lines(&self) -> impl Iterator<Item = &[u8]> {
         let lines = self.0.strip_suffix(b"\n").unwrap_or(&self.0);
         let mut start = 0;
         let ends = memchr::memchr_iter(b'\n', lines).chain((!self.is_empty()).then_some(lines.len()));
-        let lines: Vec<&[u8]> = ends.map(|end| &lines[std::mem::replace(&mut start, end + 1)..end]).collect();
-        in_parallel(&lines, |line| read_event(line).map(Checked::new))
+        ends.map(move |end| &lines[std::mem::replace(&mut start, end + 1)..end])
     }
 }
 

@@ -14,7 +14,7 @@ impl Comparison<'_> {
     pub(super) async fn absences(&mut self, claimed: &crate::bits::Bits, whole: bool) -> Result<()> {
         let gone: Vec<MemberNo> = claimed.minus(&self.resolved.present).collect();
         for numbers in gone.chunks(BATCH_ROWS) {
-            let members = self.job.engine.members(self.job.org, numbers).await?;
+            let members = self.read_members(numbers).await?;
             for no in numbers {
                 if let Some(member) = members.get(no) {
                     self.absence(member, whole);

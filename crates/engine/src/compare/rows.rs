@@ -33,6 +33,26 @@ pub(super) struct Pending {
 const BATCH_BYTES: usize = 24 << 20;
 pub(super) const BATCH_ROWS: usize = 65_536;
 
+/// Up to so many bytes of packed members are kept from reading the roster through.
+const MET_BYTES: usize = 8 << 20;
+
+/// What reading the roster through tells of a member.
+enum Skimmed {
+    /// The roster holds all that this row says.
+    Same(u32),
+    /// The member is to be compared with their row, or has none.
+    Differs(MemberNo, Box<[u8]>),
+}
+
+/// What reading the roster through gave.
+#[derive(Default)]
+pub(super) struct Met {
+    /// Unknown rows, by index, of which the roster holds all that they say.
+    pub nothing_new: Bits,
+    /// The others, packed, so that their pages need not be looked for again; none of them if they are many.
+    pub members: HashMap<MemberNo, Box<[u8]>>,
+}
+
 thread_local! {
     /// What a member's row would say, and their key in the form in which it is compared.
     static SKIMMED: std::cell::RefCell<(Vec<u8>, String)> = std::cell::RefCell::default();
@@ -81,7 +101,7 @@ impl Comparison<'_> {
         match self.resolved.verdict(index) {
             Verdict::Repeats => self.found.counts.unchanged += 1,
             Verdict::Invalid => self.found.counts.invalid += 1,
-            Verdict::Counts if self.nothing_new.contains(index as u32) => {
+            Verdict::Counts if self.met.nothing_new.contains(index as u32) => {
                 self.found.counts.unchanged += 1;
                 self.found.rows.told.set(index as u32, true);
             }
@@ -91,12 +111,16 @@ impl Comparison<'_> {
     }
 
     /// Reads the whole roster once, and finds the rows of which it holds all that they say.
-    pub(super) async fn skim(&self, contents: &[u64]) -> Result<Bits> {
+    pub(super) async fn skim(&self, contents: &[u64], claimed: &Bits) -> Result<Met> {
         let rows = self.rows_by_member();
         let columns: FieldSet = self.input.reader.columns().by_index.iter().flatten().copied().collect();
         let (feed, keys, flawed) = (self.job.feed.no, self.job.keys, &self.census.misses.flawed);
+        let present = &self.resolved.present;
         let same = |no: MemberNo, packed: &[u8]| {
-            let Some(row) = rows.get(no as usize).and_then(|row| row.checked_sub(1)) else { return Ok(None) };
+            let Some(row) = rows.get(no as usize).and_then(|row| row.checked_sub(1)) else {
+                let is_absent = claimed.contains(no) && !present.contains(no);
+                return Ok(is_absent.then(|| Skimmed::Differs(no, packed.into())));
+            };
             SKIMMED.with_borrow_mut(|(said, key_norm)| {
                 said.clear();
                 key_norm.clear();
@@ -108,12 +132,37 @@ impl Comparison<'_> {
                 normalise::key_into(scanned.key, key_norm);
                 let is_plain = scanned.is_claimed && !scanned.has_words && !flawed.contains(row);
                 let is_same = is_plain && census::content_of(said, key_norm, keys) == contents[row as usize];
-                Ok(is_same.then_some(row))
+                Ok(Some(if is_same { Skimmed::Same(row) } else { Skimmed::Differs(no, packed.into()) }))
             })
         };
-        let mut settled = Bits::default();
-        self.job.engine.scan_members(self.job.org, same, |row| settled.set(row, true)).await?;
-        Ok(settled)
+        let (mut met, mut bytes) = (Met::default(), 0);
+        let take = |skimmed| match skimmed {
+            Skimmed::Same(row) => met.nothing_new.set(row, true),
+            Skimmed::Differs(no, packed) => {
+                bytes += packed.len();
+                if bytes <= MET_BYTES {
+                    met.members.insert(no, packed);
+                } else {
+                    met.members = HashMap::new();
+                }
+            }
+        };
+        self.job.engine.scan_members(self.job.org, same, take).await?;
+        Ok(met)
+    }
+
+    /// Reads members, those met while reading the roster through without asking for them again.
+    pub(super) async fn read_members(&self, numbers: &[MemberNo]) -> Result<HashMap<MemberNo, Member>> {
+        let (met, others): (Vec<MemberNo>, Vec<MemberNo>) =
+            numbers.iter().partition(|no| self.met.members.contains_key(no));
+        let mut members = match others.is_empty() {
+            true => HashMap::new(),
+            false => self.job.engine.members(self.job.org, &others).await?,
+        };
+        for no in met {
+            members.insert(no, codec::decode(no, &self.met.members[&no])?);
+        }
+        Ok(members)
     }
 
     /// By member, one more than the index of the row that counts for them; 0 for none.
@@ -175,7 +224,7 @@ impl Comparison<'_> {
         let mut numbers: Vec<MemberNo> = batch.iter().flat_map(may_be).collect();
         numbers.sort_unstable();
         numbers.dedup();
-        self.job.engine.members(self.job.org, &numbers).await
+        self.read_members(&numbers).await
     }
 
     /// Hashes of identifiers other than the match key.
