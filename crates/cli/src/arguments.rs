@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, NaiveDate, Utc};
 use clap::{
     ArgAction, Args, Parser, Subcommand,
     builder::{PossibleValuesParser, TypedValueParser},
@@ -217,6 +217,11 @@ pub fn by_key(pairs: impl IntoIterator<Item = (String, String)>) -> Result<BTree
         }
     }
     Ok(by_key)
+}
+
+/// Reads a calendar day.
+pub fn calendar_day(text: &str) -> Result<NaiveDate, String> {
+    text.trim().parse().map_err(|_| "write it as YYYY-MM-DD".to_owned())
 }
 
 /// Reads a time in RFC 3339.

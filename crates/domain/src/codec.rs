@@ -6,7 +6,7 @@
 use uuid::Uuid;
 
 use crate::{
-    field::FieldId,
+    field::{FieldId, STANDARD},
     ids::{Day, FeedNo, MemberNo},
     member::{Member, Reason, Spell, Word},
 };
@@ -126,6 +126,33 @@ pub fn scan<'a>(
     if reader.bytes.is_empty() { Ok(scanned) } else { Err(Damaged { no }) }
 }
 
+/// What [`glance`] tells of a member: everything but identity, custom values and last words. It keeps its memory.
+#[derive(Default)]
+pub struct Glance<'a> {
+    /// The match key.
+    pub key: &'a str,
+    /// Match keys of before.
+    pub aliases: Vec<&'a str>,
+    /// Claims, ended and running.
+    pub spells: Vec<Spell>,
+    values: [&'a str; STANDARD.len()],
+}
+
+impl<'a> Glance<'a> {
+    /// The value of a standard field; empty if it is blank.
+    pub fn value(&self, field: FieldId) -> &'a str {
+        self.values.get(usize::from(field.0)).copied().unwrap_or_default()
+    }
+}
+
+/// Reads a packed member without making one.
+///
+/// # Errors
+/// [`Damaged`] if the bytes are not a member.
+pub fn glance<'a>(no: MemberNo, bytes: &'a [u8], into: &mut Glance<'a>) -> Result<(), Damaged> {
+    Reader { bytes }.glance(into).ok_or(Damaged { no })
+}
+
 struct Reader<'a> {
     bytes: &'a [u8],
 }
@@ -161,6 +188,30 @@ impl<'a> Reader<'a> {
             member.words.push(self.word()?);
         }
         Some(member)
+    }
+
+    fn glance(&mut self, into: &mut Glance<'a>) -> Option<()> {
+        into.values.fill("");
+        into.spells.clear();
+        into.aliases.clear();
+        self.take(16)?;
+        into.key = self.text()?;
+        for _ in 0..self.number()? {
+            let field = self.byte()?;
+            match into.values.get_mut(usize::from(field)) {
+                Some(place) => *place = self.text()?,
+                None => drop(self.text_bytes()?),
+            }
+        }
+        for _ in 0..self.number()? {
+            let (feed, from) = (FeedNo(self.number()? as u16), self.day()?);
+            let to = if self.byte()? == 1 { Some(self.day()?) } else { None };
+            into.spells.push(Spell { feed, from, to });
+        }
+        for _ in 0..self.number()? {
+            into.aliases.push(self.text()?);
+        }
+        Some(())
     }
 
     fn scan(&mut self, feed: FeedNo, mut value: impl FnMut(FieldId, &'a [u8])) -> Option<Scanned<'a>> {
@@ -291,6 +342,24 @@ mod tests {
         }
         for cut in 0..bytes.len() {
             assert_eq!(scan(9, &bytes[..cut], FeedNo::MAIN, |_, _| ()), Err(Damaged { no: 9 }));
+        }
+    }
+
+    #[test]
+    fn a_glance_tells_what_decoding_tells() {
+        let (member, mut bytes) = (member(), Vec::new());
+        encode(&member, &mut bytes);
+        let mut glanced = Glance::default();
+        for _again in 0..2 {
+            glance(9, &bytes, &mut glanced).unwrap();
+            assert_eq!((glanced.key, &*glanced.aliases, &glanced.spells), ("E-9", &["old"][..], &member.spells));
+            for (field, ..) in STANDARD {
+                assert_eq!(glanced.value(*field), member.values.get(*field).unwrap_or_default());
+            }
+            assert_eq!(glanced.value(FieldId(40)), "");
+        }
+        for cut in 0..8 {
+            assert_eq!(glance(9, &bytes[..cut], &mut glanced), Err(Damaged { no: 9 }));
         }
     }
 

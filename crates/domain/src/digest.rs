@@ -2,15 +2,20 @@
 
 use std::cell::RefCell;
 
+use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD as URL_SAFE_NO_PAD};
 use xxhash_rust::xxh3::{xxh3_64_with_secret, xxh3_128_with_secret};
 
 use crate::{forgotten::Block, normalise};
+
+/// Bytes of a sealed text that tell whether it was altered.
+const TAG: usize = 16;
 
 /// The secrets derived from the organisation's, one for each use.
 #[derive(Clone)]
 pub struct Keys {
     digest: [u8; 32],
     forgotten: [u8; 32],
+    sealed: [u8; 32],
     hash: Box<[u8; 192]>,
 }
 
@@ -45,6 +50,7 @@ impl Keys {
         Keys {
             digest: derived("muster 2026 change set digest"),
             forgotten: derived("muster 2026 forgotten people"),
+            sealed: derived("muster 2026 sealed cursors"),
             hash,
         }
     }
@@ -86,6 +92,37 @@ impl Keys {
         xxh3_128_with_secret(record, &self.hash[..]) ^ (u128::from(layout) << 64 | u128::from(layout))
     }
 
+    /// Bytes as a text that tells nothing of them, for cursors that hold a person's name: addresses end in logs.
+    pub fn seal(&self, bytes: &[u8]) -> String {
+        let tag = self.tag(bytes);
+        let mut sealed = tag.to_vec();
+        sealed.extend_from_slice(bytes);
+        self.mask(&tag, &mut sealed[TAG..]);
+        URL_SAFE_NO_PAD.encode(sealed)
+    }
+
+    /// The bytes that were sealed; none if that was not done here, or the text was altered.
+    pub fn unseal(&self, text: &str) -> Option<Vec<u8>> {
+        let mut sealed = URL_SAFE_NO_PAD.decode(text).ok()?;
+        let (tag, bytes) = sealed.split_at_mut_checked(TAG)?;
+        self.mask(tag, bytes);
+        (self.tag(bytes) == *tag).then(|| bytes.to_vec())
+    }
+
+    /// What only these bytes have.
+    fn tag(&self, bytes: &[u8]) -> [u8; TAG] {
+        let mut tag = [0; TAG];
+        tag.copy_from_slice(&blake3::Hasher::new_keyed(&self.sealed).update(b"tag").update(bytes).finalize().as_bytes()[..TAG]);
+        tag
+    }
+
+    /// Hides bytes, or shows them again.
+    fn mask(&self, tag: &[u8], bytes: &mut [u8]) {
+        let mut mask = vec![0; bytes.len()];
+        blake3::Hasher::new_keyed(&self.sealed).update(b"mask").update(tag).finalize_xof().fill(&mut mask);
+        bytes.iter_mut().zip(mask).for_each(|(byte, mask)| *byte ^= mask);
+    }
+
     /// A 64-bit hash of anything, for caches.
     pub fn seeded(&self, seed: u64, bytes: &[u8]) -> u64 {
         xxh3_64_with_secret(bytes, &self.hash[..]) ^ seed.wrapping_mul(0x9E37_79B9_7F4A_7C15)
@@ -123,5 +160,26 @@ impl Digest {
     /// The digest in hexadecimal, 32 characters.
     pub fn finish(&self) -> String {
         self.0.finalize().to_hex()[..32].to_owned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_sealed_is_read_here_alone_and_as_it_was() {
+        let (keys, others) = (Keys::derive(b"one"), Keys::derive(b"two"));
+        let sealed = keys.seal(b"archer ann");
+        assert!(sealed.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_'));
+        assert_eq!(keys.unseal(&sealed).as_deref(), Some(&b"archer ann"[..]));
+        assert_eq!(others.unseal(&sealed), None);
+        for i in 0..sealed.len() {
+            let mut altered = sealed.clone().into_bytes();
+            altered[i] = if altered[i] == b'A' { b'B' } else { b'A' };
+            assert_eq!(keys.unseal(&String::from_utf8(altered).unwrap()), None, "{i}");
+        }
+        assert_eq!((keys.unseal(""), keys.unseal("ä")), (None, None));
+        assert_eq!(keys.unseal(&keys.seal(b"")).as_deref(), Some(&b""[..]));
     }
 }

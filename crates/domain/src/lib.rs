@@ -6,6 +6,7 @@ pub mod change;
 pub mod codec;
 pub mod diff;
 pub mod digest;
+pub mod directory;
 pub mod documents;
 pub mod eligibility;
 pub mod event;

@@ -22,7 +22,7 @@ use crate::{
 
 pub mod documents;
 pub mod log;
-mod roster;
+pub mod roster;
 pub mod trial;
 
 pub use documents::Documents;

@@ -15,6 +15,7 @@ use muster_domain::{
 use crate::{Engine, Result};
 
 pub mod activity;
+pub mod directory;
 pub mod lanes;
 pub mod reading;
 mod rows;
@@ -43,7 +44,7 @@ pub type Taking<'a> = Pin<Box<dyn Future<Output = Result<()>> + Send + 'a>>;
 
 /// All of them, in the order in which they are shown.
 pub fn all() -> &'static [&'static dyn Projection] {
-    &[&activity::Activities]
+    &[&directory::DIRECTORY, &activity::Activities]
 }
 
 /// The projection of that name.

@@ -1,6 +1,7 @@
 //! The engine from outside: one program, because linking one for each file takes minutes.
 
 mod cut;
+mod directory;
 mod folding;
 mod given_log;
 mod log;

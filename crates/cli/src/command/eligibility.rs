@@ -6,7 +6,7 @@ use muster_domain::{eligibility::ReasonCode, ids::date_of};
 use serde_json::json;
 
 use crate::{
-    arguments::{OfOrganisation, time},
+    arguments::{OfOrganisation, calendar_day, time},
     fail::{Exit, Failure},
     session::Session,
 };
@@ -21,7 +21,7 @@ pub struct Eligibility {
     #[command(flatten)]
     org: OfOrganisation,
     /// The day asked about [default: today, in the organisation's time zone]
-    #[arg(long, value_name = "DATE", value_parser = day)]
+    #[arg(long, value_name = "DATE", value_parser = calendar_day)]
     on: Option<NaiveDate>,
     /// By what was known at that time [default: now]
     #[arg(long, value_name = "TIME", value_parser = time)]
@@ -76,8 +76,4 @@ fn meaning(reason: ReasonCode) -> &'static str {
         ReasonCode::Ended => "the end date was over",
         ReasonCode::ExcludedStatus => "the employment status is an excluded one",
     }
-}
-
-fn day(text: &str) -> Result<NaiveDate, String> {
-    text.trim().parse().map_err(|_| "write it as YYYY-MM-DD".to_owned())
 }

@@ -64,7 +64,8 @@ pub struct Folding<'a> {
 }
 
 impl Folding<'_> {
-    fn fold(&self, before: Option<Member>, no: MemberNo, change: &Change) -> Member {
+    /// The member after a change.
+    pub fn fold(&self, before: Option<Member>, no: MemberNo, change: &Change) -> Member {
         match self.deed {
             Deed::Apply => fold::apply(before, no, change, &self.ctx),
             Deed::Reject { absences } => fold::reject(before, no, change, absences, &self.ctx),
@@ -81,15 +82,17 @@ pub struct Roster {
     before: Option<BTreeMap<MemberNo, Option<Box<[u8]>>>>,
 }
 
-struct Slot {
-    packed: Box<[u8]>,
+/// A member in packed form.
+pub struct Slot {
+    /// The bytes of [`codec::encode`].
+    pub packed: Box<[u8]>,
     /// Whether the member was ever listed.
     ever: bool,
 }
 
 /// What is counted of members.
 #[derive(Default)]
-struct Tally {
+pub struct Tally {
     listed: i64,
     ever: i64,
     claims: BTreeMap<FeedNo, i64>,
@@ -111,11 +114,13 @@ impl Tally {
 
 /// One chunk's part: people who are new, and changes to others, which wait for their turn.
 #[derive(Default)]
-struct Part<'c> {
-    fresh: Vec<(MemberNo, Slot)>,
-    others: Vec<Change<'c>>,
+pub struct Part<'c> {
+    /// Who is new, by number.
+    pub fresh: Vec<(MemberNo, Slot)>,
+    /// Changes to others, in order.
+    pub others: Vec<Change<'c>>,
     /// Rejected changes of key, for those who keep theirs.
-    kept_keys: Vec<Change<'c>>,
+    pub kept_keys: Vec<Change<'c>>,
     tally: Tally,
 }
 
@@ -240,7 +245,7 @@ impl Roster {
 
 /// Reads a chunk's lines and folds those that give a number: nobody else's state is needed for them.
 /// An erased line has nothing left to fold; its number stays used up.
-fn part<'c>(chunk: &'c Chunk, folding: &Folding) -> Result<Part<'c>, ReplayError> {
+pub fn part<'c>(chunk: &'c Chunk, folding: &Folding) -> Result<Part<'c>, ReplayError> {
     let mut part = Part::default();
     let mut packed = Vec::with_capacity(512);
     let mut rank = folding.numbered.partition_point(|o| *o < chunk.first);

@@ -5,6 +5,7 @@ mod export;
 mod history;
 mod list;
 pub mod person;
+mod search;
 
 use chrono::{DateTime, Utc};
 use clap::{Args, Subcommand};
@@ -16,7 +17,7 @@ use crate::{
     session::Session,
 };
 
-/// List, show, export and edit the members of an organisation
+/// List, find, show, export and edit the members of an organisation
 #[derive(Debug, Args)]
 #[command(
     after_help = "Example:\n  muster members list --org acme\n  muster members set 1042 department=Sales --org acme"
@@ -30,6 +31,8 @@ pub struct Members {
 enum Command {
     /// List the members on the roster
     List(list::List),
+    /// Find people by words and filters
+    Search(search::Find),
     /// Show all that is known of a member
     Show(list::Show),
     /// Tell where every value of a member came from
@@ -87,6 +90,7 @@ pub fn check_field(org: &Organisation, field: &str) -> Result<(), Failure> {
 pub async fn run(members: Members, session: &mut Session<'_>) -> Result<Exit, Failure> {
     match members.command {
         Command::List(c) => list::list(c, session).await,
+        Command::Search(c) => search::run(c, session).await,
         Command::Show(c) => list::show(c, session).await,
         Command::History(c) => history::run(c, session).await,
         Command::Export(c) => export::run(c, session).await,

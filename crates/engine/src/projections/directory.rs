@@ -1,0 +1,339 @@
+//! The directory: who is in an organisation, found by words, filters and a day; packed pages of members with newer rows beside.
+//!
+//! The rows are made here; `search` reads them.
+
+use std::collections::{BTreeMap, HashMap};
+
+use muster_domain::{
+    codec, fact::Fact, fold,
+    ids::{ChangeSetId, FeedNo, MemberNo},
+    member::{Member, Reason},
+    replay::roster::{Chunk, Deed, Folding, in_parallel, part},
+    settings::Settings,
+};
+use muster_store::{StoreError, read_model::Part};
+use serde::{Deserialize, Serialize};
+
+use super::{Event, Projection, Rows, Taking};
+use crate::{
+    Result,
+    roster::{compress, decompress},
+};
+
+mod pages;
+mod search;
+
+pub use search::{FoundMember, SearchRequest, SearchResult};
+
+/// Settings and counts.
+const KEPT: Part = 0;
+/// Pages of members, by number.
+const PAGES: Part = 1;
+/// Newer rows of members, which win over their page; nothing in one is nobody.
+const NEWER: Part = 2;
+
+/// The key of the organisation's settings.
+const SETTINGS: &[u8] = b"settings";
+/// The key of [`Counts`].
+const COUNTS: &[u8] = b"counts";
+
+/// Chunks of a change set that are folded at a time.
+const GROUP: usize = 32;
+/// Changed members that are held while a change set is folded.
+const HELD: usize = 65_536;
+
+/// See the module.
+pub struct Directory {
+    /// Its name.
+    pub name: &'static str,
+    /// How many members share a page.
+    pub per_page: u32,
+    /// Up to so many newer rows stand beside the pages.
+    pub newer_at_most: u32,
+}
+
+/// The directory as it is stored.
+pub const DIRECTORY: Directory = Directory { name: "directory", per_page: 512, newer_at_most: 4_096 };
+
+/// What is counted.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+struct Counts {
+    /// The number that the next new member gets.
+    next_no: MemberNo,
+    /// How many newer rows there are.
+    newer: u32,
+}
+
+impl Projection for Directory {
+    fn name(&self) -> &'static str {
+        self.name
+    }
+
+    fn version(&self) -> u32 {
+        1
+    }
+
+    fn wants(&self, kind: &str) -> bool {
+        matches!(
+            kind,
+            "organisation.created"
+                | "organisation.settings_changed"
+                | "change_set.applied"
+                | "change_set.rejected"
+                | "member.forgotten"
+        )
+    }
+
+    fn take<'a>(&'a self, event: &'a Event, rows: &'a mut Rows) -> Taking<'a> {
+        Box::pin(async move {
+            match &event.fact {
+                Fact::OrganisationCreated { settings, .. } | Fact::SettingsChanged { settings, .. } => {
+                    rows.put_document(KEPT, SETTINGS.to_vec(), settings)
+                }
+                Fact::Applied(a) => {
+                    let deed = Deeds {
+                        deed: Deed::Apply,
+                        change_set: a.change_set,
+                        feed: a.feed,
+                        displaced: a.displaced,
+                        except_fields: &a.except_fields,
+                        first_no: a.first_no,
+                        new_members: a.new_members,
+                    };
+                    Work::begin(self, rows).await?.fold(event, &deed, a.day, (&a.selection, &a.numbered)).await
+                }
+                Fact::Rejected(r) if r.remembered => {
+                    let deed = Deeds {
+                        deed: Deed::Reject { absences: r.absences },
+                        change_set: r.change_set,
+                        feed: r.feed,
+                        displaced: if r.feed == FeedNo::HAND { Reason::Pinned } else { Reason::AnotherFeed },
+                        except_fields: &[],
+                        first_no: r.first_no,
+                        new_members: r.new_members,
+                    };
+                    Work::begin(self, rows).await?.fold(event, &deed, r.day, (&r.selection, &r.numbered)).await
+                }
+                Fact::Forgotten(forgotten) => {
+                    let mut work = Work::begin(self, rows).await?;
+                    work.forget(&forgotten.members).await?;
+                    work.end().await
+                }
+                _ => Ok(()),
+            }
+        })
+    }
+}
+
+/// What an event does with changes.
+struct Deeds<'e> {
+    deed: Deed,
+    change_set: ChangeSetId,
+    feed: FeedNo,
+    displaced: Reason,
+    except_fields: &'e [String],
+    first_no: MemberNo,
+    new_members: u32,
+}
+
+/// One event on its way into the pages.
+struct Work<'r> {
+    directory: &'r Directory,
+    rows: &'r mut Rows,
+    counts: Counts,
+    /// Members as the event has left them so far; `None` is nobody.
+    changed: BTreeMap<MemberNo, Option<Vec<u8>>>,
+}
+
+fn key(number: u32) -> Vec<u8> {
+    number.to_be_bytes().to_vec()
+}
+
+impl<'r> Work<'r> {
+    async fn begin(directory: &'r Directory, rows: &'r mut Rows) -> Result<Self> {
+        let counts = rows.document(KEPT, COUNTS).await?.unwrap_or_default();
+        Ok(Work { directory, rows, counts, changed: BTreeMap::new() })
+    }
+
+    /// Folds the selected changes of a change set.
+    async fn fold(
+        mut self,
+        event: &Event,
+        deed: &Deeds<'_>,
+        day: muster_domain::ids::Day,
+        (selection, numbered): (&muster_domain::selection::Selection, &muster_domain::selection::Selection),
+    ) -> Result<()> {
+        let settings: Settings = self.rows.document(KEPT, SETTINGS).await?.unwrap_or_default();
+        let folding = Folding {
+            seq: event.meta.seq,
+            deed: deed.deed,
+            ctx: fold::Context {
+                change_set: deed.change_set,
+                feed: deed.feed,
+                day,
+                displaced: deed.displaced,
+                fields: &settings.fields,
+            },
+            selection,
+            except_fields: deed.except_fields,
+            numbered: numbered.iter().collect(),
+            first_no: deed.first_no,
+        };
+        let end = deed.first_no + deed.new_members;
+        let mut new = pages::NewPages::new(self.directory.per_page, self.counts.next_no..self.counts.next_no.max(end));
+        let mut reading = event.engine.chunks(event.organisation, deed.change_set);
+        while let Some(group) = reading.next(GROUP).await? {
+            let chunks: Vec<Chunk> = group.into_iter().map(|(first, body)| Chunk::new(first, body)).collect();
+            let parts = tokio::task::block_in_place(|| in_parallel(&chunks, |chunk| part(chunk, &folding)));
+            let parts = parts.into_iter().collect::<Result<Vec<_>, _>>()?;
+            let touched = parts.iter().flat_map(|p| p.others.iter().chain(&p.kept_keys)).filter_map(|c| c.no);
+            let mut before = self.members(touched.collect()).await?;
+            for part in parts {
+                for (no, slot) in part.fresh {
+                    if let Some(row) = new.take(no, slot.packed) {
+                        self.changed.insert(no, Some(row.into_vec()));
+                    }
+                }
+                for change in &part.others {
+                    let no = change.no.unwrap_or_default();
+                    let after = folding.fold(before.remove(&no), no, change);
+                    self.change(no, after, &mut before);
+                }
+                for change in &part.kept_keys {
+                    let no = change.no.unwrap_or_default();
+                    let after = fold::keep_key(before.remove(&no), no, change, &folding.ctx);
+                    self.change(no, after, &mut before);
+                }
+            }
+            for (page, members) in new.full() {
+                self.rows.put(PAGES, key(page), compress(&members)?);
+            }
+            if self.changed.len() >= HELD {
+                self.fold_newer().await?;
+            }
+        }
+        for (page, members) in new.rest() {
+            self.rows.put(PAGES, key(page), compress(&members)?);
+        }
+        self.counts.next_no = self.counts.next_no.max(end);
+        self.end().await
+    }
+
+    fn change(&mut self, no: MemberNo, after: Member, before: &mut HashMap<MemberNo, Member>) {
+        let mut packed = Vec::with_capacity(192);
+        codec::encode(&after, &mut packed);
+        self.changed.insert(no, Some(packed));
+        before.insert(no, after);
+    }
+
+    /// Members as they are now; those whom nobody knows are not in the answer.
+    async fn members(&mut self, mut numbers: Vec<MemberNo>) -> Result<HashMap<MemberNo, Member>> {
+        numbers.sort_unstable();
+        numbers.dedup();
+        let mut members = HashMap::with_capacity(numbers.len());
+        let mut in_pages: BTreeMap<u32, Vec<MemberNo>> = BTreeMap::new();
+        for no in numbers {
+            let newer = match self.changed.get(&no) {
+                Some(row) => Some(row.clone().unwrap_or_default()),
+                None if self.counts.newer > 0 => self.rows.get(NEWER, &key(no)).await?,
+                None => None,
+            };
+            match newer {
+                Some(row) if row.is_empty() => {}
+                Some(row) => drop(members.insert(no, codec::decode(no, &row)?)),
+                None => in_pages.entry(no / self.directory.per_page).or_default().push(no),
+            }
+        }
+        for (page, numbers) in in_pages {
+            let Some(row) = self.rows.get(PAGES, &key(page)).await? else { continue };
+            let first = page * self.directory.per_page;
+            let bytes = decompress(&row)?;
+            let mut wanted = numbers.into_iter().peekable();
+            for (no, packed) in codec::page(first, &bytes) {
+                while wanted.next_if(|w| *w < no).is_some() {}
+                if wanted.next_if_eq(&no).is_some() {
+                    members.insert(no, codec::decode(no, packed)?);
+                }
+            }
+        }
+        Ok(members)
+    }
+
+    /// Nobody has these numbers any more, and nothing is left of whoever had.
+    async fn forget(&mut self, numbers: &[MemberNo]) -> Result<()> {
+        for no in numbers {
+            if self.rows.get(NEWER, &key(*no)).await?.is_some() {
+                self.rows.delete(NEWER, key(*no));
+                self.counts.newer -= 1;
+            }
+            self.merge(BTreeMap::from([(*no, None)])).await?;
+        }
+        Ok(())
+    }
+
+    /// Puts what changed beside the pages, or into them if that would be too much beside them.
+    async fn end(mut self) -> Result<()> {
+        let mut added = Vec::new();
+        for no in self.changed.keys() {
+            if self.counts.newer == 0 || self.rows.get(NEWER, &key(*no)).await?.is_none() {
+                added.push(*no);
+            }
+        }
+        if self.counts.newer as usize + added.len() > self.directory.newer_at_most as usize {
+            self.fold_newer().await?;
+        } else {
+            self.counts.newer += added.len() as u32;
+            for (no, row) in std::mem::take(&mut self.changed) {
+                self.rows.put(NEWER, key(no), row.unwrap_or_default());
+            }
+        }
+        self.rows.put_document(KEPT, COUNTS.to_vec(), &self.counts)
+    }
+
+    /// Folds newer rows, and what changed, into their pages.
+    async fn fold_newer(&mut self) -> Result<()> {
+        let mut changed = std::mem::take(&mut self.changed);
+        if self.counts.newer > 0 {
+            for (key, row) in self.rows.range(NEWER, &[], None).await? {
+                let no = key.try_into().map(u32::from_be_bytes).map_err(|_| damaged())?;
+                changed.entry(no).or_insert(Some(row).filter(|row| !row.is_empty()));
+            }
+            self.rows.clear(NEWER);
+            self.counts.newer = 0;
+        }
+        self.merge(changed).await
+    }
+
+    /// Rewrites pages with other rows in them.
+    async fn merge(&mut self, changed: BTreeMap<MemberNo, Option<Vec<u8>>>) -> Result<()> {
+        let per_page = self.directory.per_page;
+        let changed: Vec<(MemberNo, Option<Vec<u8>>)> = changed.into_iter().collect();
+        let pages: Vec<&[_]> = changed.chunk_by(|a, b| a.0 / per_page == b.0 / per_page).collect();
+        // So many at a time that two threads have enough to do and not too much is held.
+        for group in pages.chunks(64) {
+            let mut before = Vec::with_capacity(group.len());
+            for changed in group {
+                let page = changed[0].0 / per_page;
+                before.push((page, self.rows.get(PAGES, &key(page)).await?, *changed));
+            }
+            let merged = tokio::task::block_in_place(|| {
+                crate::roster::in_parallel(&before, |(page, row, changed)| {
+                    let bytes = row.as_deref().map(decompress).transpose()?.unwrap_or_default();
+                    let members = pages::merged(page * per_page, &bytes, changed);
+                    Ok((*page, if members.is_empty() { None } else { Some(compress(&members)?) }))
+                })
+            })?;
+            for (page, row) in merged {
+                match row {
+                    Some(row) => self.rows.put(PAGES, key(page), row),
+                    None => self.rows.delete(PAGES, key(page)),
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn damaged() -> StoreError {
+    StoreError::Corrupt("a row of a read model cannot be read")
+}
