@@ -19,6 +19,8 @@ mod import;
 #[cfg(test)]
 mod muster;
 #[cfg(test)]
+mod projections;
+#[cfg(test)]
 mod review;
 #[cfg(test)]
 mod scheduling;

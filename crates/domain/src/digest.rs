@@ -112,7 +112,9 @@ impl Keys {
     /// What only these bytes have.
     fn tag(&self, bytes: &[u8]) -> [u8; TAG] {
         let mut tag = [0; TAG];
-        tag.copy_from_slice(&blake3::Hasher::new_keyed(&self.sealed).update(b"tag").update(bytes).finalize().as_bytes()[..TAG]);
+        tag.copy_from_slice(
+            &blake3::Hasher::new_keyed(&self.sealed).update(b"tag").update(bytes).finalize().as_bytes()[..TAG],
+        );
         tag
     }
 

@@ -173,16 +173,7 @@ impl<'q> Search<'q> {
             (FieldId::EMPLOYMENT_STATUS, &query.status),
         ];
         let equal = filters.into_iter().filter_map(|(field, value)| Some((field, folded(value.as_deref()?.trim()))));
-        Search {
-            words,
-            equal: equal.collect(),
-            query,
-            settings,
-            day,
-            text: Vec::new(),
-            key: Vec::new(),
-            bare: blank(),
-        }
+        Search { words, equal: equal.collect(), query, settings, day, text: Vec::new(), key: Vec::new(), bare: blank() }
     }
 
     /// Whether a packed member is found.
@@ -386,7 +377,9 @@ mod tests {
         for limit in [1, 3, 100] {
             for after in [None, Some(all[7].clone())] {
                 let (mut one, mut two) = (First::new(limit, after.clone()), First::new(limit, after.clone()));
-                (0..40).map(place).for_each(|p| if p.no % 3 == 0 { one.take(&p.text, p.no) } else { two.take(&p.text, p.no) });
+                (0..40)
+                    .map(place)
+                    .for_each(|p| if p.no % 3 == 0 { one.take(&p.text, p.no) } else { two.take(&p.text, p.no) });
                 one.join(two);
                 assert_eq!(one.found, 40);
                 let wanted: Vec<Place> =

@@ -13,6 +13,7 @@ use crate::Engine;
 mod duty;
 mod events;
 mod figures;
+mod projector;
 mod relay;
 mod scheduler;
 mod worker;
@@ -28,13 +29,15 @@ pub enum Role {
     Worker,
     /// Rings for what is new in the logs, and tells other systems what was applied.
     Relay,
+    /// Keeps projections in step with the logs.
+    Projector,
     /// Looks after what is to happen at its time.
     Scheduler,
 }
 
 impl Role {
     /// All of them.
-    pub const ALL: [Role; 4] = [Role::Api, Role::Worker, Role::Relay, Role::Scheduler];
+    pub const ALL: [Role; 5] = [Role::Api, Role::Worker, Role::Relay, Role::Projector, Role::Scheduler];
 
     /// Its name on the command line.
     pub fn word(self) -> &'static str {
@@ -42,6 +45,7 @@ impl Role {
             Role::Api => "api",
             Role::Worker => "worker",
             Role::Relay => "relay",
+            Role::Projector => "projector",
             Role::Scheduler => "scheduler",
         }
     }
@@ -53,7 +57,7 @@ impl Role {
 }
 
 /// For whom the relay rings: the roles that hear doorbells.
-const RUNG: [muster_bus::Role; 1] = [muster_bus::Role::Worker];
+const RUNG: [muster_bus::Role; 2] = [muster_bus::Role::Worker, muster_bus::Role::Projector];
 
 /// How often the loops look by themselves.
 #[derive(Clone, Copy, Debug)]
@@ -120,6 +124,7 @@ impl Serving {
             // The server is where HTTP is spoken: it is begun by whoever has a listener.
             Role::Api => tokio::spawn(async {}),
             Role::Worker => tokio::spawn(worker::run(self, stop)),
+            Role::Projector => tokio::spawn(projector::run(self, stop)),
             // Within one process there is no other system to tell.
             Role::Relay if self.alone => tokio::spawn(relay::run(self, stop)),
             Role::Relay => tokio::spawn(async {

@@ -24,8 +24,7 @@ use crate::{
 /// Pages so small that every way of writing them is taken.
 const SMALL: Directory = Directory { name: "small", per_page: 4, newer_at_most: 3 };
 
-const HEADER: &str =
-    "employee_id,email,first_name,last_name,department,location,employment_status,start_date,end_date";
+const HEADER: &str = "employee_id,email,first_name,last_name,department,location,employment_status,start_date,end_date";
 const FIRST: [&str; 5] = ["Zoë", "Ann", "ÉLODIE", "anna", ""];
 const LAST: [&str; 5] = ["Straße", "Archer", "Łukasz", "Ng", "archer"];
 const DEPARTMENTS: [&str; 4] = ["Sales", "sálés", "Law", ""];
@@ -226,7 +225,8 @@ fn queries() -> Vec<Query> {
 
 async fn a_story(on: On, story: &[Happens]) {
     let world = World::on(on).await;
-    let guards = ["guard.first_import", "guard.removals.max_percent", "guard.updates.max_percent", "guard.min_rows_percent"];
+    let guards =
+        ["guard.first_import", "guard.removals.max_percent", "guard.updates.max_percent", "guard.min_rows_percent"];
     let more = ["guard.blanked_field_percent", "guard.key_changes.max_percent"];
     let off = guards.into_iter().chain(more).map(|key| (key, "off"));
     let statuses = [("eligibility.excluded_statuses", "terminated")];
@@ -305,7 +305,9 @@ async fn pages_stay_stable_while_people_come_and_go() {
     let cursor = page.next.unwrap();
     assert!(!cursor.to_lowercase().contains("last"));
     let acme = world.engine.organisation("acme").await.unwrap();
-    for (query, after) in [(query, cursor.clone()), (Query::default(), format!("{cursor}A")), (Query::default(), "x".into())] {
+    for (query, after) in
+        [(query, cursor.clone()), (Query::default(), format!("{cursor}A")), (Query::default(), "x".into())]
+    {
         let wrong = SearchRequest { after: Some(after), ..request(&query) };
         assert!(matches!(world.engine.search(&acme, &wrong).await, Err(Error::Wrong(_))));
     }
@@ -354,7 +356,9 @@ async fn of_somebody_forgotten_nothing_is_left_in_the_read_models() {
         for lane in models.all_lanes().await.unwrap() {
             for (_, _, row) in models.rows(&lane).await.unwrap() {
                 let plain = muster_engine::roster::decompress(&row).unwrap_or(row);
-                assert!(!has(&plain, b"zq"), "{}", lane.projection);
+                // Two letters alone stand in many an identity.
+                let words = ["zqkey", "zqmail", "zqfirst", "zqlast", "zqnew"];
+                assert!(!words.iter().any(|word| has(&plain, word.as_bytes())), "{}", lane.projection);
             }
         }
         for entry in std::fs::read_dir(std::path::Path::new(&world.database.url[7..]).parent().unwrap()).unwrap() {

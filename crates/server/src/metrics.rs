@@ -6,7 +6,10 @@ use axum::{
     http::{StatusCode, header},
     response::{IntoResponse, Response},
 };
-use muster_engine::serve::{CLASSES, Outcomes};
+use muster_engine::{
+    projections::lanes::Overview,
+    serve::{CLASSES, Outcomes},
+};
 use prometheus_client::{
     collector::Collector,
     encoding::{DescriptorEncoder, EncodeMetric, NoLabelSet, text::encode},
@@ -41,12 +44,27 @@ struct Gauge {
 /// The labels of a value. What stands in them is never about a person or an organisation.
 type Labels = Vec<(&'static str, String)>;
 
+/// A figure of a projection: its name, what it means, and where it is found.
+type Figure = (&'static str, &'static str, fn(&Overview) -> f64);
+
 /// The figures that are in the database. Another one is added here.
 async fn stored(state: &State) -> Vec<Gauge> {
     let mut gauges = Vec::new();
     if let Ok(waiting) = state.engine.store.organisations_with_upload_in("received").await {
         let (name, help) = ("organisations_waiting", "Organisations with uploads that wait for a worker");
         gauges.push(Gauge { name, help, values: vec![(Labels::new(), waiting.len() as f64)] });
+    }
+    if let Ok(overview) = state.engine.overview().await {
+        let figures: [Figure; 4] = [
+            ("projection_lag_events", "Events that projections are behind the logs", |o| o.lag_events as f64),
+            ("projection_lag_seconds", "For how long the first of these events has been waiting", |o| o.lag_seconds),
+            ("projection_parked_lanes", "Lanes that stand at an event that they cannot take", |o| o.parked as f64),
+            ("projection_building_lanes", "Lanes that are being built anew", |o| o.building as f64),
+        ];
+        for (name, help, value) in figures {
+            let labels = |o: &Overview| vec![("projection", o.projection.to_owned())];
+            gauges.push(Gauge { name, help, values: overview.iter().map(|o| (labels(o), value(o))).collect() });
+        }
     }
     gauges
 }

@@ -5,7 +5,9 @@
 use std::collections::{BTreeMap, HashMap};
 
 use muster_domain::{
-    codec, fact::Fact, fold,
+    codec,
+    fact::Fact,
+    fold,
     ids::{ChangeSetId, FeedNo, MemberNo},
     member::{Member, Reason},
     replay::roster::{Chunk, Deed, Folding, in_parallel, part},
@@ -39,6 +41,10 @@ const COUNTS: &[u8] = b"counts";
 
 /// Chunks of a change set that are folded at a time.
 const GROUP: usize = 32;
+/// Pages that are rewritten at a time: enough for two threads, and not much to hold.
+const TOGETHER: usize = 64;
+/// Up to so many newer rows are looked up one by one.
+const FEW: usize = 16;
 /// Changed members that are held while a change set is folded.
 const HELD: usize = 65_536;
 
@@ -205,18 +211,22 @@ impl<'r> Work<'r> {
                     self.change(no, after, &mut before);
                 }
             }
-            for (page, members) in new.full() {
-                self.rows.put(PAGES, key(page), compress(&members)?);
-            }
+            self.put_pages(&new.full())?;
             if self.changed.len() >= HELD {
                 self.fold_newer().await?;
             }
         }
-        for (page, members) in new.rest() {
-            self.rows.put(PAGES, key(page), compress(&members)?);
-        }
+        self.put_pages(&new.rest())?;
         self.counts.next_no = self.counts.next_no.max(end);
         self.end().await
+    }
+
+    fn put_pages(&mut self, pages: &[(u32, Vec<u8>)]) -> Result<()> {
+        let compress = |(page, members): &(u32, Vec<u8>)| Ok((*page, compress(members)?));
+        for (page, row) in tokio::task::block_in_place(|| crate::roster::in_parallel(pages, compress))? {
+            self.rows.put(PAGES, key(page), row);
+        }
+        Ok(())
     }
 
     fn change(&mut self, no: MemberNo, after: Member, before: &mut HashMap<MemberNo, Member>) {
@@ -231,32 +241,70 @@ impl<'r> Work<'r> {
         numbers.sort_unstable();
         numbers.dedup();
         let mut members = HashMap::with_capacity(numbers.len());
-        let mut in_pages: BTreeMap<u32, Vec<MemberNo>> = BTreeMap::new();
+        let mut in_pages = Vec::new();
+        let newer = self.newer(&numbers).await?;
         for no in numbers {
-            let newer = match self.changed.get(&no) {
-                Some(row) => Some(row.clone().unwrap_or_default()),
-                None if self.counts.newer > 0 => self.rows.get(NEWER, &key(no)).await?,
-                None => None,
+            let row = match self.changed.get(&no) {
+                Some(row) => Some(row.as_deref().unwrap_or_default()),
+                None => newer.get(&no).map(Vec::as_slice),
             };
-            match newer {
-                Some(row) if row.is_empty() => {}
-                Some(row) => drop(members.insert(no, codec::decode(no, &row)?)),
-                None => in_pages.entry(no / self.directory.per_page).or_default().push(no),
+            match row {
+                Some([]) => {}
+                Some(row) => drop(members.insert(no, codec::decode(no, row)?)),
+                None => in_pages.push(no),
             }
         }
-        for (page, numbers) in in_pages {
-            let Some(row) = self.rows.get(PAGES, &key(page)).await? else { continue };
-            let first = page * self.directory.per_page;
-            let bytes = decompress(&row)?;
-            let mut wanted = numbers.into_iter().peekable();
-            for (no, packed) in codec::page(first, &bytes) {
-                while wanted.next_if(|w| *w < no).is_some() {}
-                if wanted.next_if_eq(&no).is_some() {
-                    members.insert(no, codec::decode(no, packed)?);
+        let per_page = self.directory.per_page;
+        let pages: Vec<&[MemberNo]> = in_pages.chunk_by(|a, b| a / per_page == b / per_page).collect();
+        for group in pages.chunks(TOGETHER) {
+            let rows = self.pages(group.iter().map(|numbers| numbers[0] / per_page)).await?;
+            for (numbers, row) in group.iter().zip(rows) {
+                let Some(row) = row else { continue };
+                let bytes = decompress(&row)?;
+                let mut wanted = numbers.iter().peekable();
+                for (no, packed) in codec::page(numbers[0] / per_page * per_page, &bytes) {
+                    while wanted.next_if(|w| **w < no).is_some() {}
+                    if wanted.next_if(|w| **w == no).is_some() {
+                        members.insert(no, codec::decode(no, packed)?);
+                    }
                 }
             }
         }
         Ok(members)
+    }
+
+    /// The newer rows of these members, as they were before the event.
+    async fn newer(&mut self, numbers: &[MemberNo]) -> Result<HashMap<MemberNo, Vec<u8>>> {
+        let mut found = HashMap::new();
+        if self.counts.newer == 0 {
+            return Ok(found);
+        }
+        if numbers.len() > FEW {
+            for (key, row) in self.rows.range(NEWER, &[], None).await? {
+                found.insert(number(&key)?, row);
+            }
+            return Ok(found);
+        }
+        for no in numbers {
+            found.extend(self.rows.get(NEWER, &key(*no)).await?.map(|row| (*no, row)));
+        }
+        Ok(found)
+    }
+
+    /// Pages by number, in order; read in one go where they lie close together.
+    async fn pages(&mut self, numbers: impl Iterator<Item = u32>) -> Result<Vec<Option<Vec<u8>>>> {
+        let numbers: Vec<u32> = numbers.collect();
+        let (Some(first), Some(last)) = (numbers.first(), numbers.last()) else { return Ok(Vec::new()) };
+        if numbers.len() > 1 && (last - first) as usize <= 2 * numbers.len() {
+            let range = self.rows.range(PAGES, &key(*first), Some(&key(last + 1))).await?;
+            let mut range: HashMap<Vec<u8>, Vec<u8>> = range.into_iter().collect();
+            return Ok(numbers.iter().map(|page| range.remove(&key(*page))).collect());
+        }
+        let mut found = Vec::with_capacity(numbers.len());
+        for page in numbers {
+            found.push(self.rows.get(PAGES, &key(page)).await?);
+        }
+        Ok(found)
     }
 
     /// Nobody has these numbers any more, and nothing is left of whoever had.
@@ -273,16 +321,14 @@ impl<'r> Work<'r> {
 
     /// Puts what changed beside the pages, or into them if that would be too much beside them.
     async fn end(mut self) -> Result<()> {
-        let mut added = Vec::new();
-        for no in self.changed.keys() {
-            if self.counts.newer == 0 || self.rows.get(NEWER, &key(*no)).await?.is_none() {
-                added.push(*no);
-            }
-        }
-        if self.counts.newer as usize + added.len() > self.directory.newer_at_most as usize {
+        let most = self.directory.newer_at_most as usize;
+        let numbers: Vec<MemberNo> = self.changed.keys().copied().collect();
+        let known = if numbers.len() > most { 0 } else { self.known(&numbers).await? };
+        let newer = self.counts.newer as usize + numbers.len() - known;
+        if newer > most {
             self.fold_newer().await?;
         } else {
-            self.counts.newer += added.len() as u32;
+            self.counts.newer = newer as u32;
             for (no, row) in std::mem::take(&mut self.changed) {
                 self.rows.put(NEWER, key(no), row.unwrap_or_default());
             }
@@ -290,13 +336,18 @@ impl<'r> Work<'r> {
         self.rows.put_document(KEPT, COUNTS.to_vec(), &self.counts)
     }
 
+    /// How many of these members have a newer row already.
+    async fn known(&mut self, numbers: &[MemberNo]) -> Result<usize> {
+        let newer = self.newer(numbers).await?;
+        Ok(numbers.iter().filter(|no| newer.contains_key(no)).count())
+    }
+
     /// Folds newer rows, and what changed, into their pages.
     async fn fold_newer(&mut self) -> Result<()> {
         let mut changed = std::mem::take(&mut self.changed);
         if self.counts.newer > 0 {
             for (key, row) in self.rows.range(NEWER, &[], None).await? {
-                let no = key.try_into().map(u32::from_be_bytes).map_err(|_| damaged())?;
-                changed.entry(no).or_insert(Some(row).filter(|row| !row.is_empty()));
+                changed.entry(number(&key)?).or_insert(Some(row).filter(|row| !row.is_empty()));
             }
             self.rows.clear(NEWER);
             self.counts.newer = 0;
@@ -309,13 +360,10 @@ impl<'r> Work<'r> {
         let per_page = self.directory.per_page;
         let changed: Vec<(MemberNo, Option<Vec<u8>>)> = changed.into_iter().collect();
         let pages: Vec<&[_]> = changed.chunk_by(|a, b| a.0 / per_page == b.0 / per_page).collect();
-        // So many at a time that two threads have enough to do and not too much is held.
-        for group in pages.chunks(64) {
-            let mut before = Vec::with_capacity(group.len());
-            for changed in group {
-                let page = changed[0].0 / per_page;
-                before.push((page, self.rows.get(PAGES, &key(page)).await?, *changed));
-            }
+        for group in pages.chunks(TOGETHER) {
+            let rows = self.pages(group.iter().map(|changed| changed[0].0 / per_page)).await?;
+            let before: Vec<_> =
+                group.iter().zip(rows).map(|(changed, row)| (changed[0].0 / per_page, row, *changed)).collect();
             let merged = tokio::task::block_in_place(|| {
                 crate::roster::in_parallel(&before, |(page, row, changed)| {
                     let bytes = row.as_deref().map(decompress).transpose()?.unwrap_or_default();
@@ -332,6 +380,11 @@ impl<'r> Work<'r> {
         }
         Ok(())
     }
+}
+
+/// The number that a key stands for.
+fn number(key: &[u8]) -> Result<u32> {
+    Ok(key.try_into().map(u32::from_be_bytes).map_err(|_| damaged())?)
 }
 
 fn damaged() -> StoreError {

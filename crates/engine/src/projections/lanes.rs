@@ -62,6 +62,24 @@ pub struct Building {
     pub parked: Option<ParkedAt>,
 }
 
+/// How a projection stands in all organisations together, for metrics.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Overview {
+    /// The projection.
+    pub projection: &'static str,
+    /// How many events it is behind, all organisations together.
+    pub lag_events: u64,
+    /// For how long the longest waiting of these events has been waiting.
+    pub lag_seconds: f64,
+    /// How many of its lanes stand at an event that they cannot take.
+    pub parked: u64,
+    /// How many of its lanes are being built.
+    pub building: u64,
+}
+
+/// Lanes of which it is looked up how long they have been behind, those that are furthest behind first.
+const LOOKED_UP: usize = 20;
+
 fn parked(lane: &Lane) -> Option<ParkedAt> {
     let parked = lane.parked.clone()?;
     Some(ParkedAt { event: parked.seq, kind: parked.kind, error: parked.error, at: parked.at })
@@ -102,6 +120,50 @@ impl Engine {
             });
         }
         Ok(standings)
+    }
+
+    /// The organisations in which some projection can go on.
+    ///
+    /// # Errors
+    /// If log or read models cannot be read.
+    pub async fn projections_due(&self) -> Result<Vec<OrganisationId>> {
+        let lanes = self.store.read_models().await?.all_lanes().await?;
+        let ends = self.store.ends().await?;
+        Ok(ends.into_iter().filter(|(org, end)| is_due(&of(&lanes, *org), *end)).map(|(org, _)| org).collect())
+    }
+
+    /// How every projection stands, all organisations together.
+    ///
+    /// # Errors
+    /// If log or read models cannot be read.
+    pub async fn overview(&self) -> Result<Vec<Overview>> {
+        let lanes = self.store.read_models().await?.all_lanes().await?;
+        let ends = self.store.ends().await?;
+        let mut overviews = Vec::new();
+        for projection in super::all() {
+            let own = |lane: &&Lane| lane.projection == projection.name() && lane.state != LaneState::Dropped;
+            let mut behind: Vec<(u64, OrganisationId, u64)> = Vec::new();
+            for (org, end) in &ends {
+                let live = of(&lanes, *org).into_iter().filter(own).find(|lane| lane.state == LaneState::Live);
+                let seq = live.map_or(0, |lane| lane.seq.min(*end));
+                behind.extend((seq < *end).then_some((end - seq, *org, seq)));
+            }
+            behind.sort_unstable_by_key(|b| std::cmp::Reverse(b.0));
+            let mut oldest = None;
+            for (_, org, seq) in behind.iter().take(LOOKED_UP) {
+                let at = self.store.mark(*org, seq + 1).await?.map(|(_, at)| at);
+                oldest = [oldest, at].into_iter().flatten().min();
+            }
+            let lag = oldest.map_or(0, |at| (self.now() - at).num_milliseconds().max(0));
+            overviews.push(Overview {
+                projection: projection.name(),
+                lag_events: behind.iter().map(|b| b.0).sum(),
+                lag_seconds: lag as f64 / 1000.0,
+                parked: lanes.iter().filter(own).filter(|lane| lane.parked.is_some()).count() as u64,
+                building: lanes.iter().filter(own).filter(|lane| lane.state == LaneState::Building).count() as u64,
+            });
+        }
+        Ok(overviews)
     }
 
     /// Begins to build a projection of an organisation anew, beside what is read of it; whatever was being built is given up.
@@ -160,4 +222,26 @@ impl Engine {
         }
         Ok(tried)
     }
+}
+
+/// The lanes of one organisation; all are in order of organisations.
+fn of(lanes: &[Lane], org: OrganisationId) -> Vec<&Lane> {
+    let from = lanes.partition_point(|lane| lane.organisation < org);
+    lanes[from..].iter().take_while(|lane| lane.organisation == org).collect()
+}
+
+/// Whether any projection of an organisation has something to do: behind the log, being built, of older code, or rows to delete.
+fn is_due(lanes: &[&Lane], end: u64) -> bool {
+    let missing = |projection: &dyn Projection| {
+        let live = lanes.iter().find(|l| l.projection == projection.name() && l.state == LaneState::Live);
+        live.is_none_or(|lane| lane.version < projection.version())
+    };
+    let can_go_on = |lane: &&Lane| match lane.state {
+        LaneState::Live => lane.seq != end && lane.parked.is_none(),
+        LaneState::Building => lane.parked.is_none(),
+        LaneState::Dropped => true,
+    };
+    let is_known =
+        |lane: &&Lane| super::all().iter().any(|p| p.name() == lane.projection && lane.version <= p.version());
+    super::all().iter().any(|p| missing(*p)) || lanes.iter().copied().filter(is_known).any(|lane| can_go_on(&lane))
 }

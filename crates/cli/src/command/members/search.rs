@@ -78,8 +78,7 @@ fn who() -> impl TypedValueParser<Value = Who> {
 }
 
 fn sort() -> impl TypedValueParser<Value = Sort> {
-    PossibleValuesParser::new(Sort::ALL.iter().map(|w| w.word()))
-        .try_map(|w| Sort::from_word(&w).ok_or("no such word"))
+    PossibleValuesParser::new(Sort::ALL.iter().map(|w| w.word())).try_map(|w| Sort::from_word(&w).ok_or("no such word"))
 }
 
 /// Runs the command.
@@ -121,9 +120,9 @@ fn feed(org: &Organisation, name: &str) -> Result<FeedNo, Failure> {
     }
     let found = org.feeds.iter().find(|feed| feed.settings.name == name);
     let names: Vec<&str> = org.feeds.iter().map(|feed| feed.settings.name.as_str()).collect();
-    found.map(|feed| feed.no).ok_or_else(|| {
-        Failure::wrong(format!("There is no feed {name}; there are: hand, {}.", names.join(", ")))
-    })
+    found
+        .map(|feed| feed.no)
+        .ok_or_else(|| Failure::wrong(format!("There is no feed {name}; there are: hand, {}.", names.join(", "))))
 }
 
 fn document(found: &SearchResult, org: &Organisation) -> Value {

@@ -10,7 +10,7 @@ use muster_domain::{
 };
 use muster_store::read_model::{Range, Snapshot};
 
-use super::{DIRECTORY, Directory, KEPT, NEWER, PAGES, SETTINGS, damaged, key};
+use super::{DIRECTORY, Directory, KEPT, NEWER, PAGES, SETTINGS, damaged, key, number};
 use crate::{
     Engine, Error, Organisation, Result,
     projections::reading::Wait,
@@ -86,7 +86,8 @@ impl Engine {
             None => Settings::default(),
         };
         let on = request.on.unwrap_or_else(|| today(&settings, self.now()));
-        let reading = Reading { directory, query: &request.query, settings: &settings, on, newer: newer(&mut model).await? };
+        let reading =
+            Reading { directory, query: &request.query, settings: &settings, on, newer: newer(&mut model).await? };
         // One more than is shown tells whether there is a next page.
         let first = reading.scan(&mut model, First::new(request.limit.saturating_add(1), after)).await?;
         let total = first.found;
@@ -104,10 +105,6 @@ async fn newer(model: &mut Snapshot) -> Result<Newer> {
     let rows = model.range(NEWER, &all).await?;
     let row = |(key, row): (Vec<u8>, Vec<u8>)| Ok((number(&key)?, row));
     rows.into_iter().map(row).collect()
-}
-
-fn number(key: &[u8]) -> Result<u32> {
-    Ok(key.try_into().map(u32::from_be_bytes).map_err(|_| damaged())?)
 }
 
 /// One search of a directory.
@@ -207,6 +204,8 @@ fn read_cursor(org: &Organisation, query: &Query, cursor: &str) -> Result<Place>
             .then(|| Place { text: text.to_vec(), no: u32::from_be_bytes(*no) })
     });
     place.ok_or_else(|| {
-        Error::Wrong("The cursor is none of this search, or was altered: give it as it came, with the same --sort.".to_owned())
+        Error::Wrong(
+            "The cursor is none of this search, or was altered: give it as it came, with the same --sort.".to_owned(),
+        )
     })
 }

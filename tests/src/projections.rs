@@ -1,0 +1,117 @@
+//! What people look at keeps in step with the log: by whoever serves, by whoever reads where nobody serves, and through kills.
+
+use muster_testkit::rabbitmq::Broker;
+use serde_json::Value;
+
+use crate::{
+    muster::{Muster, On, feed},
+    served::{Served, until},
+};
+
+impl Muster {
+    /// How the projections of acme stand. Asking does not bring them on.
+    fn standings(&self) -> Vec<Value> {
+        self.ok(&["projections", "status", "--org", "acme"])["projections"].as_array().unwrap().clone()
+    }
+
+    fn is_up_to_date(&self) -> bool {
+        self.standings().iter().all(|s| s["lag_events"] == 0 && !s["version"].is_null() && s["building"].is_null())
+    }
+
+    /// Everything that is read, and the same after a rebuild from nothing.
+    fn equal_to_a_rebuild(&self) {
+        let read = || {
+            let people = self.ok(&["members", "search", "--org", "acme", "--who", "all", "--limit", "1000"]);
+            let activity = self.ok(&["activity", "--org", "acme", "--limit", "10000"]);
+            (people, activity)
+        };
+        let before = read();
+        assert!(before.0["total"].as_u64().unwrap() > 0, "somebody is found");
+        for projection in self.standings() {
+            self.ok(&["projections", "rebuild", projection["projection"].as_str().unwrap(), "--org", "acme"]);
+        }
+        assert_eq!(before, read());
+    }
+
+    fn sync_people(&self, department: &str) {
+        let file = self.file("people.csv", &feed(0..20, department));
+        self.ok(&["sync", &file, "--org", "acme", "--mode", "full"]);
+    }
+}
+
+fn keeps_in_step(on: On, more: &[&str]) {
+    let muster = Muster::new(on);
+    muster.sync_people("Before");
+    let served = Served::start(&muster, more);
+    until("what was there before anybody served", || muster.is_up_to_date());
+    for day in 1..=3 {
+        muster.sync_people(&format!("Day {day}"));
+        until("the projections after a day", || muster.is_up_to_date());
+    }
+    assert_eq!(served.metric(r#"muster_projection_lag_events{projection="directory"}"#), 0.0);
+    assert_eq!(served.metric(r#"muster_projection_parked_lanes{projection="directory"}"#), 0.0);
+    assert!(served.end().success());
+    let found = muster.ok(&["members", "search", "day 3", "--org", "acme"]);
+    assert_eq!(found["total"], 20);
+    muster.equal_to_a_rebuild();
+    muster.verify();
+}
+
+#[test]
+fn projections_keep_in_step_while_somebody_serves_on_sqlite() {
+    keeps_in_step(On::Sqlite, &[]);
+}
+
+#[test]
+fn projections_keep_in_step_while_somebody_serves_on_postgres_with_a_broker() {
+    let broker = Broker::start().unwrap();
+    let prefix = format!("t{}", uuid::Uuid::new_v4().simple());
+    keeps_in_step(On::Postgres, &["--amqp", broker.url(), "--amqp-prefix", &prefix]);
+}
+
+fn kill_at(on: On, point: &str) {
+    let muster = Muster::new(on);
+    muster.sync_people("Before");
+    muster.ok(&["members", "search", "--org", "acme"]);
+    muster.ok(&["activity", "--org", "acme"]);
+    muster.sync_people("After");
+    let rebuild = ["projections", "rebuild", "directory", "--org", "acme"];
+    let died = match point {
+        "projection_before_swap" => muster.dying_at(point, &rebuild),
+        _ => muster.dying_at(point, &["members", "search", "after", "--org", "acme"]),
+    };
+    assert_eq!(died.code, None, "{point}: {}", died.stderr);
+    assert_eq!(muster.ok(&["members", "search", "after", "--org", "acme"])["total"], 20, "{point}");
+    muster.equal_to_a_rebuild();
+    muster.verify();
+}
+
+const POINTS: [&str; 3] = ["projection_before_checkpoint", "projection_after_checkpoint", "projection_before_swap"];
+
+#[test]
+fn a_projection_killed_anywhere_comes_to_what_a_rebuild_does_on_sqlite() {
+    POINTS.iter().for_each(|point| kill_at(On::Sqlite, point));
+}
+
+#[test]
+fn a_projection_killed_anywhere_comes_to_what_a_rebuild_does_on_postgres() {
+    POINTS.iter().for_each(|point| kill_at(On::Postgres, point));
+}
+
+/// Killed between the checkpoint and the acknowledgement, the projector's bell comes again to the next one.
+#[test]
+fn a_projector_killed_before_it_acknowledges_hands_over() {
+    let broker = Broker::start().unwrap();
+    let muster = Muster::new(On::Postgres);
+    let prefix = format!("t{}", uuid::Uuid::new_v4().simple());
+    let more = ["--amqp", broker.url(), "--amqp-prefix", &prefix];
+    let mut first = Served::begin(&muster, &more, |command| {
+        command.env("MUSTER_CRASH_AT", "projector_before_ack");
+    });
+    muster.sync_people("Next");
+    assert!(!first.ended().success());
+    let served = Served::start(&muster, &more);
+    until("the next one to have done it", || muster.is_up_to_date());
+    assert!(served.end().success());
+    muster.equal_to_a_rebuild();
+}
