@@ -98,6 +98,74 @@ fn a_projection_killed_anywhere_comes_to_what_a_rebuild_does_on_postgres() {
     POINTS.iter().for_each(|point| kill_at(On::Postgres, point));
 }
 
+/// What a projection cannot go on with in one organisation keeps nobody else waiting, and a rebuild mends it.
+#[test]
+fn what_stands_in_one_organisation_keeps_nine_others_going() {
+    let muster = Muster::new(On::Postgres);
+    let slugs: Vec<String> = (0..10).map(|n| format!("org-{n}")).collect();
+    let sync = |slug: &str, department: &str| {
+        let file = muster.file("people.csv", &feed(0..5, department));
+        muster.ok(&["sync", &file, "--org", slug, "--mode", "full"]);
+    };
+    for slug in &slugs {
+        muster.ok(&["org", "create", slug, "--name", slug]);
+        muster.ok(&["org", "set", slug, "guard.first_import=off", "policy.upload=apply"]);
+        sync(slug, "Before");
+        muster.ok(&["members", "search", "--org", slug]);
+    }
+    let damage = "UPDATE muster_read.entry SET body = 'Last1' WHERE part = 0 AND lane = (SELECT l.id FROM muster_read.lane l \
+        JOIN organisation o ON o.id = l.org WHERE o.slug = 'org-3' AND l.projection = 'directory' AND l.state = 'live')";
+    let mut psql = muster_testkit::postgres::program("psql").unwrap();
+    assert!(psql.args([&muster.database, "-qc", damage]).status().unwrap().success());
+    let served = Served::start(&muster, &[]);
+    slugs.iter().for_each(|slug| sync(slug, "After"));
+    let directory = |slug: &str| -> Value {
+        let standings = muster.ok(&["projections", "status", "--org", slug])["projections"].clone();
+        standings.as_array().unwrap().iter().find(|s| s["projection"] == "directory").unwrap().clone()
+    };
+    for slug in &slugs {
+        let stands = slug == "org-3";
+        until(slug, || {
+            let standing = directory(slug);
+            (standing["lag_events"] == 0) != stands && standing["parked"].is_object() == stands
+        });
+    }
+    let parked = directory("org-3")["parked"].clone();
+    assert_eq!(parked["kind"], "change_set.applied");
+    assert_eq!(parked["error"], "stored data is damaged", "nothing of what stands there");
+    assert_eq!(served.metric(r#"muster_projection_parked_lanes{projection="directory"}"#), 1.0);
+    let tried = muster.run(&["projections", "unpark", "--org", "org-3"]);
+    assert_eq!((tried.code, &tried.json["tried"]), (Some(3), &1.into()), "it stands there still: {}", tried.stderr);
+    assert_eq!(muster.ok(&["projections", "unpark", "--org", "org-4"])["tried"], 0);
+    muster.ok(&["projections", "rebuild", "directory", "--org", "org-3"]);
+    assert_eq!(muster.ok(&["members", "search", "after", "--org", "org-3"])["total"], 5);
+    until("nothing parked", || served.metric(r#"muster_projection_parked_lanes{projection="directory"}"#) == 0.0);
+    assert!(served.end().success());
+    for slug in &slugs {
+        assert_eq!(muster.run(&["verify", "--org", slug]).code, Some(0));
+    }
+}
+
+/// A restored database is read as it is, and not as the one was that stood in its place.
+#[test]
+fn after_a_restore_nothing_is_read_of_what_was_there_before() {
+    let muster = Muster::new(On::Sqlite);
+    muster.sync_people("Before");
+    let backup = muster.dir.path().join("backup.tar").display().to_string();
+    muster.ok(&["backup", &backup]);
+    let find = |text: &str| muster.ok(&["members", "search", text, "--org", "acme"]);
+    let before = find("before");
+    muster.sync_people("After");
+    assert_eq!(find("after")["total"], 20);
+    muster.ok(&["restore", &backup, "--replace"]);
+    assert_eq!((&find("after")["total"], find("before")), (&0.into(), before));
+    // As long a log as before, which says something else.
+    muster.sync_people("Otherwise");
+    assert_eq!((&find("after")["total"], &find("otherwise")["total"]), (&0.into(), &20.into()));
+    muster.equal_to_a_rebuild();
+    muster.verify();
+}
+
 /// Killed between the checkpoint and the acknowledgement, the projector's bell comes again to the next one.
 #[test]
 fn a_projector_killed_before_it_acknowledges_hands_over() {

@@ -135,13 +135,15 @@ pub struct Glance<'a> {
     pub aliases: Vec<&'a str>,
     /// Claims, ended and running.
     pub spells: Vec<Spell>,
-    values: [&'a str; STANDARD.len()],
+    values: [&'a [u8]; STANDARD.len()],
 }
 
 impl<'a> Glance<'a> {
     /// The value of a standard field; empty if it is blank.
     pub fn value(&self, field: FieldId) -> &'a str {
-        self.values.get(usize::from(field.0)).copied().unwrap_or_default()
+        let bytes = self.values.get(usize::from(field.0)).copied().unwrap_or_default();
+        // Looked at here, because most values of most members are never asked for.
+        std::str::from_utf8(bytes).unwrap_or_default()
     }
 }
 
@@ -191,16 +193,15 @@ impl<'a> Reader<'a> {
     }
 
     fn glance(&mut self, into: &mut Glance<'a>) -> Option<()> {
-        into.values.fill("");
+        into.values.fill(b"");
         into.spells.clear();
         into.aliases.clear();
         self.take(16)?;
         into.key = self.text()?;
         for _ in 0..self.number()? {
-            let field = self.byte()?;
-            match into.values.get_mut(usize::from(field)) {
-                Some(place) => *place = self.text()?,
-                None => drop(self.text_bytes()?),
+            let (field, value) = (self.byte()?, self.text_bytes()?);
+            if let Some(place) = into.values.get_mut(usize::from(field)) {
+                *place = value;
             }
         }
         for _ in 0..self.number()? {
