@@ -11,6 +11,10 @@ mod docs;
 #[cfg(test)]
 mod durable;
 #[cfg(test)]
+mod faults_broker;
+#[cfg(test)]
+mod faults_workers;
+#[cfg(test)]
 mod feeds;
 #[cfg(test)]
 mod forgetting;
@@ -18,6 +22,8 @@ mod forgetting;
 mod import;
 #[cfg(test)]
 mod muster;
+#[cfg(test)]
+mod observing;
 #[cfg(test)]
 mod projections;
 #[cfg(test)]
@@ -28,5 +34,7 @@ mod scheduling;
 mod served;
 #[cfg(test)]
 mod serving;
+#[cfg(test)]
+mod sharing;
 #[cfg(test)]
 mod telling;

@@ -89,7 +89,12 @@ impl Muster {
     pub fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(binary());
         command.args(["--json", "--no-progress", "--database", &self.database, "--actor", "test", "--data-dir"]);
-        command.arg(self.dir.path()).args(args).stdin(Stdio::null()).env_remove("MUSTER_CRASH_AT");
+        command
+            .arg(self.dir.path())
+            .args(args)
+            .stdin(Stdio::null())
+            .env_remove("MUSTER_CRASH_AT")
+            .env_remove("MUSTER_AMQP_URL");
         command
     }
 

@@ -9,24 +9,24 @@ use crate::{
 
 impl Muster {
     /// Takes a payload in, and leaves the work to whoever serves.
-    fn take_in(&self, department: &str) {
+    pub fn take_in(&self, department: &str) {
         let file = self.file("next.csv", &feed(0..20, department));
         let report = self.ok(&["sync", &file, "--org", "acme", "--mode", "full", "--no-wait"]);
         assert_eq!(report["state"], "received");
     }
 
     /// How many uploads are in a state.
-    fn uploads(&self, state: &str) -> u64 {
+    pub fn uploads(&self, state: &str) -> u64 {
         let document = self.ok(&["uploads", "list", "--org", "acme", "--state", state]);
         document["total"].as_u64().unwrap()
     }
 
-    fn worked_off(&self) {
+    pub fn worked_off(&self) {
         until("the work on all uploads", || self.uploads("received") == 0);
     }
 
     /// The arrival numbers of applied change sets, in the order in which they were applied.
-    fn applied(&self) -> Vec<u64> {
+    pub fn applied(&self) -> Vec<u64> {
         let log = String::from_utf8(self.log()).unwrap();
         let lines = log.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
         let metas: Vec<serde_json::Value> = lines.map(|line| line["meta"].clone()).collect();

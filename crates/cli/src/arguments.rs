@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 use chrono::{DateTime, NaiveDate, Utc};
 use clap::{
-    ArgAction, Args, Parser, Subcommand,
+    ArgAction, Args, Parser, Subcommand, ValueEnum,
     builder::{PossibleValuesParser, TypedValueParser},
 };
 use muster_domain::{
@@ -13,6 +13,7 @@ use muster_domain::{
     settings::{Channel, Mode, Policy},
 };
 use muster_engine::projections::reading::Wait;
+use serde::Deserialize;
 
 use crate::{command, fail::Failure};
 
@@ -48,7 +49,7 @@ pub struct Globals {
     /// Directory of payloads and of the default database [default: ./muster-data]
     #[arg(long, global = true, value_name = "DIR", env = "MUSTER_DATA_DIR", hide_env_values = true)]
     pub data_dir: Option<PathBuf>,
-    /// TOML file with `database`, `data_dir`, `actor`, `progress`; environment and flags count for more
+    /// TOML file with `database`, `data_dir`, `actor`, `progress`, `amqp`, `log_format`; environment and flags count for more
     #[arg(long, global = true, value_name = "FILE", env = "MUSTER_CONFIG", hide_env_values = true)]
     pub config: Option<PathBuf>,
     /// Print exactly one JSON document, errors too
@@ -63,6 +64,20 @@ pub struct Globals {
     /// Log to standard error; twice for more
     #[arg(short, long, global = true, action = ArgAction::Count)]
     pub verbose: u8,
+    /// How to log: lines for people, or a JSON document a line [default: text]
+    #[arg(long, global = true, value_name = "FORMAT", value_enum, env = "MUSTER_LOG_FORMAT", hide_env_values = true)]
+    pub log_format: Option<LogFormat>,
+}
+
+/// How the log is written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// Lines for people.
+    #[default]
+    Text,
+    /// A JSON document a line.
+    Json,
 }
 
 /// The commands.

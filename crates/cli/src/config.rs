@@ -4,7 +4,10 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
-use crate::{arguments::Globals, fail::Failure};
+use crate::{
+    arguments::{Globals, LogFormat},
+    fail::Failure,
+};
 
 /// What holds for this run.
 #[derive(Clone, Debug)]
@@ -17,6 +20,10 @@ pub struct Config {
     pub actor: String,
     /// Whether progress may be shown.
     pub progress: bool,
+    /// The broker's address, where the file has one.
+    pub amqp: Option<String>,
+    /// How to log.
+    pub log_format: LogFormat,
     /// The flags as they were given, for commands that are suggested next.
     pub repeated: Vec<String>,
 }
@@ -29,6 +36,8 @@ struct File {
     data_dir: Option<PathBuf>,
     actor: Option<String>,
     progress: Option<bool>,
+    amqp: Option<String>,
+    log_format: Option<LogFormat>,
 }
 
 /// The configuration for these flags; clap has already put flags over the environment.
@@ -49,6 +58,8 @@ pub fn resolve(globals: &Globals) -> Result<Config, Failure> {
         data_dir,
         actor: filled(&globals.actor).or(file.actor).unwrap_or_else(os_actor),
         progress: !globals.no_progress && file.progress.unwrap_or(true),
+        amqp: file.amqp,
+        log_format: globals.log_format.or(file.log_format).unwrap_or_default(),
         repeated: repeated(words()),
     })
 }

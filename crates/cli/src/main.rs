@@ -15,7 +15,7 @@ mod table;
 mod whole;
 
 use std::{
-    io::Write,
+    io::{IsTerminal, Write},
     panic::{self, AssertUnwindSafe},
     process::ExitCode,
 };
@@ -23,7 +23,7 @@ use std::{
 use clap::Parser;
 
 use crate::{
-    arguments::{Cli, Command},
+    arguments::{Cli, Command, LogFormat},
     fail::{Exit, Failure},
     output::Output,
     session::Session,
@@ -60,9 +60,11 @@ fn run(out: &mut Output) -> Result<Exit, Failure> {
         }
     };
     quiet_panics(cli.globals.verbose > 0);
-    log_to_stderr(cli.globals.verbose);
     memory::share();
     let config = config::resolve(&cli.globals)?;
+    // What serves is looked at by its log.
+    let serves = matches!(cli.command, Command::Serve(_));
+    log_to_stderr(cli.globals.verbose.max(u8::from(serves)), config.log_format);
     let mut session = Session { config, out };
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     runtime.block_on(dispatch(cli.command, &mut session))
@@ -106,15 +108,18 @@ fn quiet_panics(verbose: bool) {
     }));
 }
 
-fn log_to_stderr(verbose: u8) {
+fn log_to_stderr(verbose: u8, format: LogFormat) {
     let level = match verbose {
         0 => "error",
-        1 => "info,sqlx=warn",
+        1 => "info,sqlx=warn,lapin=warn",
         _ => "debug,sqlx=info",
     };
-    // Only this program may have set a logger, and it has not: there is nothing to do about an error.
-    let _ = tracing_subscriber::fmt()
+    let log = tracing_subscriber::fmt()
         .with_env_filter(tracing_subscriber::EnvFilter::new(level))
-        .with_writer(std::io::stderr)
-        .try_init();
+        .with_writer(std::io::stderr);
+    // Only this program may have set a logger, and it has not: there is nothing to do about an error.
+    let _ = match format {
+        LogFormat::Text => log.with_ansi(std::io::stderr().is_terminal()).try_init(),
+        LogFormat::Json => log.json().flatten_event(true).with_span_list(false).try_init(),
+    };
 }

@@ -6,7 +6,7 @@ use muster_domain::{documents::Upload, fact::State, ids::UploadId};
 use muster_store::{Lease, OrganisationRow, UploadRow};
 use tracing::Instrument;
 
-use crate::{Engine, Error, Result};
+use crate::{Engine, Error, Result, crash};
 
 /// What working an organisation's queue off came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -109,6 +109,7 @@ impl Engine {
         let id = upload.id;
         // The upload's identity is also the correlation of all its events.
         let span = tracing::info_span!("upload", organisation = %row.slug, correlation = %id.0);
+        crash::point("leased");
         let state = async {
             let upload: Upload = serde_json::from_slice(&upload.doc)?;
             let org = self.load(row.clone()).await?;
@@ -120,7 +121,9 @@ impl Engine {
         };
         let state = state.instrument(span.clone()).await?;
         let worked = Worked { upload: id, state, took: began.elapsed() };
-        tracing::info!(parent: &span, state = state.word(), ms = worked.took.as_millis() as u64, "an upload was worked on");
+        // Up to this number of the log doorbells ring for it, and projections take it.
+        let seq = self.store.head(row.id).await?.last_seq;
+        tracing::info!(parent: &span, seq, state = state.word(), ms = worked.took.as_millis() as u64, "an upload was worked on");
         Ok(worked)
     }
 }

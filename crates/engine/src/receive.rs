@@ -154,6 +154,7 @@ impl Engine {
             return Ok(report);
         }
         crash::point("received");
+        tracing::info!(organisation = %slug, correlation = %upload.0, "an upload was taken in");
         Ok(Report { upload_id: Some(upload), ..self.nothing_yet(&org, State::Received).await? })
     }
 

@@ -12,7 +12,7 @@ use muster_engine::{
 };
 use prometheus_client::{
     collector::Collector,
-    encoding::{DescriptorEncoder, EncodeMetric, NoLabelSet, text::encode},
+    encoding::{DescriptorEncoder, EncodeMetric, MetricEncoder, NoLabelSet, text::encode},
     metrics::{MetricType, counter::ConstCounter, gauge::ConstGauge},
     registry::Registry,
 };
@@ -38,11 +38,34 @@ pub async fn show(extract::State(state): extract::State<State>) -> Response {
 struct Gauge {
     name: &'static str,
     help: &'static str,
+    /// Whether it only ever grows.
+    counts: bool,
     values: Vec<(Labels, f64)>,
 }
 
 /// The labels of a value. What stands in them is never about a person or an organisation.
 type Labels = Vec<(&'static str, String)>;
+
+impl Gauge {
+    fn put(&self, encoder: &mut DescriptorEncoder) -> Result<(), std::fmt::Error> {
+        let kind = if self.counts { MetricType::Counter } else { MetricType::Gauge };
+        let mut family = encoder.encode_descriptor(self.name, self.help, None, kind)?;
+        for (labels, value) in &self.values {
+            match labels.is_empty() {
+                true => self.one(&mut family, *value)?,
+                false => self.one(&mut family.encode_family(labels)?, *value)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn one(&self, encoder: &mut MetricEncoder<'_>, value: f64) -> Result<(), std::fmt::Error> {
+        match self.counts {
+            true => encoder.encode_counter::<NoLabelSet, _, f64>(&value, None),
+            false => encoder.encode_gauge(&value),
+        }
+    }
+}
 
 /// A figure of a projection: its name, what it means, and where it is found.
 type Figure = (&'static str, &'static str, fn(&Overview) -> f64);
@@ -52,7 +75,12 @@ async fn stored(state: &State) -> Vec<Gauge> {
     let mut gauges = Vec::new();
     if let Ok(waiting) = state.engine.store.organisations_with_upload_in("received").await {
         let (name, help) = ("organisations_waiting", "Organisations with uploads that wait for a worker");
-        gauges.push(Gauge { name, help, values: vec![(Labels::new(), waiting.len() as f64)] });
+        gauges.push(Gauge { name, help, counts: false, values: vec![(Labels::new(), waiting.len() as f64)] });
+    }
+    if let Ok(heads) = state.engine.store.heads().await {
+        let appended: u64 = heads.iter().map(|head| head.last_seq).sum();
+        let (name, help) = ("events_appended", "Events in the logs of all organisations");
+        gauges.push(Gauge { name, help, counts: true, values: vec![(Labels::new(), appended as f64)] });
     }
     if let Ok(overview) = state.engine.overview().await {
         let figures: [Figure; 4] = [
@@ -63,7 +91,12 @@ async fn stored(state: &State) -> Vec<Gauge> {
         ];
         for (name, help, value) in figures {
             let labels = |o: &Overview| vec![("projection", o.projection.to_owned())];
-            gauges.push(Gauge { name, help, values: overview.iter().map(|o| (labels(o), value(o))).collect() });
+            gauges.push(Gauge {
+                name,
+                help,
+                counts: false,
+                values: overview.iter().map(|o| (labels(o), value(o))).collect(),
+            });
         }
     }
     gauges
@@ -104,13 +137,7 @@ impl Collector for Now {
         let connected = ConstGauge::new(i64::from(self.state.bus.health().borrow().is_connected()));
         put(&mut encoder, "bus_connected", "Whether the bus is all right", MetricType::Gauge, &connected)?;
         for gauge in &self.stored {
-            let mut family = encoder.encode_descriptor(gauge.name, gauge.help, None, MetricType::Gauge)?;
-            for (labels, value) in &gauge.values {
-                match labels.is_empty() {
-                    true => family.encode_gauge(value)?,
-                    false => family.encode_family(labels)?.encode_gauge(value)?,
-                }
-            }
+            gauge.put(&mut encoder)?;
         }
         Ok(())
     }

@@ -219,7 +219,9 @@ impl Address {
             // The error is not shown: it may quote the address, and with it a password.
             let options = PgConnectOptions::from_str(url)
                 .map_err(|_| StoreError::BadUrl("the address of the PostgreSQL database cannot be read".into()))?;
-            let options = options.application_name("muster").options([("jit", "off")]).disable_statement_logging();
+            // A process that froze in the middle of a transaction must not keep what it has locked for ever.
+            let settings = [("jit", "off"), ("idle_in_transaction_session_timeout", "60s")];
+            let options = options.application_name("muster").options(settings).disable_statement_logging();
             return Ok(Address::Postgres(Box::new(options)));
         }
         Err(StoreError::BadUrl("the database must be given as sqlite:PATH or postgres://…".into()))

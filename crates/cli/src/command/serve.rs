@@ -25,7 +25,7 @@ const LAST_ANSWERS: Duration = Duration::from_secs(5);
 /// Uploads that were taken in (`muster sync --no-wait`) are worked on as they come. Any number of processes may serve one
 /// PostgreSQL database; with --amqp they wake one another through RabbitMQ, without it each looks for itself. SIGTERM and
 /// Ctrl-C end it: the upload that was begun is finished, and what was not waits for the next one. /livez, /readyz and
-/// /metrics answer on --listen.
+/// /metrics answer on --listen. It logs to standard error without being asked to (--log-format json: for a collector).
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  muster serve\n  \
     MUSTER_AMQP_URL=amqp://muster:secret@broker/ muster serve --database postgres://… --roles worker,relay")]
@@ -58,7 +58,7 @@ fn role() -> impl TypedValueParser<Value = Role> {
 /// Runs the command.
 pub async fn run(serve: Serve, session: &mut Session<'_>) -> Result<Exit, Failure> {
     let engine = session.engine().await?;
-    let (bus, alone) = bus(&serve)?;
+    let (bus, alone) = bus(&serve, session.config.amqp.as_deref())?;
     let listener = TcpListener::bind(serve.listen)
         .await
         .map_err(|e| Failure::new("io", Exit::Failed, format!("Nothing can listen on {}: {e}", serve.listen)))?;
@@ -89,8 +89,9 @@ pub async fn run(serve: Serve, session: &mut Session<'_>) -> Result<Exit, Failur
 }
 
 /// The bus, and whether it is within this process.
-fn bus(serve: &Serve) -> Result<(Bus, bool), Failure> {
-    let Some(url) = serve.amqp.as_deref().filter(|url| !url.trim().is_empty()) else {
+fn bus(serve: &Serve, configured: Option<&str>) -> Result<(Bus, bool), Failure> {
+    let given = |url: &&str| !url.trim().is_empty();
+    let Some(url) = serve.amqp.as_deref().filter(given).or(configured).filter(given) else {
         return Ok((Bus::in_process(), true));
     };
     let mut settings = Settings::new(url);

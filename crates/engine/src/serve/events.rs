@@ -115,6 +115,10 @@ struct Teller<'a> {
 impl Teller<'_> {
     async fn event(&mut self, event: StoredEvent) -> Result<(), Stopped> {
         let fact = Fact::read(&event.meta)?;
+        if how(&fact) != How::NotAtAll {
+            let (correlation, seq) = (event.meta.correlation, event.meta.seq);
+            tracing::info!(organisation = %self.organisation, %correlation, seq, kind = event.meta.kind, "telling");
+        }
         match (how(&fact), &fact) {
             (How::ByChunk(_), Fact::Applied(applied)) => self.change_set(&event, applied).await,
             (How::Once, fact) => match announce(&event.meta, fact) {

@@ -58,6 +58,9 @@ async fn round(serving: &Serving, told: &mut HashMap<OrganisationId, u64>) -> Re
         return Ok(all);
     }
     crash::point("relay_before_mark");
+    for Untold { organisation, last_seq, .. } in &untold {
+        tracing::debug!(%organisation, up_to = last_seq, "rung");
+    }
     serving.figures.rung(untold.len() as u64);
     if serving.alone {
         told.extend(untold.iter().map(|u| (u.organisation, u.last_seq)));

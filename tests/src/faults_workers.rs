@@ -1,0 +1,136 @@
+//! Uploads come through whatever happens to the processes that serve, and to the database.
+
+use std::time::Duration;
+
+use muster_testkit::{postgres::Server, rabbitmq::address};
+
+use crate::{
+    faults_broker::all_applied,
+    muster::{Muster, On, feed},
+    served::{Served, prefix, until},
+};
+
+const WORKER: [&str; 5] = ["leased", "computed", "before_commit", "after_commit", "worker_before_ack"];
+const RELAY: [&str; 2] = ["relay_before_confirm", "relay_before_mark"];
+
+/// Kills a process at each point, and lets another go on.
+fn killed_at_named_points(on: On, points: &[&str], more: &[&str]) {
+    let muster = Muster::new(on);
+    let mut taken = 0;
+    for point in points {
+        let mut dying = Served::begin(&muster, more, |command| {
+            command.env("MUSTER_CRASH_AT", point);
+        });
+        for _ in 0..2 {
+            taken += 1;
+            muster.take_in(&format!("Team {taken}"));
+        }
+        assert!(!dying.ended().success(), "{point}");
+        let other = Served::start(&muster, more);
+        all_applied(&muster, taken);
+        assert!(other.end().success(), "{point}");
+    }
+}
+
+#[test]
+fn a_worker_killed_at_any_named_point_hands_over_on_sqlite() {
+    killed_at_named_points(On::Sqlite, &WORKER, &[]);
+}
+
+#[test]
+fn worker_and_relay_killed_at_any_named_point_hand_over_on_postgres_with_a_broker() {
+    let (url, prefix) = (address().unwrap(), prefix());
+    let points = [&WORKER[..], &RELAY].concat();
+    killed_at_named_points(On::Postgres, &points, &["--amqp", &url, "--amqp-prefix", &prefix]);
+}
+
+/// Kills at moments spread over the work: each run tries others, since no two take as long.
+fn killed_at_random(on: On, more: &[&str]) {
+    let muster = Muster::new(on);
+    let other = (on == On::Postgres).then(|| Served::start(&muster, more));
+    for n in 0..12 {
+        let served = Served::start(&muster, more);
+        muster.take_in(&format!("Team {n}"));
+        std::thread::sleep(Duration::from_millis(n * 17 % 130));
+        served.kill();
+    }
+    let last = Served::start(&muster, more);
+    all_applied(&muster, 12);
+    for served in other.into_iter().chain([last]) {
+        assert!(served.end().success());
+    }
+}
+
+#[test]
+fn processes_killed_at_any_moment_lose_nothing_on_sqlite() {
+    killed_at_random(On::Sqlite, &[]);
+}
+
+#[test]
+fn processes_killed_at_any_moment_lose_nothing_on_postgres_with_a_broker() {
+    let (url, prefix) = (address().unwrap(), prefix());
+    killed_at_random(On::Postgres, &["--amqp", &url, "--amqp-prefix", &prefix]);
+}
+
+/// One is frozen while it has the lease; another takes over when its time is over; and the one that wakes does nothing.
+fn frozen_past_its_lease(on: On, point: &str) {
+    let muster = Muster::new(on);
+    let frozen = Served::begin(&muster, &[], |command| {
+        command.env("MUSTER_FREEZE_AT", point);
+    });
+    muster.take_in("One");
+    let stat = format!("/proc/{}/stat", frozen.id());
+    let is_stopped = || std::fs::read_to_string(&stat).unwrap().rsplit_once(") ").unwrap().1.starts_with('T');
+    until("the holder to be frozen", is_stopped);
+    let other = Served::start(&muster, &[]);
+    muster.take_in("Two");
+    muster.worked_off();
+    assert!(is_stopped(), "it was frozen all the while");
+    frozen.signal("CONT");
+    until("the one that woke to find its lease lost", || frozen.metric("muster_upload_failures_total") > 0.0);
+    all_applied(&muster, 2);
+    assert!(other.end().success());
+    frozen.kill();
+    assert_eq!(muster.roster().matches("Two").count(), 20);
+}
+
+#[test]
+fn a_lease_holder_frozen_past_its_lease_does_nothing_when_it_wakes_on_sqlite() {
+    frozen_past_its_lease(On::Sqlite, "leased");
+}
+
+#[test]
+fn a_lease_holder_frozen_past_its_lease_does_nothing_when_it_wakes_on_postgres() {
+    frozen_past_its_lease(On::Postgres, "leased");
+}
+
+#[test]
+fn a_lease_holder_frozen_in_a_transaction_keeps_nobody_for_ever_on_postgres() {
+    frozen_past_its_lease(On::Postgres, "before_commit");
+}
+
+#[test]
+fn a_database_stopped_and_started_in_the_middle_of_uploads_loses_none() {
+    let server = Server::start().unwrap();
+    let muster = Muster::on_server(&server);
+    let served = [(); 2].map(|()| Served::start(&muster, &[]));
+    let mut accepted = 0;
+    for n in 0..30 {
+        match n {
+            10 => server.stop().unwrap(),
+            14 => server.start_again().unwrap(),
+            _ => {}
+        }
+        let file = muster.file("next.csv", &feed(0..20, &format!("Team {n}")));
+        let ran = muster.run(&["sync", &file, "--org", "acme", "--mode", "full", "--no-wait"]);
+        accepted += u64::from(ran.code == Some(0));
+    }
+    assert!((26..=30).contains(&accepted), "{accepted}");
+    muster.worked_off();
+    let received = String::from_utf8(muster.log()).unwrap().matches(r#""type":"upload.received""#).count() as u64;
+    assert!(received >= accepted, "no upload that was accepted is missing");
+    all_applied(&muster, received);
+    for served in served {
+        assert!(served.end().success());
+    }
+}
