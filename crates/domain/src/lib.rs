@@ -29,5 +29,6 @@ pub mod replay;
 pub mod schedule;
 pub mod selection;
 pub mod settings;
+pub mod tally;
 pub mod undo;
 pub mod values;

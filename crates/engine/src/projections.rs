@@ -15,13 +15,15 @@ use muster_domain::{
 use crate::{Engine, Result};
 
 pub mod activity;
+pub mod change_sets;
 pub mod directory;
 pub mod lanes;
 pub mod reading;
 mod rows;
 pub mod runner;
+pub mod runs;
 
-pub use rows::{Rows, number};
+pub use rows::{Rows, document, number, number_of};
 
 /// A read model. It has no state of its own: what it needs to know it keeps in its rows.
 pub trait Projection: Send + Sync {
@@ -44,7 +46,7 @@ pub type Taking<'a> = Pin<Box<dyn Future<Output = Result<()>> + Send + 'a>>;
 
 /// All of them, in the order in which they are shown.
 pub fn all() -> &'static [&'static dyn Projection] {
-    &[&directory::DIRECTORY, &activity::Activities]
+    &[&directory::DIRECTORY, &activity::Activities, &runs::FeedRuns, &change_sets::ChangeSets]
 }
 
 /// The projection of that name.

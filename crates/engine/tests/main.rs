@@ -8,6 +8,7 @@ mod log;
 mod moments;
 mod privacy;
 mod projections;
+mod projections_rows;
 mod queue;
 mod renewal;
 mod rules_arrival;

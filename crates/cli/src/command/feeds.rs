@@ -1,6 +1,7 @@
 //! `muster feeds`: the named sources of an organisation's payloads.
 
 mod expected;
+mod runs;
 mod show;
 
 use clap::{Args, Subcommand};
@@ -82,6 +83,8 @@ enum Command {
         #[arg(long = "org", value_name = "SLUG")]
         slug: Option<String>,
     },
+    /// List the payloads of the feeds: what became of each and how soon, and what is to be noted about it
+    Runs(runs::RunsOf),
     /// Show a feed: its settings, what it was last known to send, and claims not renewed for long
     ///
     /// A payload that was accepted and names somebody renews the feed's claim on them. Listed are the people whom the feed
@@ -152,6 +155,7 @@ pub async fn run(feeds: Feeds, session: &mut Session<'_>) -> Result<Exit, Failur
     let engine = session.engine().await?;
     match feeds.command {
         Command::List { org } => list(&engine, &engine.organisation(&org.slug).await?, session).await?,
+        Command::Runs(runs) => return runs::run(&engine, runs, session).await,
         Command::Check { slug } => return expected::check(&engine, slug, session).await,
         Command::Show { name, org, stale_after } => {
             let org = engine.organisation(&org.slug).await?;

@@ -23,6 +23,20 @@ pub fn number(n: u64) -> Key {
     n.to_be_bytes().to_vec()
 }
 
+/// The number that such a key stands for.
+pub fn number_of(key: &[u8]) -> Option<u64> {
+    key.try_into().ok().map(u64::from_be_bytes)
+}
+
+/// A row that is JSON.
+///
+/// # Errors
+/// If it is none.
+pub fn document<T: DeserializeOwned>(row: &[u8]) -> Result<T> {
+    let damaged = |_| StoreError::Corrupt("a row of a read model cannot be read");
+    Ok(serde_json::from_slice(row).map_err(damaged)?)
+}
+
 impl Rows {
     pub(super) fn new(claim: Claim) -> Rows {
         Rows { claim, taken: Writes::default(), taking: Writes::default(), bytes: 0 }
@@ -50,9 +64,7 @@ impl Rows {
     /// # Errors
     /// If the store cannot be read, or it is none.
     pub async fn document<T: DeserializeOwned>(&mut self, part: Part, key: &[u8]) -> Result<Option<T>> {
-        let row = self.get(part, key).await?;
-        let damaged = |_| StoreError::Corrupt("a row of a read model cannot be read");
-        Ok(row.map(|row| serde_json::from_slice(&row).map_err(damaged)).transpose()?)
+        self.get(part, key).await?.map(|row| document(&row)).transpose()
     }
 
     /// Rows from a key on up to and without another, in order of keys; all to the end of the part without it.

@@ -63,7 +63,8 @@ pub async fn run(list: List, session: &mut Session<'_>) -> Result<Exit, Failure>
     Ok(Exit::Done)
 }
 
-fn what(set: &ChangeSet, org: &Organisation) -> String {
+/// What a change set does, in a few words.
+pub fn what(set: &ChangeSet, org: &Organisation) -> String {
     if let Some(feeds) = set.hands_over {
         let claims = report::grouped(set.changes.into());
         return format!("handover of {claims}: {} to {}", org.feed_name(feeds.from), org.feed_name(feeds.to));
@@ -100,7 +101,8 @@ pub fn document(set: &ChangeSet, org: &Organisation) -> Value {
     })
 }
 
-const STATES: [State; 7] = [
+/// The states by which change sets are listed.
+pub const STATES: [State; 7] = [
     State::Held,
     State::PartlyApplied,
     State::Applied,

@@ -3,6 +3,7 @@
 mod choice;
 mod decide;
 mod list;
+mod overview;
 mod page;
 mod rejected;
 mod show;
@@ -27,6 +28,8 @@ pub struct Changes {
 enum Command {
     /// List change sets, newest first
     List(list::List),
+    /// List change sets with counts by kind and by field, and who decided them when
+    Overview(overview::OverviewOf),
     /// Show a change set: counts, counts by field, then each member with fields before and after
     Show(show::Show),
     /// Approve a change set that waits, or part of it
@@ -43,6 +46,7 @@ enum Command {
 pub async fn run(changes: Changes, session: &mut Session<'_>) -> Result<Exit, Failure> {
     match changes.command {
         Command::List(c) => list::run(c, session).await,
+        Command::Overview(c) => overview::run(c, session).await,
         Command::Show(c) => show::run(c, session).await,
         Command::Approve(c) => decide::approve(c, session).await,
         Command::Reject(c) => decide::reject(c, session).await,

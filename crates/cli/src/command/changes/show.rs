@@ -1,17 +1,8 @@
 //! `muster changes show`: a change set as a reviewer reads it.
 
-use std::collections::BTreeMap;
-
 use clap::Args;
-use muster_domain::{
-    change::{Change, Kind},
-    documents::ChangeSet,
-    fact::State,
-    forgotten::Why,
-    ids::MemberNo,
-};
+use muster_domain::{documents::ChangeSet, fact::State, forgotten::Why, ids::MemberNo, tally::Tally};
 use muster_engine::{Engine, Organisation, originals::Original, review::Standing};
-use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use super::{choice::Choice, list, page};
@@ -45,46 +36,6 @@ pub struct Show {
     offset: usize,
     #[command(flatten)]
     choice: Choice,
-}
-
-/// Counts of all changes, whatever part of them is shown.
-#[derive(Default, Serialize)]
-pub struct Tally {
-    /// Changes by kind.
-    pub kinds: BTreeMap<Kind, u64>,
-    /// By field, of people already known: how many values change, are filled, become blank.
-    pub fields: BTreeMap<String, FieldTally>,
-    /// Absences that the payload does not prove.
-    pub unproven: u64,
-}
-
-/// What happens to the values of one field.
-#[derive(Default, Serialize)]
-pub struct FieldTally {
-    /// One value for another.
-    pub changed: u64,
-    /// A value where there was none.
-    pub filled: u64,
-    /// No value where there was one.
-    pub blanked: u64,
-}
-
-impl Tally {
-    fn add(&mut self, change: &Change) {
-        *self.kinds.entry(change.kind).or_default() += 1;
-        self.unproven += u64::from(change.unproven);
-        if change.kind == Kind::Add {
-            return;
-        }
-        for (field, before, after) in page::fields(change) {
-            let tally = self.fields.entry(field.to_owned()).or_default();
-            match (before, after) {
-                (Some(_), Some(_)) => tally.changed += 1,
-                (None, _) => tally.filled += 1,
-                (Some(_), None) => tally.blanked += 1,
-            }
-        }
-    }
 }
 
 /// Runs the command.
