@@ -140,6 +140,34 @@ fn who_dies_while_telling_tells_again_and_the_example_hears_it_once() {
 }
 
 #[test]
+fn of_two_who_relay_one_tells_and_the_other_goes_on_when_it_dies_or_freezes() {
+    let (url, prefix) = (address().unwrap(), prefix());
+    let muster = Muster::new(On::Postgres);
+    let serve = || Served::start(&muster, &["--roles", "relay", "--amqp", &url, "--amqp-prefix", &prefix]);
+    let mut listener = Listener::start(&url, &prefix);
+    let first = serve();
+    listener.hear("muster.organisation.settings_changed");
+    let second = serve();
+    sync(&muster, 1_500, "One");
+    listener.parts(2);
+    assert_eq!(second.metric("muster_events_told_total"), 0.0, "one at a time");
+    first.signal("STOP");
+    sync(&muster, 1_500, "Two");
+    listener.parts(4);
+    until("the second to count what it told", || second.metric("muster_events_told_total") >= 2.0);
+    first.signal("CONT");
+    let third = serve();
+    second.kill();
+    sync(&muster, 1_500, "Three");
+    let parts = listener.parts(6);
+    assert_eq!(parts.iter().map(|part| part["changes"].as_array().unwrap().len()).sum::<usize>(), 4_500);
+    assert!(listener.seqs().is_sorted_by(|a, b| a < b));
+    for served in [first, third] {
+        assert!(served.end().success());
+    }
+}
+
+#[test]
 fn what_was_applied_while_the_broker_was_away_is_told_when_it_is_back() {
     let mut broker = Broker::start().unwrap();
     let muster = Muster::new(On::Postgres);
