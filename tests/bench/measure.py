@@ -18,6 +18,7 @@ import sys
 import time
 
 import long_log
+import serving
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 # Nobody's own settings of Muster have a say here.
@@ -301,6 +302,32 @@ def long(size, expected):
         store.drop()
 
 
+def new_url(engine, directory):
+    """An empty database."""
+    if engine == "sqlite":
+        return f"sqlite:{directory}/muster.db"
+    psql("DROP DATABASE IF EXISTS bench_serving", "CREATE DATABASE bench_serving")
+    return re.sub(r"/postgres$", "/bench_serving", ARGS.postgres)
+
+
+def by_engine(program, arguments):
+    """What one of the examples prints, by engine."""
+    found = {}
+    for engine in filter(None, ARGS.engines.split(",")):
+        try:
+            found[engine] = serving.measure(program, engine, new_url, ARGS.work, run, say, *arguments(engine))
+        except (Failed, json.JSONDecodeError, OSError) as error:
+            found[engine] = {"error": str(error)}
+            say(f"   {engine}: FAILED: {error}")
+    return found
+
+
+def lag_arguments(engine):
+    """Where payloads lie, the largest feed, and the broker of whoever has one."""
+    feed = f"{feeds(max(map(int, ARGS.sizes.split(','))))}/before.csv"
+    return [os.path.join(ARGS.work, "serving"), feed] + ([ARGS.amqp] if engine == "postgres" else [])
+
+
 # --- the run -----------------------------------------------------------------------------------------------------------
 
 def feeds(size):
@@ -357,6 +384,12 @@ def main():
         results["sizes"][str(size)] = {"expected": expected, "peers": peers, "engines": engines, "formats": read}
         if ARGS.long and size == max(map(int, ARGS.sizes.split(","))):
             results["sizes"][str(size)]["long"] = long(size, expected)
+    if ARGS.appends:
+        say("-- appending")
+        results["appends"] = by_engine(ARGS.appends, lambda engine: [])
+    if ARGS.lag:
+        say("-- projecting and reading")
+        results["lag"] = by_engine(ARGS.lag, lag_arguments)
     results["machine"]["load_after"] = round(os.getloadavg()[0], 2)
     with open(ARGS.results, "w", encoding="utf-8") as file:
         json.dump(results, file, indent=1)
@@ -366,7 +399,7 @@ def main():
 def arguments():
     parser = argparse.ArgumentParser()
     for name in ("work", "feeds", "shared", "results", "sizes", "engines", "muster", "python", "csvdiff", "postgres", "socket",
-                 "port", "remap", "formats"):
+                 "port", "remap", "formats", "appends", "lag", "amqp"):
         parser.add_argument(f"--{name}", default="")
     parser.add_argument("--long", action="store_true")
     parser.add_argument("--runs", type=int, default=5)

@@ -8,6 +8,8 @@ import argparse
 import json
 import sys
 
+import serving
+
 BEGIN, END = "<!-- bench:begin -->", "<!-- bench:end -->"
 # What the project set itself: (row, engine, what is measured) -> (must, aim). Ratios and MiB: at most; changes/s: at least.
 GOALS = {
@@ -141,6 +143,10 @@ def report(results):
              f"Medians of {results['runs']} runs (imports and COPY: {results['import_runs']}); peak memory is the worst run's.", ""]
     for size, data in results["sizes"].items():
         lines += [*table(int(size), data), ""]
+    if results.get("appends"):
+        lines += [*serving.append_lines(results["appends"], ENGINES), ""]
+    if results.get("lag"):
+        lines += [*serving.lag_lines(results["lag"], ENGINES), ""]
     return "\n".join(lines).rstrip() + "\n"
 
 
@@ -177,7 +183,7 @@ def failures(results):
             times = format_times(runs)
             if times is None or times > MOST_TIMES:
                 found.append(f"{size} people, {ending}: {times and round(times, 2)} times the parser, must be {MOST_TIMES}")
-    return found
+    return found + serving.append_failures(results.get("appends", {})) + serving.lag_failures(results.get("lag", {}))
 
 
 def main():
