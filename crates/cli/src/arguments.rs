@@ -107,6 +107,8 @@ pub enum Command {
     Blame(command::blame::BlameOf),
     /// Say whether somebody is eligible, why, since when and until when
     Eligibility(command::eligibility::Eligibility),
+    /// Show an organisation at a glance
+    Dashboard(command::dashboard::DashboardOf),
     /// Tell who did what in an organisation
     Activity(command::activity::ActivityOf),
     /// Export, import and show the events of an organisation

@@ -84,6 +84,7 @@ async fn dispatch(command: Command, session: &mut Session<'_>) -> Result<Exit, F
         Command::Diff(c) => command::diff::run(c, session).await,
         Command::Blame(c) => command::blame::run(c, session).await,
         Command::Eligibility(c) => command::eligibility::run(c, session).await,
+        Command::Dashboard(c) => command::dashboard::run(c, session).await,
         Command::Activity(c) => command::activity::run(c, session).await,
         Command::Projections(c) => command::projections::run(c, session).await,
         Command::Events(c) => command::events::run(c, session).await,

@@ -101,6 +101,30 @@ pub fn eligible(member: &Member, settings: &Settings, on: Day) -> Answer {
     Answer { eligible: true, reason: days.why(on), since, until }
 }
 
+/// The days on which a member, as known, is eligible: each stretch from its first day to before the second, with no second
+/// where it has no known end. They are separate and in order, so on any day as many people are eligible as stretches hold it.
+pub fn stretches(member: &Member, settings: &Settings) -> Vec<(Day, Option<Day>)> {
+    merged(Days::of(member, settings).ranges())
+}
+
+/// The days on which a member, as known, is on the roster, in the same form.
+pub fn on_roster(member: &Member) -> Vec<(Day, Option<Day>)> {
+    merged(member.spells.iter().map(|s| (s.from, end(s))).filter(|range| range.0 < range.1))
+}
+
+fn merged(ranges: impl Iterator<Item = Range>) -> Vec<(Day, Option<Day>)> {
+    let mut ranges: Vec<Range> = ranges.collect();
+    ranges.sort_unstable();
+    let mut merged: Vec<Range> = Vec::with_capacity(ranges.len());
+    for (from, to) in ranges {
+        match merged.last_mut() {
+            Some(last) if from <= last.1 => last.1 = last.1.max(to),
+            _ => merged.push((from, to)),
+        }
+    }
+    merged.into_iter().map(|(from, to)| (from, (to != FOREVER).then_some(to))).collect()
+}
+
 /// Whether going from one state of a member to another takes eligibility away, as the guard `removals` counts it:
 /// removed, an excluded status, a start date put off, or an end date brought forward to `today` or before. Somebody
 /// whose time has not begun yet can lose it too. Grace days are left out: they delay the loss and do not undo it.

@@ -16,6 +16,8 @@ use crate::{Engine, Result};
 
 pub mod activity;
 pub mod change_sets;
+pub mod dashboard;
+mod decided;
 pub mod directory;
 pub mod lanes;
 pub mod reading;
@@ -46,7 +48,7 @@ pub type Taking<'a> = Pin<Box<dyn Future<Output = Result<()>> + Send + 'a>>;
 
 /// All of them, in the order in which they are shown.
 pub fn all() -> &'static [&'static dyn Projection] {
-    &[&directory::DIRECTORY, &activity::Activities, &runs::FeedRuns, &change_sets::ChangeSets]
+    &[&directory::DIRECTORY, &activity::Activities, &runs::FeedRuns, &change_sets::ChangeSets, &dashboard::Dashboards]
 }
 
 /// The projection of that name.

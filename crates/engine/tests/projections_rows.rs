@@ -1,11 +1,12 @@
 //! Feed runs, change sets, dashboard and member history: what they say after a story, and that they follow from the log alone.
 
 use chrono::{Duration, Utc};
-use muster_domain::{change::Kind, fact::State, guard::Asked, ids::FeedNo, settings::FeedSettings};
+use muster_domain::{change::Kind, eligibility, fact::State, guard::Asked, ids::FeedNo, settings::FeedSettings};
 use muster_engine::{
     Engine, Organisation,
     forget::ForgetRequest,
     hand::Edit,
+    members::At,
     pipeline::{Report, Request},
     projections::{all, reading::Wait, runs::Note},
     review::{Approval, Choice},
@@ -30,6 +31,7 @@ on_both_engines! {
     rows_made_on_the_way_are_those_of_a_rebuild_even_after_somebody_was_forgotten,
     feed_runs_tell_what_became_of_each_payload_and_what_is_odd_about_it,
     change_sets_are_counted_by_kind_and_by_field_and_say_who_decided,
+    the_dashboard_says_of_every_day_who_is_eligible_as_the_roster_does,
 }
 
 impl World {
@@ -262,4 +264,62 @@ async fn change_sets_are_counted_by_kind_and_by_field_and_say_who_decided(on: On
     let rest =
         world.engine.change_set_overviews(org.row.id, Some(State::Applied), before, 9, Wait::WORK).await.unwrap();
     assert!(rest.sets.iter().all(|of| of.set.created_seq < before.unwrap()) && rest.before.is_none());
+}
+
+/// The dashboard counts as eligible whom the stored roster says to be, on days far and near.
+async fn eligible_as_the_roster_says(world: &World) {
+    let acme = world.engine.organisation("acme").await.unwrap();
+    let roster = world.engine.roster(&acme, At::Now).await.unwrap();
+    let today = eligibility::today(&acme.settings, Utc::now());
+    for day in [-400, -8, -7, -1, 0, 1, 2, 7, 8, 11, 30, 300, 3_000].map(|ahead| today + ahead) {
+        let dashboard = world.engine.dashboard(acme.row.id, Some(day), 2, Wait::WORK).await.unwrap();
+        let eligible = roster.iter().filter(|m| eligibility::eligible(m, &acme.settings, day).eligible).count();
+        assert_eq!(dashboard.eligible, eligible as u64, "{}", dashboard.day);
+    }
+}
+
+async fn the_dashboard_says_of_every_day_who_is_eligible_as_the_roster_does(on: On) {
+    let world = World::on(on).await;
+    let mut n = 0;
+    while Box::pin(step(&world, n)).await {
+        Box::pin(eligible_as_the_roster_says(&world)).await;
+        n += 1;
+    }
+    // People whose dates lie on both sides of today, and who come, go and change at random but the same each time.
+    world.set("guard.removals.max_percent", "off").await;
+    let mut dice = 7_u32;
+    let mut roll = |n: u32| {
+        dice = dice.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (dice >> 8) % n
+    };
+    let today = Utc::now().date_naive();
+    for _ in 0..6 {
+        let mut rows = Vec::new();
+        for n in 100..160 {
+            let mut date = || match roll(3) {
+                0 => String::new(),
+                _ => (today + Duration::days(i64::from(roll(24)) - 12)).to_string(),
+            };
+            let (start, end) = (date(), date());
+            let status = ["Active", "Leave", ""][roll(3) as usize];
+            if roll(4) > 0 && (start.is_empty() || end.is_empty() || start <= end) {
+                rows.push(dated(n, status, &start, &end));
+            }
+        }
+        let report = Box::pin(world.report(partial(), &dated_csv(rows))).await;
+        assert_eq!(report.state, State::Applied, "{:?}", report.holds);
+        Box::pin(eligible_as_the_roster_says(&world)).await;
+    }
+    let acme = world.engine.organisation("acme").await.unwrap();
+    let found = world.engine.dashboard(acme.row.id, None, 3, Wait::WORK).await.unwrap();
+    assert_eq!(found.seq, world.engine.store.head(acme.row.id).await.unwrap().last_seq);
+    let roster = world.engine.roster(&acme, At::Now).await.unwrap();
+    let this_week = found.weeks.last().unwrap();
+    let stayed = roster.iter().filter(|m| !eligibility::on_roster(m).is_empty()).count() as u64;
+    assert_eq!((found.weeks.len(), this_week.joined), (3, stayed), "all of them came today");
+    let waiting: Vec<_> = found.waiting.iter().map(|w| (w.feed.as_str(), w.waits.state)).collect();
+    assert_eq!(waiting, [("main", State::Held)]);
+    let feeds: Vec<_> = found.feeds.iter().map(|f| (f.feed.as_str(), f.overdue.is_some(), f.last.is_some())).collect();
+    assert_eq!(feeds, [("main", false, true), ("late", false, true)]);
+    assert_eq!(found.last_feed.unwrap().feed, "main");
 }

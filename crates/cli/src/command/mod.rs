@@ -5,6 +5,7 @@ pub mod backup;
 pub mod blame;
 pub mod changes;
 pub mod completions;
+pub mod dashboard;
 pub mod demo;
 pub mod diff;
 pub mod eligibility;

@@ -425,6 +425,17 @@ proptest! {
     }
 
     #[test]
+    fn as_many_stretches_hold_a_day_as_the_person_is_eligible_on_it(
+        member in any_member(), settings in any_settings(), day in -10..SPAN + 40,
+    ) {
+        let hold = |stretches: Vec<(Day, Option<Day>)>| {
+            stretches.iter().filter(|(from, to)| *from <= day && to.is_none_or(|to| day < to)).count()
+        };
+        prop_assert_eq!(hold(stretches(&member, &settings)) == 1, eligible(&member, &settings, day).eligible);
+        prop_assert!(hold(stretches(&member, &settings)) < 2 && hold(on_roster(&member)) < 2);
+    }
+
+    #[test]
     fn the_answer_is_the_sentence_of_the_design(member in any_member(), on in -10..SPAN + 40) {
         let settings = Settings::default();
         let date = date_of(on).to_string();
