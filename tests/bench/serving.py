@@ -1,6 +1,6 @@
 """Rows of the benchmark about appending, projecting and the time until something can be read. Called by measure.py and report.py.
 
-Each figure comes from one process of examples/append_rate.rs (crates/store) or examples/lag.rs (crates/engine), which
+Each figure comes from one process of crates/engine/examples/append_rate.rs or lag.rs, which
 prints JSON; the database is a new one.
 """
 
