@@ -4,7 +4,7 @@ use crate::support::Place;
 
 fn demo() -> Place {
     let place = Place::new();
-    place.expect(0, "demo");
+    place.expect(0, "demo --no-serve");
     place
 }
 

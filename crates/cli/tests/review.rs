@@ -6,7 +6,7 @@ use crate::support::{Place, text};
 
 fn demo() -> Place {
     let place = Place::new();
-    place.expect(0, "demo");
+    place.expect(0, "demo --no-serve");
     place
 }
 

@@ -12,9 +12,11 @@ use muster_engine::{
     pipeline::{Report, Request},
 };
 use serde_json::json;
+use tokio::net::TcpListener;
 
 use crate::{
     arguments::Cli,
+    command::serve::{Serve, keep_serving},
     fail::{Exit, Failure},
     progress::Progress,
     report::{grouped, in_words},
@@ -25,7 +27,8 @@ use crate::{
 /// Make an organisation to try things on
 ///
 /// Makes the organisation demo, feeds it a first import, a nightly feed that applies by itself, and a broken feed that a
-/// guard holds, and says which commands to try on it. Run again, it finds all that and shows how it stands.
+/// guard holds, and says which commands to try on it. Run again, it finds all that and shows how it stands. At the end it
+/// serves, as muster serve does, until Ctrl-C; with --no-serve, or --json, it does not.
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  muster demo --no-serve")]
 pub struct Demo {
@@ -70,7 +73,7 @@ const FEEDS: [Feed; 3] = [
 ];
 
 /// Runs the command.
-pub async fn run(_: Demo, session: &mut Session<'_>) -> Result<Exit, Failure> {
+pub async fn run(demo: Demo, session: &mut Session<'_>) -> Result<Exit, Failure> {
     let engine = session.engine().await?;
     let there = match engine.organisation(SLUG).await {
         Ok(org) => whole(&engine, &org).await?,
@@ -94,10 +97,24 @@ pub async fn run(_: Demo, session: &mut Session<'_>) -> Result<Exit, Failure> {
     }
     if session.out.json {
         session.out.document(&json!({ "organisation": SLUG, "name": NAME, "already_there": there, "steps": steps }));
-    } else {
-        next(&engine, session).await?;
+        return Ok(Exit::Done);
     }
-    Ok(Exit::Done)
+    next(&engine, session).await?;
+    if demo.no_serve { Ok(Exit::Done) } else { serve(engine, session).await }
+}
+
+/// Serves, unless something else listens where it would: a demo that is run again while the first still serves is no error.
+async fn serve(engine: Engine, session: &mut Session<'_>) -> Result<Exit, Failure> {
+    let options = Serve::unsaid()?;
+    session.out.line("");
+    if let Err(e) = TcpListener::bind(options.listen()).await {
+        let address = options.listen();
+        session
+            .out
+            .line(format_args!("Not serving, as nothing can listen on {address}: {e}. Try muster serve --listen."));
+        return Ok(Exit::Done);
+    }
+    keep_serving(engine, options, session).await
 }
 
 async fn create(engine: &Engine) -> Result<(), Failure> {
@@ -205,6 +222,7 @@ async fn next(engine: &Engine, session: &mut Session<'_>) -> Result<(), Failure>
         ("members", "members list --org demo", "the roster"),
         ("members", "members history FH01637 --org demo", "where each value came from"),
         ("eligibility", "eligibility FH01559 --org demo", "whether somebody is eligible, and why"),
+        ("dashboard", "dashboard --org demo", "how it stands"),
         ("feeds", "feeds show main --org demo", "what the feed is known to send"),
         ("org", "org show demo", "every setting and guard"),
         ("verify", "verify --org demo", "check the log and replay it"),

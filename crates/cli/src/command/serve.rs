@@ -3,11 +3,14 @@
 use std::{collections::BTreeSet, net::SocketAddr, sync::Arc, time::Duration};
 
 use clap::{
-    Args,
+    Args, Parser,
     builder::{PossibleValuesParser, TypedValueParser},
 };
 use muster_bus::{Bus, Settings};
-use muster_engine::serve::{Figures, Pace, Role, Serving};
+use muster_engine::{
+    Engine,
+    serve::{Figures, Pace, Role, Serving},
+};
 use muster_server::State;
 use serde_json::json;
 use tokio::{net::TcpListener, sync::watch};
@@ -55,9 +58,34 @@ fn role() -> impl TypedValueParser<Value = Role> {
     words.try_map(|word| Role::from_word(&word).ok_or("no such role"))
 }
 
+/// The same options with nothing said on the command line.
+#[derive(Debug, Parser)]
+struct Unsaid {
+    #[command(flatten)]
+    serve: Serve,
+}
+
+impl Serve {
+    /// As the environment has it, and by default.
+    pub fn unsaid() -> Result<Serve, Failure> {
+        let unsaid = Unsaid::try_parse_from(["muster"]).map_err(|e| Failure::wrong(e.to_string()))?;
+        Ok(unsaid.serve)
+    }
+
+    /// Where it answers.
+    pub fn listen(&self) -> SocketAddr {
+        self.listen
+    }
+}
+
 /// Runs the command.
 pub async fn run(serve: Serve, session: &mut Session<'_>) -> Result<Exit, Failure> {
     let engine = session.engine().await?;
+    keep_serving(engine, serve, session).await
+}
+
+/// Serves until it is told to end.
+pub async fn keep_serving(engine: Engine, serve: Serve, session: &mut Session<'_>) -> Result<Exit, Failure> {
     let (bus, alone) = bus(&serve, session.config.amqp.as_deref())?;
     let listener = TcpListener::bind(serve.listen)
         .await
