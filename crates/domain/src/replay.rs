@@ -13,21 +13,21 @@ use crate::{
     codec,
     event::{self, Body, GENESIS, Hash, Meta, StoredEvent},
     fact::{Applied, Fact, Rejected, Unreadable},
-    fold,
     forgotten::Forgotten,
-    ids::{ChangeSetId, Day, FeedNo, MemberNo, OrganisationId},
-    member::{Member, Reason},
-    selection::Selection,
+    ids::{ChangeSetId, FeedNo, MemberNo, OrganisationId},
+    member::Member,
 };
 
+pub mod decided;
 pub mod documents;
 pub mod log;
 pub mod roster;
 pub mod trial;
 
+use decided::Decided;
 pub use documents::Documents;
 pub use log::read_log;
-use roster::{Chunk, Deed, Folding, Roster};
+use roster::{Chunk, Roster};
 
 /// Why a log cannot be folded: what is wrong, and at which event.
 #[derive(Debug, thiserror::Error)]
@@ -274,26 +274,15 @@ impl Replay {
             let what = format!("makes roster version {} of {}", applied.roster_version, self.roster_version);
             return contradiction(meta.seq, what);
         }
-        let ctx = Common {
-            feed: applied.feed,
-            day: applied.day,
-            displaced: applied.displaced,
-            except_fields: &applied.except_fields,
-        };
-        let numbers = (applied.first_no, applied.new_members, &applied.numbered);
-        self.fold(Deed::Apply, applied.change_set, &applied.selection, numbers, ctx, meta)?;
+        self.fold(&Decided::applying(applied), meta)?;
         self.roster_version = applied.roster_version;
         self.forget_decided(applied.change_set);
         Ok(())
     }
 
     fn reject(&mut self, rejected: &Rejected, meta: &Meta) -> Result<(), ReplayError> {
-        if rejected.remembered {
-            let displaced = if rejected.feed == FeedNo::HAND { Reason::Pinned } else { Reason::AnotherFeed };
-            let ctx = Common { feed: rejected.feed, day: rejected.day, displaced, except_fields: &[] };
-            let numbers = (rejected.first_no, rejected.new_members, &rejected.numbered);
-            let deed = Deed::Reject { absences: rejected.absences };
-            self.fold(deed, rejected.change_set, &rejected.selection, numbers, ctx, meta)?;
+        if let Some(decided) = Decided::rejecting(rejected) {
+            self.fold(&decided, meta)?;
         }
         self.forget_decided(rejected.change_set);
         Ok(())
@@ -312,34 +301,18 @@ impl Replay {
         Ok(())
     }
 
-    fn fold(
-        &mut self,
-        deed: Deed,
-        id: ChangeSetId,
-        selection: &Selection,
-        (first_no, new_members, numbered): (MemberNo, u32, &Selection),
-        common: Common<'_>,
-        meta: &Meta,
-    ) -> Result<(), ReplayError> {
+    fn fold(&mut self, decided: &Decided<'_>, meta: &Meta) -> Result<(), ReplayError> {
+        let Decided { change_set, numbered, first_no, new_members, .. } = *decided;
         if numbered.len() != new_members || first_no != self.roster.next_no() && new_members > 0 {
             let what =
                 format!("numbers {new_members} new members from {first_no} on, which does not fit what came before");
             return contradiction(meta.seq, what);
         }
-        let last = self.is_decided(id);
-        let Some(pending) = self.pending.get_mut(&id).filter(|p| p.sealed) else {
-            return contradiction(meta.seq, format!("decides on change set {id}, whose changes are not there"));
+        let last = self.is_decided(change_set);
+        let Some(pending) = self.pending.get_mut(&change_set).filter(|p| p.sealed) else {
+            return contradiction(meta.seq, format!("decides on change set {change_set}, whose changes are not there"));
         };
-        let Common { feed, day, displaced, except_fields } = common;
-        let folding = Folding {
-            seq: meta.seq,
-            deed,
-            ctx: fold::Context { change_set: id, feed, day, displaced, fields: &self.documents.settings().fields },
-            selection,
-            except_fields,
-            numbered: numbered.iter().collect(),
-            first_no,
-        };
+        let folding = decided.folding(meta.seq, &self.documents.settings().fields);
         self.changes += self.roster.fold(&mut pending.chunks, last, &folding)?;
         Ok(())
     }
@@ -439,14 +412,6 @@ impl Replay {
             digest: self.roster.digest(),
         }
     }
-}
-
-/// What an event says of all its changes.
-struct Common<'a> {
-    feed: FeedNo,
-    day: Day,
-    displaced: Reason,
-    except_fields: &'a [String],
 }
 
 fn contradiction<T>(seq: u64, what: impl Into<String>) -> Result<T, ReplayError> {

@@ -17,7 +17,6 @@ use crate::{Engine, Result};
 pub mod activity;
 pub mod change_sets;
 pub mod dashboard;
-mod decided;
 pub mod directory;
 pub mod lanes;
 pub mod reading;
@@ -26,6 +25,9 @@ pub mod runner;
 pub mod runs;
 
 pub use rows::{Rows, document, number, number_of};
+
+/// Chunks of a change set that are read at a time.
+const CHUNKS: usize = 32;
 
 /// A read model. It has no state of its own: what it needs to know it keeps in its rows.
 pub trait Projection: Send + Sync {

@@ -9,6 +9,8 @@ use crate::{
     fact::{Computed, Counts, Received, SCHEMA, State},
     guard::Figures,
     ids::UploadId,
+    member::Reason,
+    selection::Selection,
     settings::{Channel, FeedSettings, Mode, Settings},
 };
 

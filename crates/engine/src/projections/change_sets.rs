@@ -12,7 +12,7 @@ use muster_domain::{
 use muster_store::read_model::{Part, Range};
 use serde::{Deserialize, Serialize};
 
-use super::{Event, Projection, Rows, Taking, document, number, reading::Wait};
+use super::{CHUNKS, Event, Projection, Rows, Taking, document, number, reading::Wait};
 use crate::{Engine, Result};
 
 /// Change sets by the event that completed them.
@@ -21,9 +21,6 @@ const SETS: Part = 0;
 const PLACES: Part = 1;
 /// Uploads that are not worked out yet.
 const UPLOADS: Part = 2;
-
-/// Chunks read at a time.
-const CHUNKS: usize = 32;
 
 /// See the module.
 pub struct ChangeSets;

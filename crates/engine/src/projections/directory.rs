@@ -8,15 +8,18 @@ use muster_domain::{
     codec,
     fact::Fact,
     fold,
-    ids::{ChangeSetId, FeedNo, MemberNo},
-    member::{Member, Reason},
-    replay::roster::{Chunk, Deed, Folding, in_parallel, part},
+    ids::MemberNo,
+    member::Member,
+    replay::{
+        decided::Decided,
+        roster::{Chunk, in_parallel, part},
+    },
     settings::Settings,
 };
 use muster_store::{StoreError, read_model::Part};
 use serde::{Deserialize, Serialize};
 
-use super::{Event, Projection, Rows, Taking};
+use super::{CHUNKS, Event, Projection, Rows, Taking};
 use crate::{
     Result,
     roster::{compress, decompress},
@@ -39,8 +42,6 @@ const SETTINGS: &[u8] = b"settings";
 /// The key of [`Counts`].
 const COUNTS: &[u8] = b"counts";
 
-/// Chunks of a change set that are folded at a time.
-const GROUP: usize = 32;
 /// Pages that are rewritten at a time: enough for two threads, and not much to hold.
 const TOGETHER: usize = 64;
 /// Up to so many newer rows are looked up one by one.
@@ -96,50 +97,18 @@ impl Projection for Directory {
                 Fact::OrganisationCreated { settings, .. } | Fact::SettingsChanged { settings, .. } => {
                     rows.put_document(KEPT, SETTINGS.to_vec(), settings)
                 }
-                Fact::Applied(a) => {
-                    let deed = Deeds {
-                        deed: Deed::Apply,
-                        change_set: a.change_set,
-                        feed: a.feed,
-                        displaced: a.displaced,
-                        except_fields: &a.except_fields,
-                        first_no: a.first_no,
-                        new_members: a.new_members,
-                    };
-                    Work::begin(self, rows).await?.fold(event, &deed, a.day, (&a.selection, &a.numbered)).await
-                }
-                Fact::Rejected(r) if r.remembered => {
-                    let deed = Deeds {
-                        deed: Deed::Reject { absences: r.absences },
-                        change_set: r.change_set,
-                        feed: r.feed,
-                        displaced: if r.feed == FeedNo::HAND { Reason::Pinned } else { Reason::AnotherFeed },
-                        except_fields: &[],
-                        first_no: r.first_no,
-                        new_members: r.new_members,
-                    };
-                    Work::begin(self, rows).await?.fold(event, &deed, r.day, (&r.selection, &r.numbered)).await
-                }
                 Fact::Forgotten(forgotten) => {
                     let mut work = Work::begin(self, rows).await?;
                     work.forget(&forgotten.members).await?;
                     work.end().await
                 }
-                _ => Ok(()),
+                fact => match Decided::of(fact) {
+                    Some(decided) => Work::begin(self, rows).await?.fold(event, &decided).await,
+                    None => Ok(()),
+                },
             }
         })
     }
-}
-
-/// What an event does with changes.
-struct Deeds<'e> {
-    deed: Deed,
-    change_set: ChangeSetId,
-    feed: FeedNo,
-    displaced: Reason,
-    except_fields: &'e [String],
-    first_no: MemberNo,
-    new_members: u32,
 }
 
 /// One event on its way into the pages.
@@ -162,33 +131,13 @@ impl<'r> Work<'r> {
     }
 
     /// Folds the selected changes of a change set.
-    async fn fold(
-        mut self,
-        event: &Event,
-        deed: &Deeds<'_>,
-        day: muster_domain::ids::Day,
-        (selection, numbered): (&muster_domain::selection::Selection, &muster_domain::selection::Selection),
-    ) -> Result<()> {
+    async fn fold(mut self, event: &Event, decided: &Decided<'_>) -> Result<()> {
         let settings: Settings = self.rows.document(KEPT, SETTINGS).await?.unwrap_or_default();
-        let folding = Folding {
-            seq: event.meta.seq,
-            deed: deed.deed,
-            ctx: fold::Context {
-                change_set: deed.change_set,
-                feed: deed.feed,
-                day,
-                displaced: deed.displaced,
-                fields: &settings.fields,
-            },
-            selection,
-            except_fields: deed.except_fields,
-            numbered: numbered.iter().collect(),
-            first_no: deed.first_no,
-        };
-        let end = deed.first_no + deed.new_members;
+        let folding = decided.folding(event.meta.seq, &settings.fields);
+        let end = decided.first_no + decided.new_members;
         let mut new = pages::NewPages::new(self.directory.per_page, self.counts.next_no..self.counts.next_no.max(end));
-        let mut reading = event.engine.chunks(event.organisation, deed.change_set);
-        while let Some(group) = reading.next(GROUP).await? {
+        let mut reading = event.engine.chunks(event.organisation, decided.change_set);
+        while let Some(group) = reading.next(CHUNKS).await? {
             let chunks: Vec<Chunk> = group.into_iter().map(|(first, body)| Chunk::new(first, body)).collect();
             let parts = tokio::task::block_in_place(|| in_parallel(&chunks, |chunk| part(chunk, &folding)));
             let parts = parts.into_iter().collect::<Result<Vec<_>, _>>()?;

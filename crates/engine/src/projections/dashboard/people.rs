@@ -3,12 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet, btree_map::Entry};
 
 use muster_domain::{
+    change::Change,
     codec, eligibility,
-    fact::{Applied, Fact, Rejected},
+    event::Body,
     field::FieldId,
-    fold,
-    ids::{FeedNo, MemberNo},
-    member::{Member, Reason},
+    ids::MemberNo,
+    member::Member,
+    replay::{decided::Decided, roster::Folding},
     settings::Settings,
     values::Values,
 };
@@ -17,11 +18,7 @@ use uuid::Uuid;
 use super::{ELIGIBLE, LISTED, MEMBERS, SETTINGS, days::Days};
 use crate::{
     Result,
-    projections::{
-        Event, Rows,
-        decided::{CHUNKS, Decided},
-        number, number_of,
-    },
+    projections::{CHUNKS, Event, Rows, number, number_of},
 };
 
 /// Members of one row.
@@ -121,56 +118,49 @@ fn slim(member: Member) -> Member {
 pub async fn decide(event: &Event, rows: &mut Rows) -> Result<()> {
     let Some(decided) = Decided::of(&event.fact) else { return Ok(()) };
     let settings: Settings = rows.document(SETTINGS, &[]).await?.unwrap_or_default();
+    let folding = decided.folding(event.meta.seq, &settings.fields);
     let mut people = People::new(&settings);
     let mut chunks = event.engine.chunks(event.organisation, decided.change_set);
     while let Some(read) = chunks.next(CHUNKS).await? {
-        let mut pages = BTreeSet::new();
-        for (first, body) in &read {
-            decided.visit(*first, body, |_, no, _, _| {
-                pages.extend(no.map(|no| no / PAGE));
-                Ok(())
-            })?;
-        }
+        let changes = tokio::task::block_in_place(|| to_fold(&read, &folding))?;
+        let pages: BTreeSet<MemberNo> = changes.iter().map(|one| one.no / PAGE).collect();
         for page in pages {
             people.load(rows, page).await?;
         }
         tokio::task::block_in_place(|| {
-            read.iter().try_for_each(|(first, body)| {
-                decided.visit(*first, body, |_, no, new, change| {
-                    let Some(no) = no else { return Ok(()) };
-                    let before = people.get(no).filter(|_| !new).cloned();
-                    let after = fold_one(event, &settings, before, no, &change);
-                    people.put(no, after.map(slim));
-                    Ok(())
-                })
-            })
-        })?;
+            for ToFold { no, is_new, change } in &changes {
+                let before = people.get(*no).filter(|_| !is_new).cloned();
+                people.put(*no, Some(slim(folding.fold(before, *no, change))));
+            }
+        });
         people.write_pages(rows);
     }
     people.write(rows).await
 }
 
-fn fold_one(
-    event: &Event,
-    settings: &Settings,
-    before: Option<Member>,
+/// A change on which the event decides, with the number of its member.
+struct ToFold<'c> {
     no: MemberNo,
-    change: &muster_domain::change::Change,
-) -> Option<Member> {
-    let ctx =
-        |change_set, feed, day, displaced| fold::Context { change_set, feed, day, displaced, fields: &settings.fields };
-    match &event.fact {
-        Fact::Applied(a) => {
-            let Applied { change_set, feed, day, displaced, .. } = **a;
-            Some(fold::apply(before, no, change, &ctx(change_set, feed, day, displaced)))
+    /// Whether that number is given by it.
+    is_new: bool,
+    change: Change<'c>,
+}
+
+/// The changes of some chunks on which the event decides. Lines of people who were forgotten are left out; their numbers
+/// stay used up.
+fn to_fold<'c>(chunks: &'c [(u32, Body)], folding: &Folding) -> Result<Vec<ToFold<'c>>> {
+    let mut changes = Vec::new();
+    for (first, body) in chunks {
+        for (ordinal, line) in (*first..).zip(body.iter()) {
+            let Some(line) = line.filter(|_| folding.selection.contains(ordinal)) else { continue };
+            let mut change = Change::read(line)?;
+            change.to.retain(|(field, _)| !folding.except_fields.iter().any(|f| f == field));
+            let rank = folding.numbered.binary_search(&ordinal).ok();
+            let no = rank.map(|rank| folding.first_no + rank as MemberNo).or(change.no);
+            changes.extend(no.map(|no| ToFold { no, is_new: rank.is_some(), change }));
         }
-        Fact::Rejected(r) => {
-            let Rejected { change_set, feed, day, absences, .. } = **r;
-            let displaced = if feed == FeedNo::HAND { Reason::Pinned } else { Reason::AnotherFeed };
-            Some(fold::reject(before, no, change, absences, &ctx(change_set, feed, day, displaced)))
-        }
-        _ => before,
     }
+    Ok(changes)
 }
 
 /// Nothing is known of these members any more.
