@@ -10,6 +10,7 @@ use tokio::{
 
 use crate::Engine;
 
+mod attending;
 mod duty;
 mod events;
 mod figures;
@@ -55,9 +56,6 @@ impl Role {
         Role::ALL.into_iter().find(|role| role.word() == word)
     }
 }
-
-/// For whom the relay rings: the roles that hear doorbells.
-const RUNG: [muster_bus::Role; 2] = [muster_bus::Role::Worker, muster_bus::Role::Projector];
 
 /// How often the loops look by themselves.
 #[derive(Clone, Copy, Debug)]

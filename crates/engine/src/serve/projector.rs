@@ -1,10 +1,7 @@
 //! The projector: brings projections past what is new in the log of an organisation for which a bell rang, or which a
 //! sweep finds behind; several lanes at once.
 
-use std::{
-    collections::{HashMap, hash_map::Entry},
-    sync::Arc,
-};
+use std::sync::Arc;
 
 use muster_bus::{Delivery, Doorbell, Role};
 use muster_domain::ids::OrganisationId;
@@ -12,10 +9,13 @@ use muster_store::StoreError;
 use tokio::{
     sync::{Semaphore, watch},
     task::JoinSet,
-    time::MissedTickBehavior,
 };
 
-use super::{Serving, pause, stopped};
+use super::{
+    Serving,
+    attending::{Attend, at_once, attend},
+    pause,
+};
 use crate::{
     Error, Result, crash,
     projections::{self, Projection, runner::Progress},
@@ -24,14 +24,12 @@ use crate::{
 /// Steps on one lane after which the bell is rung again, so that whoever waits gets a turn, here or in another process.
 const TURN: u32 = 30;
 
-/// What this process is busy with.
+/// See the module.
+#[derive(Clone)]
 struct Projector {
     serving: Serving,
     places: Arc<Semaphore>,
     stop: watch::Receiver<bool>,
-    tasks: JoinSet<OrganisationId>,
-    /// Organisations that a task of ours looks after, and whether a bell has rung for them since it began.
-    busy: HashMap<OrganisationId, bool>,
 }
 
 /// How a turn on an organisation or a lane ended.
@@ -45,72 +43,21 @@ enum Turn {
     Failed,
 }
 
-pub(super) async fn run(serving: Serving, mut stop: watch::Receiver<bool>) {
-    let at_once = std::thread::available_parallelism().map_or(2, |n| n.get().max(2));
-    let mut bells = serving.bus.bells(Role::Projector);
-    let mut sweeps = tokio::time::interval(serving.pace.sweep);
-    sweeps.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut projector = Projector {
-        serving,
-        places: Arc::new(Semaphore::new(at_once)),
-        stop: stop.clone(),
-        tasks: JoinSet::new(),
-        busy: HashMap::new(),
-    };
-    loop {
-        tokio::select! {
-            () = stopped(&mut stop) => break,
-            Some(delivery) = bells.next() => projector.hear(delivery),
-            _ = sweeps.tick() => projector.sweep().await,
-            Some(ended) = projector.tasks.join_next(), if !projector.tasks.is_empty() => projector.ended(ended),
-        }
-    }
-    while projector.tasks.join_next().await.is_some() {}
+pub(super) async fn run(serving: Serving, stop: watch::Receiver<bool>) {
+    let places = Arc::new(Semaphore::new(at_once()));
+    attend(Projector { serving: serving.clone(), places, stop: stop.clone() }, &serving, stop).await;
 }
 
-impl Projector {
-    fn hear(&mut self, delivery: Delivery) {
-        match self.busy.entry(delivery.bell().organisation) {
-            // Whoever is at it looks again when it is done.
-            Entry::Occupied(mut busy) => {
-                busy.insert(true);
-                delivery.done();
-            }
-            Entry::Vacant(_) => self.begin(delivery.bell().organisation, Some(delivery)),
-        }
+impl Attend for Projector {
+    const ROLE: Role = Role::Projector;
+
+    async fn due(&self) -> Result<Vec<OrganisationId>> {
+        self.serving.engine.projections_due().await
     }
 
-    async fn sweep(&mut self) {
-        match self.serving.engine.projections_due().await {
-            Ok(found) => {
-                for organisation in found {
-                    if !self.busy.contains_key(&organisation) {
-                        self.begin(organisation, None);
-                    }
-                }
-            }
-            Err(e) => {
-                tracing::warn!(error = %e, "the sweep for projections could not read the database; it tries again")
-            }
-        }
-    }
-
-    fn begin(&mut self, organisation: OrganisationId, delivery: Option<Delivery>) {
-        self.busy.insert(organisation, false);
-        let lanes =
-            Lanes { serving: self.serving.clone(), places: self.places.clone(), stop: self.stop.clone(), organisation };
-        self.tasks.spawn(async move {
-            lanes.work(delivery).await;
-            organisation
-        });
-    }
-
-    fn ended(&mut self, ended: Result<OrganisationId, tokio::task::JoinError>) {
-        if let Ok(organisation) = ended
-            && self.busy.remove(&organisation) == Some(true)
-        {
-            self.begin(organisation, None);
-        }
+    async fn work(self, organisation: OrganisationId, delivery: Option<Delivery>) {
+        let Projector { serving, places, stop } = self;
+        Lanes { serving, places, stop, organisation }.work(delivery).await;
     }
 }
 

@@ -5,12 +5,12 @@
 
 use std::collections::HashMap;
 
-use muster_bus::Doorbell;
+use muster_bus::{Doorbell, Role};
 use muster_domain::ids::OrganisationId;
 use muster_store::{Told, Untold};
 use tokio::sync::watch;
 
-use super::{RUNG, Serving, pause};
+use super::{Serving, pause};
 use crate::{Result, crash};
 
 /// The mark of doorbells in the store.
@@ -41,18 +41,23 @@ pub(super) async fn run(serving: Serving, mut stop: watch::Receiver<bool>) {
 async fn round(serving: &Serving, told: &mut HashMap<OrganisationId, u64>) -> Result<bool> {
     let store = &serving.engine.store;
     // A bus within the process begins empty with it, and so does what was told.
-    let mut untold = if serving.alone { store.heads().await? } else { store.untold(DOORBELLS).await? };
-    untold.retain(|u| told.get(&u.organisation).is_none_or(|seq| *seq < u.last_seq));
+    let mut untold = if serving.alone {
+        let untold = |(organisation, last_seq)| Untold { organisation, told: 0, last_seq };
+        store.ends().await?.into_iter().map(untold).collect()
+    } else {
+        store.untold(DOORBELLS).await?
+    };
+    untold.retain(|u| told.get(&u.organisation).unwrap_or(&0) < &u.last_seq);
     if untold.is_empty() {
         return Ok(true);
     }
     let bell = |u: &Untold| Doorbell { organisation: u.organisation, up_to: u.last_seq };
-    let rings: Vec<_> = untold.iter().flat_map(|u| RUNG.map(|role| (role, bell(u)))).collect();
+    let rings: Vec<_> = untold.iter().flat_map(|u| Role::ALL.map(|role| (role, bell(u)))).collect();
     crash::point("relay_before_confirm");
     let confirmed = serving.bus.ring_all(&rings).await;
     let all = confirmed.iter().all(|ring| ring.is_ok());
     // An organisation is told of when every role was.
-    let mut confirmed = confirmed.chunks(RUNG.len());
+    let mut confirmed = confirmed.chunks(Role::ALL.len());
     untold.retain(|_| confirmed.next().is_some_and(|rings| rings.iter().all(|ring| ring.is_ok())));
     if untold.is_empty() {
         return Ok(all);
