@@ -77,8 +77,8 @@ async fn stored(state: &State) -> Vec<Gauge> {
         let (name, help) = ("organisations_waiting", "Organisations with uploads that wait for a worker");
         gauges.push(Gauge { name, help, counts: false, values: vec![(Labels::new(), waiting.len() as f64)] });
     }
-    if let Ok(heads) = state.engine.store.heads().await {
-        let appended: u64 = heads.iter().map(|head| head.last_seq).sum();
+    if let Ok(ends) = state.engine.store.ends().await {
+        let appended: u64 = ends.iter().map(|(_, end)| end).sum();
         let (name, help) = ("events_appended", "Events in the logs of all organisations");
         gauges.push(Gauge { name, help, counts: true, values: vec![(Labels::new(), appended as f64)] });
     }

@@ -52,17 +52,6 @@ impl Store {
         untold(rows)
     }
 
-    /// The last events of all organisations.
-    ///
-    /// # Errors
-    /// If the store cannot be read.
-    pub async fn heads(&self) -> Result<Vec<Untold>> {
-        const SQL: &str = "SELECT org, CAST(0 AS BIGINT), last_seq FROM head WHERE last_seq > 0";
-        let mut reading = self.reading().await?;
-        let rows: Vec<(uuid::Uuid, i64, i64)> = on!(reading.conn(), c => sqlx::query_as(SQL).fetch_all(&mut *c).await?);
-        untold(rows)
-    }
-
     /// Notes what was told; a mark never goes back. Several relays may do so at once, so they all take the rows in the
     /// order of [`untold`](Self::untold). Where telling is a duty, it must still be that of whoever notes it.
     ///

@@ -7,7 +7,7 @@ use muster_engine::projections::dashboard::{Dashboard, Freshness};
 use serde_json::json;
 
 use crate::{
-    arguments::{OfOrganisation, Waiting},
+    arguments::{OfOrganisation, Waiting, calendar_day},
     fail::{Exit, Failure},
     progress::Progress,
     report::grouped,
@@ -27,7 +27,7 @@ pub struct DashboardOf {
     #[command(flatten)]
     org: OfOrganisation,
     /// On this day [default: today, in the organisation's time zone]
-    #[arg(long, value_name = "DAY")]
+    #[arg(long, value_name = "DAY", value_parser = calendar_day)]
     on: Option<NaiveDate>,
     /// So many weeks
     #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=520))]

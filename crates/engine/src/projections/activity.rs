@@ -8,13 +8,10 @@ use muster_domain::{
     fact::Fact,
     ids::{ChangeSetId, FeedNo, OrganisationId, UploadId},
 };
-use muster_store::{
-    StoreError,
-    read_model::{Part, Range},
-};
+use muster_store::read_model::{Part, Range};
 use serde::Serialize;
 
-use super::{Event, Projection, Rows, Taking, number, reading::Wait};
+use super::{Event, Projection, Rows, Taking, document, number, number_of, reading::Wait};
 use crate::{Engine, Result};
 
 /// What happened, by the event's number.
@@ -101,8 +98,8 @@ async fn change_set(rows: &mut Rows, id: ChangeSetId) -> Result<Option<ChangeSet
 async fn feeds(rows: &mut Rows) -> Result<BTreeMap<FeedNo, String>> {
     let mut names = BTreeMap::new();
     for (key, name) in rows.range(FEEDS, &[], None).await? {
-        let no = key.try_into().ok().and_then(|key| u16::try_from(u64::from_be_bytes(key)).ok());
-        names.extend(no.map(FeedNo).zip(serde_json::from_slice(&name).ok()));
+        let no = number_of(&key).and_then(|no| u16::try_from(no).ok());
+        names.extend(no.map(FeedNo).zip(document(&name).ok()));
     }
     Ok(names)
 }
@@ -129,10 +126,8 @@ impl Engine {
         let mut rows = model.range(TOLD, &which).await?;
         let more = rows.len() > limit as usize;
         rows.truncate(limit as usize);
-        let damaged = || StoreError::Corrupt("a row of a read model cannot be read");
-        let told = rows.iter().map(|(_, row)| serde_json::from_slice(row)).collect::<Result<Vec<_>, _>>();
-        let activity = told.map_err(|_| damaged())?;
-        let last = rows.last().and_then(|(key, _)| key.as_slice().try_into().ok()).map(u64::from_be_bytes);
+        let activity = rows.iter().map(|(_, row)| document(row)).collect::<Result<Vec<_>>>()?;
+        let last = rows.last().and_then(|(key, _)| number_of(key));
         Ok(Page { seq: model.lane.seq, activity, before: last.filter(|_| more) })
     }
 }

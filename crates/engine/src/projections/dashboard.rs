@@ -251,12 +251,11 @@ impl Engine {
         let settings = model.get(SETTINGS, &[]).await?.map(|row| document::<Settings>(&row)).transpose()?;
         let day = on.unwrap_or_else(|| eligibility::today(&settings.unwrap_or_default(), self.now()));
         let (eligible, listed) = (days::read(&mut model, ELIGIBLE).await?, days::read(&mut model, LISTED).await?);
-        let all = Range { limit: u32::MAX >> 1, ..Range::default() };
         let (mut feeds, mut waiting) = (Vec::new(), Vec::new());
-        for (_, row) in model.range(FEEDS, &all).await? {
+        for (_, row) in model.range(FEEDS, &Range::default()).await? {
             feeds.push(document::<Freshness>(&row)?);
         }
-        for (_, row) in model.range(WAITING, &all).await? {
+        for (_, row) in model.range(WAITING, &Range::default()).await? {
             let waits: Waits = document(&row)?;
             let name = match model.get(FEEDS, &number(waits.feed_no.0.into())).await? {
                 Some(row) if waits.feed_no != FeedNo::HAND => document::<Freshness>(&row)?.feed,

@@ -74,8 +74,7 @@ impl Rows {
     pub async fn range(&mut self, part: Part, from: &[u8], to: Option<&[u8]>) -> Result<Vec<(Key, Vec<u8>)>> {
         let mut found: BTreeMap<Key, Vec<u8>> = BTreeMap::new();
         if !self.taken.cleared.contains(&part) && !self.taking.cleared.contains(&part) {
-            let which =
-                Range { from: from.to_vec(), to: to.map(<[u8]>::to_vec), backwards: false, limit: u32::MAX >> 1 };
+            let which = Range { from: from.to_vec(), to: to.map(<[u8]>::to_vec), ..Range::default() };
             found.extend(self.claim.range(part, &which).await?);
         }
         let mut newer = vec![&self.taking];

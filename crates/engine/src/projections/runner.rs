@@ -79,7 +79,7 @@ impl Engine {
         Ok(if second == Progress::CaughtUp || first == Progress::More { first } else { second })
     }
 
-    /// Works on a projection until there is nothing left to do, or somebody else does it, and tells how far it is each time.
+    /// Works on a projection until there is nothing left to do, or somebody else does it.
     ///
     /// # Errors
     /// As [`Engine::project`].

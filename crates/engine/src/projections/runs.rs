@@ -303,8 +303,7 @@ impl Engine {
             runs.extend(row.map(|row| document(&row)).transpose()?);
         }
         let mut overdue = Vec::new();
-        let all = Range { limit: u32::MAX >> 1, ..Range::default() };
-        for (key, row) in model.range(FEEDS, &all).await? {
+        for (key, row) in model.range(FEEDS, &Range::default()).await? {
             let row: FeedRow = document(&row)?;
             let asked = feed.is_none_or(|no| number_of(&key) == Some(no.0.into()));
             overdue.extend(row.overdue.filter(|_| asked).map(|overdue| OverdueFeed { feed: row.name, overdue }));

@@ -14,7 +14,7 @@ pub type Part = u16;
 pub type Key = Vec<u8>;
 
 /// Which rows of a part, in which order.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Range {
     /// From this key on; empty for the first.
     pub from: Key,
@@ -24,6 +24,13 @@ pub struct Range {
     pub backwards: bool,
     /// At most so many.
     pub limit: u32,
+}
+
+impl Default for Range {
+    /// All rows of a part, from the first on.
+    fn default() -> Range {
+        Range { from: Key::new(), to: None, backwards: false, limit: u32::MAX }
+    }
 }
 
 pub(super) async fn get(conn: &mut Conn<'_>, lane: &Lane, part: Part, key: &[u8]) -> Result<Option<Vec<u8>>> {

@@ -13,7 +13,7 @@ use muster_store::read_model::{Range, Snapshot};
 use super::{DIRECTORY, Directory, KEPT, NEWER, PAGES, SETTINGS, damaged, key, number};
 use crate::{
     Engine, Error, Organisation, Result,
-    projections::reading::Wait,
+    projections::{document, reading::Wait},
     roster::{beside, decompress, in_parallel},
 };
 
@@ -82,7 +82,7 @@ impl Engine {
         let after = request.after.as_deref().map(|cursor| read_cursor(org, &request.query, cursor)).transpose()?;
         let mut model = self.read_model(org.row.id, directory, request.wait).await?;
         let settings = match model.get(KEPT, SETTINGS).await? {
-            Some(row) => serde_json::from_slice(&row).map_err(|_| damaged())?,
+            Some(row) => document(&row)?,
             None => Settings::default(),
         };
         let on = request.on.unwrap_or_else(|| today(&settings, self.now()));
@@ -101,8 +101,7 @@ impl Engine {
 }
 
 async fn newer(model: &mut Snapshot) -> Result<Newer> {
-    let all = Range { limit: u32::MAX >> 1, ..Range::default() };
-    let rows = model.range(NEWER, &all).await?;
+    let rows = model.range(NEWER, &Range::default()).await?;
     let row = |(key, row): (Vec<u8>, Vec<u8>)| Ok((number(&key)?, row));
     rows.into_iter().map(row).collect()
 }
