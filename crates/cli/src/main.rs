@@ -5,6 +5,7 @@ mod command;
 mod config;
 mod fail;
 mod memory;
+mod moment;
 mod output;
 mod private;
 mod progress;

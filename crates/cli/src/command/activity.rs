@@ -6,6 +6,7 @@ use serde_json::json;
 use crate::{
     arguments::{OfOrganisation, Waiting},
     fail::{Exit, Failure},
+    moment::to_the_second,
     progress::Progress,
     session::Session,
     table::one_line,
@@ -43,7 +44,7 @@ pub async fn run(command: ActivityOf, session: &mut Session<'_>) -> Result<Exit,
         session.out.line("Nothing happened.");
     }
     for told in &page.activity {
-        let at = told.at.format("%Y-%m-%d %H:%M:%SZ");
+        let at = to_the_second(told.at);
         let head = session.out.paint("2", format_args!("{at}  {:>6}", told.seq));
         session.out.line(format_args!("{head}  {}", one_line(&told.sentence)));
     }

@@ -9,6 +9,7 @@ use serde_json::json;
 use crate::{
     arguments::{OfOrganisation, Waiting, calendar_day},
     fail::{Exit, Failure},
+    moment::to_the_second,
     progress::Progress,
     report::grouped,
     session::Session,
@@ -76,12 +77,13 @@ fn feeds(found: &Dashboard, session: &mut Session<'_>) {
 }
 
 fn freshness(feed: &Freshness) -> [String; 4] {
-    let at = |at: chrono::DateTime<chrono::Utc>| at.format("%Y-%m-%d %H:%M:%SZ").to_string();
     [
         feed.feed.clone(),
-        feed.last.as_ref().map_or("never".to_owned(), |last| format!("no. {}, {}", last.arrival, at(last.at))),
+        feed.last
+            .as_ref()
+            .map_or("never".to_owned(), |last| format!("no. {}, {}", last.arrival, to_the_second(last.at))),
         feed.last.as_ref().map_or("-".to_owned(), |last| last.outcome.word().replace('_', " ")),
-        feed.overdue.map_or("-".to_owned(), |overdue| format!("since {}", at(overdue.since))),
+        feed.overdue.map_or("-".to_owned(), |overdue| format!("since {}", to_the_second(overdue.since))),
     ]
 }
 
@@ -94,7 +96,7 @@ fn waiting(found: &Dashboard, session: &mut Session<'_>) {
     let mut table = Table::new(&[]).indent(2);
     for waiting in &found.waiting {
         let waits = &waiting.waits;
-        let since = waits.since.format("%Y-%m-%d %H:%M:%SZ").to_string();
+        let since = to_the_second(waits.since);
         let changes = format!("{} changes", grouped(waits.changes.into()));
         table.row([waits.change_set.to_string(), waiting.feed.clone(), since, changes, waits.guards.join(", ")]);
     }

@@ -15,6 +15,7 @@ use crate::{
     arguments::OfOrganisation,
     command::members::{check_field, person},
     fail::{Exit, Failure},
+    moment::to_the_second,
     output::{Listing, Output},
     progress::Progress,
     report::grouped,
@@ -224,7 +225,7 @@ fn said(moment: &Moment) -> String {
         "roster version {}, event {} of {}: {} members",
         moment.roster_version,
         moment.event,
-        at.format("%Y-%m-%d %H:%M:%SZ"),
+        to_the_second(at),
         grouped(moment.members)
     )
 }

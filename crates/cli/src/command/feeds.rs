@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 use crate::{
     arguments::{OfOrganisation, by_key, mode, pair, policy},
     fail::{Exit, Failure},
+    moment::{to_the_minute, to_the_second},
     report::grouped,
     session::Session,
     table::Table,
@@ -274,13 +275,13 @@ async fn changed(
     }
     session.out.line(format_args!("{verb} the feed {}.", feed.settings.name));
     if let Some(next) = watch.and_then(|w| w.next_run) {
-        session.out.line(format_args!("Its next payload is expected at {}.", next.format("%Y-%m-%d %H:%MZ")));
+        session.out.line(format_args!("Its next payload is expected at {}.", to_the_minute(next)));
     }
     Ok(())
 }
 
 fn last_payload(feed: &Feed) -> String {
-    feed.last_arrival.map_or("never".to_owned(), |(n, at)| format!("no. {n}, {}", at.format("%Y-%m-%d %H:%M:%SZ")))
+    feed.last_arrival.map_or("never".to_owned(), |(n, at)| format!("no. {n}, {}", to_the_second(at)))
 }
 
 fn document(feed: &Feed, org: &Organisation, watch: Option<&FeedWatch>) -> Value {

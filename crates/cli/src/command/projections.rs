@@ -12,6 +12,7 @@ use serde_json::json;
 
 use crate::{
     fail::{Exit, Failure},
+    moment::to_the_second,
     progress::Progress,
     report::grouped,
     session::Session,
@@ -110,7 +111,7 @@ async fn status(slug: Option<String>, session: &mut Session<'_>) -> Result<Exit,
                 s.organisation,
                 p.event,
                 p.kind,
-                p.at.format("%Y-%m-%d %H:%M:%SZ"),
+                to_the_second(p.at),
                 p.error
             ));
         }

@@ -9,6 +9,7 @@ use serde_json::json;
 use crate::{
     command::backup::embedded,
     fail::{Exit, Failure},
+    moment::to_the_second,
     progress::Progress,
     report::counted,
     session::Session,
@@ -46,7 +47,7 @@ pub async fn run(asked: Restore, session: &mut Session<'_>) -> Result<Exit, Fail
     }
     let (organisations, payloads) =
         (counted(manifest.organisations.len(), "organisation"), counted(manifest.payloads(), "payload"));
-    let made_at = manifest.made_at.format("%Y-%m-%d %H:%M:%SZ");
+    let made_at = to_the_second(manifest.made_at);
     session.out.line(format_args!("Restored {organisations} and {payloads} as of {made_at}."));
     if let Some(kept) = kept {
         session

@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use crate::{
     arguments::{OfOrganisation, state},
     fail::{Exit, Failure},
+    moment::to_the_second,
     report::grouped,
     session::Session,
     table::Table,
@@ -101,7 +102,7 @@ async fn list(
             upload.state.word().replace('_', " "),
             org.feed_name(upload.received.feed).to_owned(),
             upload.received.channel.to_string(),
-            upload.received_at.format("%Y-%m-%d %H:%M:%SZ").to_string(),
+            to_the_second(upload.received_at),
             grouped(upload.received.size),
             payload(upload, &org, engine).to_owned(),
         ]);

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use crate::{
     arguments::{OfOrganisation, state},
     fail::{Exit, Failure},
+    moment::to_the_second,
     report,
     session::Session,
     table::Table,
@@ -52,7 +53,7 @@ pub async fn run(list: List, session: &mut Session<'_>) -> Result<Exit, Failure>
             set.state.word().replace('_', " "),
             org.feed_name(set.feed).to_owned(),
             set.channel.to_string(),
-            set.computed_at.format("%Y-%m-%d %H:%M:%SZ").to_string(),
+            to_the_second(set.computed_at),
             what(set, &org),
         ]);
     }

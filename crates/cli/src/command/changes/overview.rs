@@ -9,6 +9,7 @@ use super::list;
 use crate::{
     arguments::{OfOrganisation, Waiting, state},
     fail::{Exit, Failure},
+    moment::to_the_second,
     progress::Progress,
     report::grouped,
     session::Session,
@@ -75,9 +76,8 @@ fn document(of: &Overview, org: &Organisation) -> Value {
 
 fn show(of: &Overview, org: &Organisation, session: &mut Session<'_>) {
     let set = &of.set;
-    let when = |at: chrono::DateTime<chrono::Utc>| at.format("%Y-%m-%d %H:%M:%SZ").to_string();
     let state = set.state.word().replace('_', " ");
-    let title = format!("{}  {}  {state}  feed {}", when(set.computed_at), set.id, org.feed_name(set.feed));
+    let title = format!("{}  {}  {state}  feed {}", to_the_second(set.computed_at), set.id, org.feed_name(set.feed));
     session.out.line(session.out.paint("1", title));
     session.out.line(format_args!("  {}", list::what(set, org)));
     let fields = of.tally.fields.iter().map(|(field, tally)| format!("{field} {}", grouped(tally.touched())));
@@ -93,6 +93,6 @@ fn show(of: &Overview, org: &Organisation, session: &mut Session<'_>) {
     }
     if let Some(at) = of.decided_at {
         let by = set.decided_by.as_deref().map_or("by policy".to_owned(), |by| format!("by {}", one_line(by)));
-        session.out.line(session.out.paint("2", format_args!("  decided {} {by}", when(at))));
+        session.out.line(session.out.paint("2", format_args!("  decided {} {by}", to_the_second(at))));
     }
 }

@@ -9,6 +9,7 @@ use super::{choice::Choice, list, page};
 use crate::{
     arguments::OfOrganisation,
     fail::{Exit, Failure},
+    moment::to_the_second,
     output::Listing,
     report,
     session::Session,
@@ -184,7 +185,7 @@ async fn page_of(
 fn head(org: &Organisation, set: &ChangeSet, session: &mut Session<'_>) {
     let title = session.out.paint("1", format_args!("change set {}", set.id));
     session.out.line(format_args!("{title}  {}", set.state.word().replace('_', " ")));
-    let when = set.computed_at.format("%Y-%m-%d %H:%M:%SZ");
+    let when = to_the_second(set.computed_at);
     let feed = org.feed_name(set.feed);
     session.out.line(format_args!("{when}, feed {feed}, channel {}, mode {}", set.channel, set.mode));
     if let Some(read) = &set.read_as {

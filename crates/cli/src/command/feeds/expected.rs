@@ -1,6 +1,5 @@
 //! When a feed's payload is expected: how that is set, shown, and checked (`muster feeds check`).
 
-use chrono::{DateTime, Utc};
 use clap::Args;
 use muster_domain::{
     schedule::{DEFAULT_GRACE, Minutes},
@@ -11,6 +10,7 @@ use serde_json::{Value, json};
 
 use crate::{
     fail::{Exit, Failure},
+    moment::to_the_minute,
     session::Session,
 };
 
@@ -71,13 +71,13 @@ fn told(slug: &str, feed: &FeedWatch) -> String {
             let known = if new { " (recorded before)" } else { "" };
             format!(
                 "{name} is overdue since {}: the run of {} was missed{known}",
-                time(overdue.since),
-                time(overdue.missed)
+                to_the_minute(overdue.since),
+                to_the_minute(overdue.missed)
             )
         }
         (None, false) => format!("{name} is overdue no longer"),
         (None, true) => match feed.next_run {
-            Some(next) => format!("{name} is in time; its next run is {}", time(next)),
+            Some(next) => format!("{name} is in time; its next run is {}", to_the_minute(next)),
             None => format!("{name} is in time"),
         },
     }
@@ -108,16 +108,12 @@ pub fn document(settings: &FeedSettings, organisations: &str, watch: Option<&Fee
 pub fn last_run(watch: &FeedWatch) -> String {
     match (watch.last_run, &watch.overdue) {
         (None, None) => "none yet".to_owned(),
-        (Some(run), None) => format!("{}, {}", time(run), if watch.came { "came" } else { "not here yet" }),
-        (_, Some(overdue)) => format!("overdue since {}", time(overdue.since)),
+        (Some(run), None) => format!("{}, {}", to_the_minute(run), if watch.came { "came" } else { "not here yet" }),
+        (_, Some(overdue)) => format!("overdue since {}", to_the_minute(overdue.since)),
     }
 }
 
 /// The next run.
 pub fn next_run(watch: &FeedWatch) -> String {
-    watch.next_run.map_or("none".to_owned(), time)
-}
-
-fn time(at: DateTime<Utc>) -> String {
-    at.format("%Y-%m-%d %H:%MZ").to_string()
+    watch.next_run.map_or("none".to_owned(), to_the_minute)
 }

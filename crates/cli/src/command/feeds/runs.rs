@@ -10,6 +10,7 @@ use serde_json::json;
 use crate::{
     arguments::{OfOrganisation, Waiting},
     fail::{Exit, Failure},
+    moment::{to_the_minute, to_the_second},
     progress::Progress,
     report::{grouped, in_words},
     session::Session,
@@ -51,7 +52,7 @@ pub async fn run(engine: &Engine, command: RunsOf, session: &mut Session<'_>) ->
         return Ok(Exit::Done);
     }
     for late in &page.overdue {
-        let missed = late.overdue.missed.format("%Y-%m-%d %H:%MZ");
+        let missed = to_the_minute(late.overdue.missed);
         session.out.line(format_args!("{} is overdue: the payload of {missed} has not come.", late.feed));
     }
     if page.runs.is_empty() {
@@ -74,7 +75,7 @@ fn row(run: &Run) -> [String; 10] {
     let notes: Vec<String> = run.notes.iter().map(in_a_note).collect();
     [
         run.arrival.to_string(),
-        run.received_at.format("%Y-%m-%d %H:%M:%SZ").to_string(),
+        to_the_second(run.received_at),
         run.feed.clone(),
         run.channel.to_string(),
         run.mode.to_string(),
@@ -90,7 +91,7 @@ fn in_a_note(note: &Note) -> String {
     match note {
         Note::Identical { arrival } => format!("identical to no. {arrival}"),
         Note::OddSize { rows, last } => format!("{} rows, {} last time", grouped(*rows), grouped(*last)),
-        Note::Recovered { missed } => format!("late: {} was missed", missed.format("%Y-%m-%d %H:%MZ")),
+        Note::Recovered { missed } => format!("late: {} was missed", to_the_minute(*missed)),
     }
 }
 

@@ -14,6 +14,7 @@ use serde_json::{Map, json};
 use super::{document, expected, last_payload};
 use crate::{
     fail::{Exit, Failure},
+    moment::to_the_second,
     output::Listing,
     report::grouped,
     session::Session,
@@ -185,7 +186,7 @@ fn print_versions(versions: &[MappingVersion], session: &mut Session<'_>) {
     for version in versions.iter().rev().take(SHOWN_VERSIONS) {
         let what: Vec<String> = version.mapping.iter().map(|(field, column)| format!("{field}={column}")).collect();
         let what = if what.is_empty() { "every column goes by its name".to_owned() } else { what.join(", ") };
-        let at = version.at.format("%Y-%m-%d %H:%M:%SZ").to_string();
+        let at = to_the_second(version.at);
         table.row([version.version.to_string(), at, version.actor.clone(), what]);
     }
     table.print(session.out, true);
