@@ -12,6 +12,7 @@ mod mapping;
 mod past;
 mod policy;
 mod privacy;
+mod read_models;
 mod refused;
 mod review;
 mod settings;

@@ -180,6 +180,17 @@ impl<'a> Change<'a> {
             None => serde_json::from_slice(line),
         }
     }
+
+    /// Only the member's number, of a line that is known to be a change: most lines need not be read to their end for it.
+    ///
+    /// # Errors
+    /// If it is not the JSON of a change, as far as it is read.
+    pub fn number(line: &[u8]) -> Result<Option<MemberNo>, serde_json::Error> {
+        match plain::number(line) {
+            Some(no) => Ok(no),
+            None => Change::read(line).map(|change| change.no),
+        }
+    }
 }
 
 /// Fields and values as a JSON object, in the order of the list, strings borrowed where they hold no escapes.

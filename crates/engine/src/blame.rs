@@ -6,11 +6,13 @@ use muster_domain::field::FieldId;
 use serde::Serialize;
 use uuid::Uuid;
 
-use crate::{Engine, Organisation, Result, history::HistoryEntry, members::At};
+use crate::{Engine, Organisation, Result, history::HistoryEntry, members::At, projections::reading::Wait};
 
 /// What is known of a member, and where each part of it came from.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Blame {
+    /// The event up to which this reflects the log.
+    pub seq: u64,
     /// The match key.
     pub key: String,
     /// Who.
@@ -28,9 +30,9 @@ impl Engine {
     /// Where every value came from that a member has, or had at another time. A field that was cleared is told too.
     ///
     /// # Errors
-    /// If nobody has that key, or the log does not reach that time or cannot be read.
-    pub async fn blame(&self, org: &Organisation, key: &str, at: At) -> Result<Option<Blame>> {
-        let found = self.history_until(org, key, at).await?;
+    /// If nobody has that key, the log does not reach that time or cannot be read, or its index does not reflect what it must.
+    pub async fn blame(&self, org: &Organisation, key: &str, at: At, wait: Wait) -> Result<Option<Blame>> {
+        let found = self.history(org, key, at, wait).await?;
         let Some(member) = found.member else { return Ok(None) };
         let fields = &org.settings.fields;
         // A key that never changed came with the person.
@@ -47,6 +49,7 @@ impl Engine {
         let names = std::iter::once("unique_id").chain(fields.all().map(|f: FieldId| fields.name(f)));
         let fields = names.filter_map(|name| last.get(name).map(|e| (*e).clone())).collect();
         Ok(Some(Blame {
+            seq: found.seq,
             key: member.key.clone(),
             member: member.uuid,
             listed: member.is_listed(),

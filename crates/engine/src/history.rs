@@ -1,17 +1,13 @@
 //! History: where every value of a member came from, and what stood there before.
 
-use std::collections::{HashMap, hash_map::Entry};
+use std::collections::{BTreeSet, HashMap, hash_map::Entry};
 
 use chrono::{DateTime, Utc};
 use muster_domain::{
-    change::{Change, Kind, Named},
-    documents::Feed,
-    event::{Body, StoredEvent},
-    fact::{Applied, Fact, State},
-    field::Fields,
-    fold,
+    change::Kind,
+    fact::Fact,
     forgotten::Destroyed,
-    ids::{ChangeSetId, FeedNo, UploadId},
+    ids::{ChangeSetId, OrganisationId, UploadId},
     member::Member,
 };
 use serde::Serialize;
@@ -22,8 +18,13 @@ use crate::{
     export::SLICE,
     members::{At, is_past, is_reached},
     originals::Original,
+    projections::{history::Index, reading::Wait},
     roster::in_parallel,
 };
+
+mod search;
+
+use search::{Search, without_others};
 
 /// One value that was set, or, without a field, a coming, going or new match key.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -65,22 +66,11 @@ pub struct HistoryEntry {
     pub destroyed: Option<Destroyed>,
 }
 
-/// What is gathered while the log is read.
-struct Search {
-    member: Uuid,
-    needle: String,
-    fields: Fields,
-    feeds: HashMap<FeedNo, String>,
-    uploads: HashMap<UploadId, Sent>,
-    sets: HashMap<ChangeSetId, Found>,
-    now: Option<Member>,
-    entries: Vec<HistoryEntry>,
-    turn: Option<HistoryEntry>,
-    first: Option<HistoryEntry>,
-}
-
 /// All that the log tells of a member up to some time.
-pub(crate) struct Told {
+#[derive(Clone, Debug, PartialEq)]
+pub struct History {
+    /// The event up to which this reflects the log.
+    pub seq: u64,
     /// The member then; none if they had not come yet.
     pub member: Option<Member>,
     /// Every value that was set, oldest first.
@@ -91,38 +81,70 @@ pub(crate) struct Told {
     pub first: Option<HistoryEntry>,
 }
 
-struct Sent {
-    file: Option<String>,
-    actor: String,
-}
-
-/// A change set in which the member was found.
-#[derive(Default)]
-struct Found {
-    upload: Option<UploadId>,
-    lines: Vec<(u32, Vec<u8>)>,
-}
-
 impl Engine {
-    /// Every value ever set of a member, oldest first.
+    /// Every value ever set, up to some time, of whoever has or had the key by now. Of the log only the events are read
+    /// that tell of them.
     ///
     /// # Errors
-    /// If nobody has that key, or the log cannot be read.
-    pub async fn history(&self, org: &Organisation, key: &str) -> Result<Vec<HistoryEntry>> {
-        Ok(self.history_until(org, key, At::Now).await?.entries)
+    /// If nobody has that key, the log does not reach that time or cannot be read, or the index of it does not reflect what
+    /// it must.
+    pub async fn history(&self, org: &Organisation, key: &str, at: At, wait: Wait) -> Result<History> {
+        self.is_in_log(org, at).await?;
+        let reaches = if let At::Event(seq) = at { Some(seq) } else { None };
+        let mut index = self.history_index(org.row.id, Wait { until: wait.until.max(reaches), ..wait }).await?;
+        let member = self.member(org, key).await?;
+        let mut search = Search::new(org, member.uuid);
+        let mut read = BTreeSet::new();
+        for (seq, ordinals) in index.applied(member.no).await? {
+            let event = self.store.event(org.row.id, seq).await?;
+            if is_past(&event, at)? {
+                break;
+            }
+            if let Fact::Applied(applied) = Fact::read(&event.meta)? {
+                self.look_at(org.row.id, applied.change_set, &ordinals, &mut index, &mut read, &mut search).await?;
+            }
+            search.take(event)?;
+        }
+        self.told(org, search, index.seq()).await
     }
 
-    /// The same up to some time, of whoever has or had the key by now.
-    pub(crate) async fn history_until(&self, org: &Organisation, key: &str, at: At) -> Result<Told> {
-        let head = self.store.head(org.row.id).await?;
-        is_reached(org, at, head.roster_version, head.last_seq)?;
+    /// Has the search take the events that say what was applied, unless it has taken them.
+    async fn look_at(
+        &self,
+        org: OrganisationId,
+        set: ChangeSetId,
+        ordinals: &[u32],
+        index: &mut Index,
+        read: &mut BTreeSet<u64>,
+        search: &mut Search,
+    ) -> Result<()> {
+        let upload = index.upload(set).await?;
+        let mut wanted: BTreeSet<u64> = upload.and_then(|(_, received)| received).into_iter().collect();
+        for ordinal in ordinals {
+            wanted.insert(index.place(set, *ordinal).await?);
+        }
+        for seq in wanted {
+            if read.insert(seq) {
+                search.take(self.store.event(org, seq).await?)?;
+            }
+        }
+        search.note_upload(set, upload.map(|(upload, _)| upload));
+        Ok(())
+    }
+
+    /// The same as [`Engine::history`] from the whole log, event by event, without the index: that is held against it.
+    ///
+    /// # Errors
+    /// If nobody has that key, or the log does not reach that time or cannot be read.
+    pub async fn history_from_log(&self, org: &Organisation, key: &str, at: At) -> Result<History> {
+        let end = self.is_in_log(org, at).await?;
         let member = self.member(org, key).await?;
         let mut search = Search::new(org, member.uuid);
         let mut slices = self.store.event_slices(org.row.id, 0, SLICE);
         while let Some(slice) = slices.next().await? {
             let past = tokio::task::block_in_place(|| -> Result<bool> {
-                let needle = &search.needle;
-                for event in in_parallel(&slice, |raw| Ok(without_others(raw.clone().open()?, needle)))? {
+                let needle = search.needle();
+                for event in in_parallel(&slice, |raw| Ok(without_others(raw.clone().open()?, &needle)))? {
                     if is_past(&event, at)? {
                         return Ok(true);
                     }
@@ -134,13 +156,24 @@ impl Engine {
                 break;
             }
         }
-        let mut told = Told { member: search.now, entries: search.entries, turn: search.turn, first: search.first };
-        self.note_originals(org, &mut told).await?;
-        Ok(told)
+        self.told(org, search, end).await
+    }
+
+    /// The last event of a log that reaches a time.
+    async fn is_in_log(&self, org: &Organisation, at: At) -> Result<u64> {
+        let head = self.store.head(org.row.id).await?;
+        is_reached(org, at, head.roster_version, head.last_seq)?;
+        Ok(head.last_seq)
+    }
+
+    async fn told(&self, org: &Organisation, search: Search, seq: u64) -> Result<History> {
+        let mut history = search.told(seq);
+        self.note_originals(org, &mut history).await?;
+        Ok(history)
     }
 
     /// Of which uploads the original is gone by now.
-    async fn note_originals(&self, org: &Organisation, told: &mut Told) -> Result<()> {
+    async fn note_originals(&self, org: &Organisation, told: &mut History) -> Result<()> {
         let mut known: HashMap<UploadId, Option<Destroyed>> = HashMap::new();
         for entry in told.entries.iter_mut().chain(&mut told.turn).chain(&mut told.first) {
             let Some(upload) = entry.upload else { continue };
@@ -154,162 +187,4 @@ impl Engine {
         }
         Ok(())
     }
-}
-
-/// Of the chunks of changes only those are kept that name the member somewhere.
-fn without_others(mut event: StoredEvent, needle: &str) -> StoredEvent {
-    let named = |body: &Body| std::str::from_utf8(&body.lines).is_ok_and(|lines| lines.contains(needle));
-    if event.meta.kind == "change_set.chunk" && !event.body.as_ref().is_some_and(named) {
-        event.body = None;
-    }
-    event
-}
-
-impl Search {
-    fn new(org: &Organisation, member: Uuid) -> Self {
-        let name = |f: &Feed| (f.no, f.settings.name.clone());
-        Search {
-            member,
-            needle: format!("\"member\":\"{member}\""),
-            fields: org.settings.fields.clone(),
-            feeds: org.feeds.iter().map(name).collect(),
-            uploads: HashMap::new(),
-            sets: HashMap::new(),
-            now: None,
-            entries: Vec::new(),
-            turn: None,
-            first: None,
-        }
-    }
-
-    fn take(&mut self, event: StoredEvent) -> Result<()> {
-        match Fact::read(&event.meta)? {
-            Fact::UploadReceived(received) => {
-                let sent = Sent { file: event.body.as_ref().and_then(file_name), actor: event.meta.actor };
-                self.uploads.insert(received.upload, sent);
-            }
-            Fact::Chunk { change_set, first, .. } => {
-                if let Some(body) = &event.body {
-                    self.look_in(change_set, first, body);
-                }
-            }
-            Fact::Computed(computed) => {
-                if let Some(found) = self.sets.get_mut(&computed.change_set) {
-                    found.upload = Some(computed.upload);
-                }
-            }
-            Fact::Applied(applied) => {
-                self.apply(&applied, &event)?;
-                if applied.state == State::Applied {
-                    self.sets.remove(&applied.change_set);
-                }
-            }
-            _ => {}
-        }
-        Ok(())
-    }
-
-    fn look_in(&mut self, set: ChangeSetId, first: u32, body: &Body) {
-        let named = |line: &[u8]| std::str::from_utf8(line).is_ok_and(|l| l.contains(&self.needle));
-        for (i, line) in body.iter().enumerate() {
-            if let Some(line) = line.filter(|l| named(l)) {
-                self.sets.entry(set).or_default().lines.push((first + i as u32, line.to_vec()));
-            }
-        }
-    }
-
-    fn apply(&mut self, applied: &Applied, event: &StoredEvent) -> Result<()> {
-        let Some(found) = self.sets.get(&applied.change_set) else { return Ok(()) };
-        let (upload, lines) = (found.upload, found.lines.clone());
-        for (_, line) in lines.iter().filter(|(ordinal, _)| applied.selection.contains(*ordinal)) {
-            let mut change = Change::read(line)?;
-            if change.member != self.member {
-                continue;
-            }
-            change.to.retain(|(field, _)| !applied.except_fields.iter().any(|f| f == field));
-            let ctx = fold::Context {
-                change_set: applied.change_set,
-                feed: applied.feed,
-                day: applied.day,
-                displaced: applied.displaced,
-                fields: &self.fields,
-            };
-            let before = self.now.take();
-            let after = fold::apply(before.clone(), change.no.unwrap_or_default(), &change, &ctx);
-            self.tell(before.as_ref(), &after, &change, applied, event, upload);
-            self.now = Some(after);
-        }
-        Ok(())
-    }
-
-    fn tell(
-        &mut self,
-        before: Option<&Member>,
-        after: &Member,
-        change: &Change,
-        applied: &Applied,
-        event: &StoredEvent,
-        upload: Option<UploadId>,
-    ) {
-        let sent = upload.and_then(|u| self.uploads.get(&u));
-        let feed =
-            if applied.feed == FeedNo::HAND { Some("hand") } else { self.feeds.get(&applied.feed).map(String::as_str) };
-        let bare = HistoryEntry {
-            seq: event.meta.seq,
-            event: event.meta.id,
-            at: event.meta.recorded_at,
-            kind: change.kind,
-            field: None,
-            value: None,
-            before: None,
-            change_set: applied.change_set,
-            feed: feed.unwrap_or("?").to_owned(),
-            upload,
-            file: sent.and_then(|s| s.file.clone()),
-            line: change.line,
-            raw: None,
-            sent_by: sent.map(|s| s.actor.clone()),
-            applied_by: event.meta.actor.clone(),
-            reviewed: applied.reviewed,
-            destroyed: None,
-        };
-        if before.is_none() {
-            self.first = Some(bare.clone());
-        }
-        let first = self.entries.len();
-        for field in self.fields.all() {
-            let was = before.and_then(|m| m.values.get(field));
-            let is = after.values.get(field);
-            if was != is {
-                let name = self.fields.name(field);
-                let raw = of(&change.raw, name);
-                let (value, before) = (is.map(str::to_owned), was.map(str::to_owned));
-                self.entries.push(HistoryEntry { field: Some(name.to_owned()), value, before, raw, ..bare.clone() });
-            }
-        }
-        if let Some(old) = before.filter(|m| m.key != after.key) {
-            let field = Some("unique_id".to_owned());
-            let (value, before) = (Some(after.key.clone()), Some(old.key.clone()));
-            self.entries.push(HistoryEntry { field, value, before, ..bare.clone() });
-        }
-        if before.is_some_and(Member::is_listed) != after.is_listed() {
-            self.turn = Some(bare.clone());
-            if self.entries.len() == first {
-                self.entries.push(bare);
-            }
-        }
-    }
-}
-
-fn of(list: &Named, name: &str) -> Option<String> {
-    list.iter().find(|(n, _)| n == name).and_then(|(_, v)| v.as_deref().map(str::to_owned))
-}
-
-/// The name of the file, which stands in the first line of `upload.received`.
-fn file_name(body: &Body) -> Option<String> {
-    #[derive(serde::Deserialize)]
-    struct Line {
-        file: Option<String>,
-    }
-    serde_json::from_slice::<Line>(body.iter().next()??).ok()?.file
 }

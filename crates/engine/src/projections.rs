@@ -18,6 +18,7 @@ pub mod activity;
 pub mod change_sets;
 pub mod dashboard;
 pub mod directory;
+pub mod history;
 pub mod lanes;
 pub mod reading;
 mod rows;
@@ -50,7 +51,14 @@ pub type Taking<'a> = Pin<Box<dyn Future<Output = Result<()>> + Send + 'a>>;
 
 /// All of them, in the order in which they are shown.
 pub fn all() -> &'static [&'static dyn Projection] {
-    &[&directory::DIRECTORY, &activity::Activities, &runs::FeedRuns, &change_sets::ChangeSets, &dashboard::Dashboards]
+    &[
+        &directory::DIRECTORY,
+        &activity::Activities,
+        &runs::FeedRuns,
+        &change_sets::ChangeSets,
+        &dashboard::Dashboards,
+        &history::Histories,
+    ]
 }
 
 /// The projection of that name.

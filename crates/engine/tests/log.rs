@@ -15,6 +15,7 @@ use muster_engine::{
     hand::Edit,
     members::At,
     pipeline::Request,
+    projections::reading::Wait,
     review::{Approval, Choice},
     undo::UndoRequest,
     verify::VerifyReport,
@@ -308,7 +309,7 @@ async fn the_past_is_read_by_time_and_by_version() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn history_says_for_every_value_where_it_came_from() {
     let place = two_payloads().await;
-    let history = place.engine.history(&place.org().await, "ann@x.org").await.unwrap();
+    let history = place.engine.history(&place.org().await, "ann@x.org", At::Now, Wait::WORK).await.unwrap().entries;
     let values: Vec<_> = history
         .iter()
         .map(|e| (e.kind, e.field.as_deref().unwrap_or(""), e.value.as_deref(), e.before.as_deref()))
@@ -322,7 +323,7 @@ async fn history_says_for_every_value_where_it_came_from() {
         (Some("people.csv"), Some(2), "main", false)
     );
     assert_eq!(place.engine.show_event(&place.org().await, last.seq).await.unwrap().meta.id, last.event);
-    let bob = place.engine.history(&place.org().await, "2").await.unwrap();
+    let bob = place.engine.history(&place.org().await, "2", At::Now, Wait::WORK).await.unwrap().entries;
     assert_eq!(bob.last().map(|e| (e.kind, e.field.clone())), Some((Kind::Remove, None)));
 }
 
@@ -455,6 +456,7 @@ mod any_sequence {
             place.expect_one_row_a_person().await;
             place.expect_one_claim_a_feed().await;
         }
+        crate::history::the_index_tells_what_the_log_tells(&place.engine, &place.org().await).await;
         let replay = read_log(place.export().await.as_slice(), None).unwrap();
         let told: Vec<_> = replay.members().map(Result::unwrap).filter(|m| !m.spells.is_empty()).collect();
         assert_eq!(told, place.engine.roster(&place.org().await, At::Now).await.unwrap());

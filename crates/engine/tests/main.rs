@@ -4,6 +4,7 @@ mod cut;
 mod directory;
 mod folding;
 mod given_log;
+mod history;
 mod log;
 mod moments;
 mod privacy;

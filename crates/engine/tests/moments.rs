@@ -3,6 +3,7 @@
 use muster_engine::{
     members::At,
     moments::{Named, What},
+    projections::reading::Wait,
 };
 
 use crate::rules_given::*;
@@ -82,18 +83,18 @@ async fn blame_names_for_every_value_the_event_that_set_it() {
     let given = two_versions().await;
     let acme = given.acme().await;
     given.by_hand(Edit::Rekey { key: "E3".into(), new_key: "X3".into() }).await;
-    let blame = given.engine.blame(&acme, "E2", At::Now).await.unwrap().unwrap();
+    let blame = given.engine.blame(&acme, "E2", At::Now, Wait::WORK).await.unwrap().unwrap();
     let of = |field: &str| blame.fields.iter().find(|e| e.field.as_deref() == Some(field)).unwrap();
     let (department, email) = (of("department"), of("email"));
     assert_eq!((department.value.as_deref(), department.line), (Some("Law"), Some(2)));
     assert_eq!((email.value.as_deref(), email.line), (Some("p2@x.example"), Some(3)));
     assert_eq!(of("unique_id").seq, email.seq);
-    let then = given.engine.blame(&acme, "E2", At::Version(1)).await.unwrap().unwrap();
+    let then = given.engine.blame(&acme, "E2", At::Version(1), Wait::WORK).await.unwrap().unwrap();
     assert!(then.fields.iter().all(|e| e.seq == email.seq));
-    let gone = given.engine.blame(&acme, "E1", At::Now).await.unwrap().unwrap();
+    let gone = given.engine.blame(&acme, "E1", At::Now, Wait::WORK).await.unwrap().unwrap();
     assert_eq!((gone.listed, gone.since.unwrap().seq), (false, department.seq));
-    let rekeyed = given.engine.blame(&acme, "E3", At::Now).await.unwrap().unwrap();
+    let rekeyed = given.engine.blame(&acme, "E3", At::Now, Wait::WORK).await.unwrap().unwrap();
     assert_eq!((rekeyed.key.as_str(), rekeyed.fields[0].before.as_deref()), ("X3", Some("E3")));
-    assert!(given.engine.blame(&acme, "E21", At::Version(1)).await.unwrap().is_none());
-    assert!(given.engine.blame(&acme, "E21", At::Version(9)).await.is_err());
+    assert!(given.engine.blame(&acme, "E21", At::Version(1), Wait::WORK).await.unwrap().is_none());
+    assert!(given.engine.blame(&acme, "E21", At::Version(9), Wait::WORK).await.is_err());
 }

@@ -35,23 +35,23 @@ on_both_engines! {
 }
 
 impl World {
-    async fn report(&self, request: Request, payload: &str) -> Report {
+    pub async fn report(&self, request: Request, payload: &str) -> Report {
         self.engine.sync("acme", request, &mut payload.as_bytes()).await.unwrap()
     }
 
-    async fn held(&self, payload: &str) -> String {
+    pub async fn held(&self, payload: &str) -> String {
         let report = self.report(Request { asked: Some(Asked::Hold), ..full() }, payload).await;
         assert_eq!(report.state, State::Held);
         report.change_set_id.unwrap().to_string()
     }
 
-    async fn set(&self, key: &str, value: &str) {
+    pub async fn set(&self, key: &str, value: &str) {
         let acme = self.engine.organisation("acme").await.unwrap();
         self.engine.set_settings(&acme, &[(key.to_owned(), value.to_owned())]).await.unwrap();
     }
 
     /// A feed `late` that has sent nothing, and is expected every minute.
-    async fn expect_every_minute(&self) {
+    pub async fn expect_every_minute(&self) {
         let acme = self.engine.organisation("acme").await.unwrap();
         let mut settings = FeedSettings { name: "late".to_owned(), ..FeedSettings::default() };
         settings.expect(Some("* * * * *"), None, Some("0")).unwrap();
@@ -59,7 +59,7 @@ impl World {
         self.engine.watch_feeds("acme", Utc::now() + Duration::minutes(10)).await.unwrap();
     }
 
-    async fn forget(&self, key: &str) {
+    pub async fn forget(&self, key: &str) {
         let request = ForgetRequest { key: key.to_owned(), ..ForgetRequest::default() };
         self.engine.forget("acme", &request).await.unwrap();
     }
@@ -82,7 +82,7 @@ fn dated_csv(rows: impl IntoIterator<Item = String>) -> String {
 }
 
 /// One step of a story.
-async fn step(world: &World, n: usize) -> bool {
+pub async fn step(world: &World, n: usize) -> bool {
     let engine = &world.engine;
     match n {
         0 => drop(Box::pin(world.days("acme")).await),

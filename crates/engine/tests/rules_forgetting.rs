@@ -6,7 +6,11 @@ use muster_domain::{
     forgotten::Why,
     replay::{log, read_log},
 };
-use muster_engine::forget::{ForgetReport, ForgetRequest, Outcome, Standing};
+use muster_engine::{
+    forget::{ForgetReport, ForgetRequest, Outcome, Standing},
+    members::At,
+    projections::reading::Wait,
+};
 
 use crate::rules_given::*;
 
@@ -441,7 +445,7 @@ async fn history_says_that_the_file_is_gone() {
     given.applied(Request { file_name: Some("people.csv".into()), ..full() }, &staff(1..=6)).await;
     let now = given.engine.now() + chrono::Duration::days(91);
     assert_eq!(given.engine.run_retention("acme", false, now).await.unwrap().destroyed, 1);
-    let history = given.engine.history(&given.acme().await, "E1").await.unwrap();
+    let history = given.engine.history(&given.acme().await, "E1", At::Now, Wait::WORK).await.unwrap().entries;
     assert_eq!(history[0].file.as_deref(), Some("people.csv"));
     assert!(history.iter().all(|e| e.destroyed.is_some_and(|d| d.why == Why::Retention)));
 }

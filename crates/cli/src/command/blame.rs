@@ -4,9 +4,11 @@ use clap::Args;
 use muster_engine::{blame::Blame, history::HistoryEntry};
 
 use crate::{
-    arguments::OfOrganisation,
+    arguments::{OfOrganisation, Waiting},
     command::members::{When, check_field},
     fail::{Exit, Failure},
+    moment::to_the_minute,
+    progress::Progress,
     session::Session,
     table::{Table, one_line},
 };
@@ -30,6 +32,8 @@ pub struct BlameOf {
     field: Vec<String>,
     #[command(flatten)]
     when: When,
+    #[command(flatten)]
+    waiting: Waiting,
 }
 
 /// Runs the command.
@@ -37,8 +41,10 @@ pub async fn run(asked: BlameOf, session: &mut Session<'_>) -> Result<Exit, Fail
     let engine = session.engine().await?;
     let org = engine.organisation(&asked.org.slug).await?;
     asked.field.iter().try_for_each(|field| check_field(&org, field))?;
-    let blame = engine.blame(&org, &asked.key, asked.when.at()).await?;
-    let Some(mut blame) = blame else {
+    let progress = Progress::working(session.config.progress, "Reading the log");
+    let blame = engine.blame(&org, &asked.key, asked.when.at(), asked.waiting.wait()).await;
+    progress.done();
+    let Some(mut blame) = blame? else {
         let message = format!("{} was not known then.", asked.key);
         return Err(Failure::new("not_found", Exit::WrongUse, message));
     };
@@ -66,7 +72,7 @@ fn print(blame: &Blame, session: &mut Session<'_>) {
         let value = entry.value.as_deref().map_or("(blank)".to_owned(), one_line);
         table.row([
             entry.seq.to_string(),
-            entry.at.format("%Y-%m-%d %H:%MZ").to_string(),
+            to_the_minute(entry.at),
             entry.feed.clone(),
             place(entry),
             format!("{}{}", if entry.reviewed { "*" } else { "" }, one_line(&entry.applied_by)),

@@ -8,18 +8,12 @@ use std::borrow::Cow;
 use uuid::Uuid;
 
 use super::{Change, Kind, Named};
+use crate::ids::MemberNo;
 
 /// The change, if its line is plain.
 pub(super) fn read(line: &[u8]) -> Option<Change<'_>> {
     let mut plain = Plain { text: std::str::from_utf8(line).ok()?, at: 0 };
-    plain.eat("{\"kind\":")?;
-    let word = plain.string()?;
-    let kind = Kind::ALL.into_iter().find(|k| k.word() == word)?;
-    let no = match plain.eat(",\"no\":") {
-        Some(()) => Some(plain.number()?.try_into().ok()?),
-        None => None,
-    };
-    plain.eat(",\"member\":")?;
+    let (kind, no) = plain.beginning()?;
     let member = Uuid::try_parse(plain.string()?).ok()?;
     plain.eat(",\"key\":")?;
     let mut change = Change::new(kind, no, member, plain.string()?);
@@ -36,12 +30,34 @@ pub(super) fn read(line: &[u8]) -> Option<Change<'_>> {
     (plain.at == line.len()).then_some(change)
 }
 
+/// The member's number or that there is none, if the line begins plainly. More than its beginning is not looked at.
+pub(super) fn number(line: &[u8]) -> Option<Option<MemberNo>> {
+    let text = std::str::from_utf8(&line[..line.len().min(LONGEST_BEGINNING)]).ok()?;
+    Plain { text, at: 0 }.beginning().map(|(_, no)| no)
+}
+
+/// Nothing that stands before the member's identity is longer; and nothing in it is not plain.
+const LONGEST_BEGINNING: usize = 48;
+
 struct Plain<'a> {
     text: &'a str,
     at: usize,
 }
 
 impl<'a> Plain<'a> {
+    /// What stands before the member's identity.
+    fn beginning(&mut self) -> Option<(Kind, Option<MemberNo>)> {
+        self.eat("{\"kind\":")?;
+        let word = self.string()?;
+        let kind = Kind::ALL.into_iter().find(|k| k.word() == word)?;
+        let no = match self.eat(",\"no\":") {
+            Some(()) => Some(self.number()?.try_into().ok()?),
+            None => None,
+        };
+        self.eat(",\"member\":")?;
+        Some((kind, no))
+    }
+
     fn eat(&mut self, token: &str) -> Option<()> {
         let rest = self.text.as_bytes().get(self.at..)?;
         rest.starts_with(token.as_bytes()).then(|| self.at += token.len())
@@ -154,6 +170,7 @@ mod tests {
             if let Some(read) = read(&line) {
                 prop_assert_eq!(Some(read), by_json(&line));
             }
+            prop_assert_eq!(number(&line), Some(change.no), "every line that was written begins plainly");
             // Nor does it take what JSON does not.
             let at = cut % line.len();
             line[at] = byte;

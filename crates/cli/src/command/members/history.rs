@@ -2,13 +2,15 @@
 
 use clap::Args;
 use muster_domain::change::Kind;
-use muster_engine::history::HistoryEntry;
+use muster_engine::{history::HistoryEntry, members::At};
 use serde_json::json;
 
 use super::check_field;
 use crate::{
-    arguments::OfOrganisation,
+    arguments::{OfOrganisation, Waiting},
     fail::{Exit, Failure},
+    moment::to_the_second,
+    progress::Progress,
     session::Session,
     table::one_line,
 };
@@ -28,6 +30,8 @@ pub struct History {
     /// Only this field
     #[arg(long, value_name = "FIELD")]
     field: Option<String>,
+    #[command(flatten)]
+    waiting: Waiting,
 }
 
 /// Runs the command.
@@ -35,13 +39,18 @@ pub async fn run(history: History, session: &mut Session<'_>) -> Result<Exit, Fa
     let engine = session.engine().await?;
     let org = engine.organisation(&history.org.slug).await?;
     history.field.iter().try_for_each(|field| check_field(&org, field))?;
+    let progress = Progress::working(session.config.progress, "Reading the log");
+    let told = engine.history(&org, &history.key, At::Now, history.waiting.wait()).await;
+    progress.done();
+    let told = told?;
     let member = engine.member(&org, &history.key).await?;
-    let mut entries = engine.history(&org, &history.key).await?;
+    let mut entries = told.entries;
     if let Some(field) = &history.field {
         entries.retain(|e| e.field.as_deref() == Some(field));
     }
     if session.out.json {
-        session.out.document(&json!({ "key": member.key, "id": member.uuid, "history": entries }));
+        let document = json!({ "seq": told.seq, "key": member.key, "id": member.uuid, "history": entries });
+        session.out.document(&document);
         return Ok(Exit::Done);
     }
     if entries.is_empty() {
@@ -60,7 +69,7 @@ pub async fn run(history: History, session: &mut Session<'_>) -> Result<Exit, Fa
 
 /// What the values of one event have in common.
 fn head(entry: &HistoryEntry, session: &mut Session<'_>) {
-    let when = entry.at.format("%Y-%m-%d %H:%M:%SZ");
+    let when = to_the_second(entry.at);
     let title = session.out.paint("1", format_args!("{when}  {}", entry.kind.word()));
     let file = entry.file.as_deref().map(|f| format!(", file {}", one_line(f))).unwrap_or_default();
     let line = entry.line.map(|n| format!(", line {n}")).unwrap_or_default();
