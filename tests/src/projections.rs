@@ -20,13 +20,17 @@ impl Muster {
 
     /// Everything that is read, and the same after a rebuild from nothing.
     fn equal_to_a_rebuild(&self) {
-        let read = || {
-            let people = self.ok(&["members", "search", "--org", "acme", "--who", "all", "--limit", "1000"]);
-            let activity = self.ok(&["activity", "--org", "acme", "--limit", "10000"]);
-            (people, activity)
-        };
+        const READS: [&[&str]; 6] = [
+            &["members", "search", "--who", "all", "--limit", "1000"],
+            &["activity", "--limit", "10000"],
+            &["feeds", "runs", "--limit", "10000"],
+            &["changes", "overview", "--limit", "10000"],
+            &["dashboard"],
+            &["members", "history", "E0000"],
+        ];
+        let read = || READS.map(|words| self.ok(&[words, &["--org", "acme"]].concat()));
         let before = read();
-        assert!(before.0["total"].as_u64().unwrap() > 0, "somebody is found");
+        assert!(before[0]["total"].as_u64().unwrap() > 0, "somebody is found");
         for projection in self.standings() {
             self.ok(&["projections", "rebuild", projection["projection"].as_str().unwrap(), "--org", "acme"]);
         }
