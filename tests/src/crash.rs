@@ -6,6 +6,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use muster_testkit::postgres::Server;
+
 use crate::muster::{Muster, On, difference, feed};
 
 /// Points of `sync`, in order.
@@ -143,4 +145,19 @@ fn kills_at_fifty_moments_lose_nothing_on_sqlite() {
 #[test]
 fn kills_at_fifty_moments_lose_nothing_on_postgres() {
     survives_random_moments(On::Postgres, 50);
+}
+
+#[test]
+fn a_crash_of_the_database_takes_nothing_but_a_cache() {
+    let server = Server::start().unwrap();
+    let muster = Muster::on_server(&server);
+    let first = muster.file("first.csv", &feed(0..100, "Sales"));
+    muster.ok(&sync(&first, &[]));
+    server.crash().unwrap();
+    server.start_again().unwrap();
+    assert_eq!(muster.ok(&sync(&first, &["--idempotency-key", "again"]))["state"], "no_changes");
+    let next = muster.file("next.csv", &feed(5..105, "Service"));
+    let counts = muster.ok(&sync(&next, &[]))["counts"].clone();
+    assert_eq!((&counts["added"], &counts["updated"], &counts["removed"]), (&5.into(), &95.into(), &5.into()));
+    muster.verify();
 }

@@ -6,8 +6,9 @@ use std::{iter::Peekable, vec::IntoIter};
 
 use muster_domain::ids::{FeedNo, MemberNo, OrganisationId};
 use muster_store::{Store, Tx};
+use tokio::sync::mpsc;
 
-use crate::{Result, bits::Bits, roster::beside};
+use crate::{Result, bits::Bits};
 
 /// One known row: the fingerprint of its bytes and the member whom it names.
 pub type Entry = (u128, MemberNo);
@@ -15,6 +16,9 @@ pub type Entry = (u128, MemberNo);
 /// How many entries a stored page holds.
 const PAGE: usize = 4096;
 const ENTRY_BYTES: usize = 20;
+
+/// How many buckets of pages may be ready before they are written.
+const AHEAD: usize = 4;
 
 /// Known rows in order of their fingerprints, found by their highest bits.
 #[derive(Default)]
@@ -261,31 +265,40 @@ pub fn pack_pages(entries: &mut [Entry]) -> Vec<Vec<u8>> {
     entries.chunks(PAGE).map(|chunk| pack(chunk, Vec::with_capacity(chunk.len() * ENTRY_BYTES))).collect()
 }
 
-/// Writes a feed's known rows anew, bucket by bucket; `fill` adds those of a bucket, `count` is about how many there are.
+/// The pages of one bucket.
+pub(crate) type Pages = Vec<Vec<u8>>;
+
+/// Pages of known rows on their way from whoever makes them to the store.
+pub(crate) fn pages() -> (mpsc::Sender<Pages>, mpsc::Receiver<Pages>) {
+    mpsc::channel(AHEAD)
+}
+
+/// Makes a feed's known rows anew, bucket by bucket; `fill` adds those of a bucket, `count` is about how many there are.
+pub(crate) fn make(count: usize, to: mpsc::Sender<Pages>, mut fill: impl FnMut(Bucket, &mut Vec<Entry>)) {
+    let mut entries = Vec::new();
+    for bucket in Bucket::all(count) {
+        entries.clear();
+        fill(bucket, &mut entries);
+        if to.blocking_send(pack_pages(&mut entries)).is_err() {
+            // The store refused, and whoever writes says why.
+            return;
+        }
+    }
+}
+
+/// Writes them in place of those before, as they are made.
 ///
 /// # Errors
 /// If the store refuses.
-pub(crate) async fn put(
-    tx: &mut Tx,
-    feed: FeedNo,
-    layout: &[u8],
-    count: usize,
-    mut fill: impl FnMut(Bucket, &mut Vec<Entry>) + Send,
-) -> Result<()> {
+pub(crate) async fn put(tx: &mut Tx, feed: FeedNo, layout: &[u8], mut made: mpsc::Receiver<Pages>) -> Result<()> {
     tx.put_fingerprints(feed, layout).await?;
-    let (mut entries, mut page, mut ready) = (Vec::new(), 0, Vec::new());
-    for bucket in Bucket::all(count) {
-        let next = page + ready.len() as u32;
-        // The pages of one bucket are written while those of the next are made.
-        let (written, pages) = beside(tx.add_fingerprint_pages(feed, page, ready), || {
-            entries.clear();
-            fill(bucket, &mut entries);
-            pack_pages(&mut entries)
-        });
-        written?;
-        (page, ready) = (next, pages);
+    let mut next = 0;
+    while let Some(pages) = made.recv().await {
+        let first = next;
+        next += pages.len() as u32;
+        tx.add_fingerprint_pages(feed, first, pages).await?;
     }
-    Ok(tx.add_fingerprint_pages(feed, page, ready).await?)
+    Ok(())
 }
 
 /// Packs a delta: members whose rows are known no more, then rows known from now on.

@@ -2,8 +2,9 @@
 
 use std::num::NonZeroU32;
 
-use muster_domain::{ids::MemberNo, selection::Selection};
+use muster_domain::{documents::Feed, ids::MemberNo, selection::Selection};
 use muster_store::Tx;
+use tokio::sync::mpsc;
 
 use crate::{
     Result,
@@ -11,6 +12,7 @@ use crate::{
     effects::{Effects, Numbers},
     known::{self, Bucket, Entry, Known, pack_delta},
     resolve::{NOBODY, SEVERAL},
+    roster::beside,
     spoken::Order,
 };
 
@@ -54,33 +56,63 @@ impl Compared {
     }
 }
 
-impl Job<'_> {
-    /// Remembers the fingerprints of rows that say what the roster now holds.
-    pub(crate) async fn remember(
-        &self,
-        tx: &mut Tx,
-        rows: &Rows,
-        known: &Known,
-        effects: &Effects,
-        selection: &Selection,
-        layout: u64,
-    ) -> Result<()> {
-        let told = || Bucket::all(0).flat_map(|all| rows.told(all, &effects.numbers, selection));
-        let fresh = told().count();
-        let newer = known.newer() + effects.touched.len() as usize + fresh;
+/// What a payload that was taken leaves behind.
+pub(crate) struct Memory<'a> {
+    pub job: &'a Job<'a>,
+    pub compared: &'a Compared,
+    pub known: &'a Known,
+    pub effects: &'a Effects,
+    pub selection: &'a Selection,
+    pub layout: u64,
+}
+
+impl Memory<'_> {
+    /// Remembers whom the feed names, in the payload's order if that counts from now on (`in_order`), and the fingerprints
+    /// of rows that say what the roster now holds.
+    ///
+    /// # Errors
+    /// If the store refuses.
+    pub async fn keep(&self, tx: &mut Tx, feeds: &mut [Feed], in_order: bool) -> Result<()> {
+        let (feed, known, touched) = (self.job.feed.no, self.known, &self.effects.touched);
+        let fresh = self.told().count();
+        let newer = known.newer() + touched.len() as usize + fresh;
         if known.is_empty() || newer * 4 > known.len() || known.deltas() >= MOST_DELTAS {
-            let mut dead = effects.touched.clone();
-            told().for_each(|(_, no)| dead.set(no, true));
-            known::put(tx, self.feed.no, &layout.to_le_bytes(), known.len() + fresh, |bucket, entries| {
-                entries.extend(rows.told(bucket, &effects.numbers, selection));
-                entries.extend(known.entries_in(bucket).filter(|(_, no)| !dead.contains(*no)));
-            })
-            .await?;
-        } else if fresh > 0 || !effects.touched.is_empty() {
-            let fresh: Vec<Entry> = told().collect();
-            tx.add_fingerprint_delta(self.feed.no, pack_delta(&effects.touched, &fresh)).await?;
+            // They are made while the order is written, and those before them.
+            let (to, made) = known::pages();
+            let writing = async {
+                self.settle(tx, feeds, in_order).await?;
+                known::put(tx, feed, &self.layout.to_le_bytes(), made).await
+            };
+            return beside(writing, || self.make_anew(fresh, to)).0;
+        }
+        self.settle(tx, feeds, in_order).await?;
+        if fresh > 0 || !touched.is_empty() {
+            let fresh: Vec<Entry> = self.told().collect();
+            tx.add_fingerprint_delta(feed, pack_delta(touched, &fresh)).await?;
         }
         Ok(())
+    }
+
+    async fn settle(&self, tx: &mut Tx, feeds: &mut [Feed], in_order: bool) -> Result<()> {
+        let order = in_order.then(|| self.compared.order(self.known, &self.effects.numbers));
+        self.job.engine.settle_feeds(tx, feeds, self.effects, Some((self.job.feed.no, order))).await
+    }
+
+    fn told(&self) -> impl Iterator<Item = Entry> + '_ {
+        Bucket::all(0).flat_map(|all| self.told_in(all))
+    }
+
+    fn told_in(&self, bucket: Bucket) -> impl Iterator<Item = Entry> + '_ {
+        self.compared.rows.told(bucket, &self.effects.numbers, self.selection)
+    }
+
+    fn make_anew(&self, fresh: usize, to: mpsc::Sender<known::Pages>) {
+        let mut dead = self.effects.touched.clone();
+        self.told().for_each(|(_, no)| dead.set(no, true));
+        known::make(self.known.len() + fresh, to, |bucket, entries| {
+            entries.extend(self.told_in(bucket));
+            entries.extend(self.known.entries_in(bucket).filter(|(_, no)| !dead.contains(*no)));
+        });
     }
 }
 

@@ -24,6 +24,7 @@ use crate::{
     organisation::put_feed,
     pipeline::Stages,
     recorder::Recorder,
+    remember::Memory,
     report::{Report, SHOWN_ISSUES, issue, issue_body},
     spill::prepare,
     supersede::{Naming, Standing},
@@ -258,12 +259,16 @@ impl<'a> Sealing<'a> {
 
     /// Whom the feed names now, in which order, and which of its rows are known.
     async fn remember(&self, tx: &mut Tx, feeds: &mut [Feed], known: &Known, effects: &Effects) -> Result<()> {
-        let job = self.job;
-        let order = self.compared.order(known, &effects.numbers);
         let complete = !matches!(self.computed.state, State::PartlyApplied | State::Held);
-        let speaking = (job.feed.no, (complete && job.received.mode == Mode::Full).then_some(order));
-        job.engine.settle_feeds(tx, feeds, effects, Some(speaking)).await?;
-        job.remember(tx, &self.compared.rows, known, effects, &self.selection, self.input.layout).await
+        let memory = Memory {
+            job: self.job,
+            compared: &self.compared,
+            known,
+            effects,
+            selection: &self.selection,
+            layout: self.input.layout,
+        };
+        memory.keep(tx, feeds, complete && self.job.received.mode == Mode::Full).await
     }
 
     /// Writes the documents: feeds, change set, upload.

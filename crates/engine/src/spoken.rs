@@ -14,6 +14,8 @@ pub(crate) const NAMED: u32 = 0;
 
 /// Member numbers in one stored page of an order.
 const ORDER_PAGE: usize = 65_536;
+/// Pages of an order that are written at a time.
+const PAGES_AT_ONCE: usize = 16;
 
 /// Members in the order in which a payload named them: there may be millions.
 pub(crate) type Order = Box<dyn Iterator<Item = MemberNo> + Send>;
@@ -60,14 +62,17 @@ impl Engine {
     /// If the store refuses.
     pub(crate) async fn put_order(&self, tx: &mut Tx, feed: FeedNo, named: &Bits, mut order: Order) -> Result<()> {
         tx.put_feed_pages(feed, vec![named.to_bytes()]).await?;
-        for page in NAMED + 1.. {
-            let body = next_page(&mut order);
-            if body.is_empty() {
-                break;
+        let mut next = NAMED + 1;
+        loop {
+            let bodies = (0..PAGES_AT_ONCE).map(|_| next_page(&mut order)).take_while(|body| !body.is_empty());
+            let bodies: Vec<Vec<u8>> = bodies.collect();
+            if bodies.is_empty() {
+                return Ok(());
             }
-            tx.put_feed_page(feed, page, body).await?;
+            let first = next;
+            next += bodies.len() as u32;
+            tx.add_feed_pages(feed, first, bodies).await?;
         }
-        Ok(())
     }
 
     /// Brings up to date what is stored of the feeds that the effects touch: claims, whom they name, and caches.

@@ -153,6 +153,17 @@ pub(crate) async fn put_feed_pages(
     insert_pages(conn, org, feed, "feed_order", 0, pages).await
 }
 
+/// Adds pages from a number on.
+pub(crate) async fn add_feed_pages(
+    conn: &mut Conn<'_>,
+    org: OrganisationId,
+    feed: FeedNo,
+    first: u32,
+    pages: Vec<Vec<u8>>,
+) -> Result<()> {
+    insert_pages(conn, org, feed, "feed_order", first, pages).await
+}
+
 async fn insert_pages(
     conn: &mut Conn<'_>,
     org: OrganisationId,

@@ -10,12 +10,14 @@ const SQLITE: &[&str] = &[
     include_str!("../../../migrations/sqlite/0002_epoch.sql"),
     include_str!("../../../migrations/sqlite/0003_forgotten.sql"),
     include_str!("../../../migrations/sqlite/0004_relay.sql"),
+    include_str!("../../../migrations/sqlite/0005_unlogged.sql"),
 ];
 const POSTGRES: &[&str] = &[
     include_str!("../../../migrations/postgres/0001_init.sql"),
     include_str!("../../../migrations/postgres/0002_epoch.sql"),
     include_str!("../../../migrations/postgres/0003_forgotten.sql"),
     include_str!("../../../migrations/postgres/0004_relay.sql"),
+    include_str!("../../../migrations/postgres/0005_unlogged.sql"),
 ];
 
 /// The schema that this binary works with.

@@ -153,6 +153,8 @@ writes! {
     put_feed_page(feed: FeedNo, page: u32, body: Vec<u8>) -> () = fingerprint::put_feed_page;
     /// Puts pages in place of all that is stored of a feed's last payload.
     put_feed_pages(feed: FeedNo, pages: Vec<Vec<u8>>) -> () = fingerprint::put_feed_pages;
+    /// Adds pages behind those that are there, from a number on.
+    add_feed_pages(feed: FeedNo, first: u32, pages: Vec<Vec<u8>>) -> () = fingerprint::add_feed_pages;
 }
 
 impl Tx {

@@ -65,7 +65,16 @@ impl Server {
 
     /// Stops it, and with it all that is under way.
     pub fn stop(&self) -> Result<()> {
-        let stop = self.control("stop").arg("--mode=fast").status()?;
+        self.end("fast")
+    }
+
+    /// Stops it as a crash does: what was not written yet must come from its write-ahead log.
+    pub fn crash(&self) -> Result<()> {
+        self.end("immediate")
+    }
+
+    fn end(&self, mode: &str) -> Result<()> {
+        let stop = self.control("stop").args(["--mode", mode]).status()?;
         if stop.success() { Ok(()) } else { Err(Error::other("PostgreSQL did not stop")) }
     }
 

@@ -22,7 +22,7 @@ use crate::{
     crash, event,
     known::{self, Known},
     organisation::put_feed,
-    roster::{compress, decompress},
+    roster::{beside, compress, decompress},
     spoken,
 };
 
@@ -196,9 +196,12 @@ impl Engine {
     async fn drop_known(&self, tx: &mut Tx, feed: FeedNo, changed: &Changed) -> Result<()> {
         // As they were before this transaction, which says nothing new but of those who change.
         let Some(known) = Known::load(&self.store, tx.organisation(), feed).await? else { return Ok(()) };
-        known::put(tx, feed, known.layout(), known.len(), |bucket, entries| {
-            entries.extend(known.entries_in(bucket).filter(|(_, no)| !changed.contains_key(no)));
-        })
-        .await
+        let (to, made) = known::pages();
+        let make = || {
+            known::make(known.len(), to, |bucket, entries| {
+                entries.extend(known.entries_in(bucket).filter(|(_, no)| !changed.contains_key(no)));
+            });
+        };
+        beside(known::put(tx, feed, known.layout(), made), make).0
     }
 }

@@ -16,6 +16,23 @@ const WORDS: [&str; 22] = [
 const REMARKS: [&str; 8] =
     ["end of", "exported", "created on", "created by", "created at", "confidential", "run date", "report date"];
 
+/// How those words begin. Nearly every row is asked, and begins otherwise.
+const BEGINNINGS: [u16; WORDS.len()] = {
+    let mut beginnings = [0; WORDS.len()];
+    let mut i = 0;
+    while i < WORDS.len() {
+        let word = WORDS[i].as_bytes();
+        beginnings[i] = beginning(word[0], word[1]);
+        i += 1;
+    }
+    beginnings
+};
+
+/// Two bytes, letters in lower case. Some others become alike, too, so that this only says who need not be asked.
+const fn beginning(first: u8, second: u8) -> u16 {
+    u16::from_be_bytes([first | 0x20, second | 0x20])
+}
+
 /// What is counted below a list: "(40 rows affected)", "2 records".
 const COUNTED: [&str; 16] = [
     "row", "rows", "row(s)", "record", "records", "record(s)", "employees", "people", "persons", "members", "entries",
@@ -27,7 +44,8 @@ const PAGES: [&str; 4] = ["page", "seite", "página", "pagina"];
 
 /// Whether the row begins as a total does, and says of nobody who they are.
 pub(super) fn is_total(first: &str, cells: &Cells<'_>, columns: &Columns) -> bool {
-    if !WORDS.iter().any(|word| begins(first, word)) {
+    let [one, two, ..] = first.as_bytes() else { return false };
+    if !BEGINNINGS.contains(&beginning(*one, *two)) || !WORDS.iter().any(|word| begins(first, word)) {
         return false;
     }
     // Somebody called Sum has a name, an address, or a day on which they began. A number is none of these.
