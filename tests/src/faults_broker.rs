@@ -1,4 +1,5 @@
-//! Uploads come through whatever happens to the broker: none is lost, none is applied twice, none out of order.
+//! Uploads come through whatever happens to the broker: none is lost, none is applied twice, none out of order, and what
+//! people look at is what a rebuild would come to.
 
 use std::process::Command;
 
@@ -9,13 +10,17 @@ use crate::{
     served::{Served, until},
 };
 
-/// As many as the uploads that were taken in, each applied once and in order of arrival.
+/// As many as the uploads that were taken in, each applied once and in order of arrival; and projected by whoever serves
+/// to what a rebuild comes to.
 pub fn all_applied(muster: &Muster, count: u64) {
     muster.worked_off();
     let applied = muster.applied();
     assert!(applied.iter().copied().eq(1..=count), "{applied:?}");
-    muster.verify();
+    muster.projected();
+    muster.is_whole();
 }
+
+const QUEUES: [&str; 2] = ["muster.worker", "muster.projector"];
 
 #[test]
 fn a_broker_stopped_and_started_in_the_middle_of_fifty_uploads() {
@@ -46,16 +51,17 @@ fn purged_queues_cost_only_time() {
     for n in 0..3 {
         muster.take_in(&format!("Team {n}"));
     }
-    until("the bells", || relay.metric("muster_bus_confirmed_total") > 0.0);
-    until("no more bells", || {
+    until("the bells in both queues", || {
         let waiting = broker.ctl(["list_queues", "name", "messages"]).unwrap();
-        waiting.lines().any(|line| line.starts_with("muster.worker") && !line.ends_with("\t0"))
+        QUEUES.iter().all(|queue| waiting.lines().any(|line| line.starts_with(queue) && !line.ends_with("\t0")))
     });
     relay.kill();
-    broker.ctl(["purge_queue", "muster.worker"]).unwrap();
-    let worker = Served::start(&muster, &["--amqp", broker.url(), "--roles", "worker"]);
+    for queue in QUEUES {
+        broker.ctl(["purge_queue", queue]).unwrap();
+    }
+    let served = Served::start(&muster, &["--amqp", broker.url(), "--roles", "worker,projector"]);
     all_applied(&muster, 3);
-    assert!(worker.end().success());
+    assert!(served.end().success());
 }
 
 /// Rings for an organisation what it is told to, as the relay would.
@@ -74,18 +80,21 @@ fn bells_that_come_twice_and_in_reverse_do_no_harm() {
     let muster = Muster::new(On::Postgres);
     let log = String::from_utf8(muster.log()).unwrap();
     let organisation = log.split_once(r#""organisation":""#).unwrap().1.split_once('"').unwrap().0;
-    let served = [(); 2].map(|()| Served::start(&muster, &["--amqp", broker.url(), "--roles", "worker"]));
+    let served = [(); 2].map(|()| Served::start(&muster, &["--amqp", broker.url(), "--roles", "worker,projector"]));
     until("the broker", || served.iter().all(|s| s.get("/readyz").json()["status"] == "ok"));
     for n in 0..10 {
         muster.take_in(&format!("Team {n}"));
     }
     let numbers: Vec<String> = (1..=40).rev().flat_map(|n| [n, n]).map(|n: u32| n.to_string()).collect();
-    let mut ring = Command::new("/usr/bin/python3");
-    let ring = ring.args(["-c", RING, broker.url(), "muster.worker", organisation]).args(numbers).status().unwrap();
-    assert!(ring.success());
+    for queue in QUEUES {
+        let mut ring = Command::new("/usr/bin/python3");
+        let ring = ring.args(["-c", RING, broker.url(), queue, organisation]).args(&numbers).status().unwrap();
+        assert!(ring.success());
+    }
     all_applied(&muster, 10);
-    until("all bells", || served.iter().map(|s| s.metric("muster_bus_done_total")).sum::<f64>() >= 80.0);
+    until("all bells", || served.iter().map(|s| s.metric("muster_bus_done_total")).sum::<f64>() >= 160.0);
     assert_eq!(muster.applied().len(), 10);
+    muster.is_whole();
     for served in served {
         assert!(served.end().success());
     }

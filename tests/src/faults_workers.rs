@@ -1,4 +1,4 @@
-//! Uploads come through whatever happens to the processes that serve, and to the database.
+//! Uploads come through whatever happens to the processes that serve, and to the database, and so does what is projected of them.
 
 use std::time::Duration;
 
@@ -79,13 +79,11 @@ fn frozen_past_its_lease(on: On, point: &str) {
         command.env("MUSTER_FREEZE_AT", point);
     });
     muster.take_in("One");
-    let stat = format!("/proc/{}/stat", frozen.id());
-    let is_stopped = || std::fs::read_to_string(&stat).unwrap().rsplit_once(") ").unwrap().1.starts_with('T');
-    until("the holder to be frozen", is_stopped);
+    until("the holder to be frozen", || frozen.is_frozen());
     let other = Served::start(&muster, &[]);
     muster.take_in("Two");
     muster.worked_off();
-    assert!(is_stopped(), "it was frozen all the while");
+    assert!(frozen.is_frozen(), "it was frozen all the while");
     frozen.signal("CONT");
     until("the one that woke to find its lease lost", || frozen.metric("muster_upload_failures_total") > 0.0);
     all_applied(&muster, 2);

@@ -3,6 +3,8 @@
 #[cfg(test)]
 mod backup;
 #[cfg(test)]
+mod beside_import;
+#[cfg(test)]
 mod crash;
 #[cfg(test)]
 mod crates;
@@ -12,6 +14,8 @@ mod docs;
 mod durable;
 #[cfg(test)]
 mod faults_broker;
+#[cfg(test)]
+mod faults_projector;
 #[cfg(test)]
 mod faults_workers;
 #[cfg(test)]
@@ -38,3 +42,5 @@ mod serving;
 mod sharing;
 #[cfg(test)]
 mod telling;
+#[cfg(test)]
+mod whole;

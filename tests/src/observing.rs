@@ -24,7 +24,7 @@ fn password(url: &str) -> &str {
 #[test]
 fn an_upload_can_be_followed_by_its_correlation_in_a_log_of_json() {
     let muster = Muster::new(On::Sqlite);
-    let served = Served::start(&muster, &["--log-format", "json"]);
+    let served = Served::start(&muster, &["-v", "-v", "--log-format", "json"]);
     let file = muster.file("people.csv", &people(20, "one"));
     let report = muster.ok(&["sync", &file, "--org", "acme", "--mode", "full", "--no-wait"]);
     let upload = report["upload_id"].as_str().unwrap();
@@ -38,6 +38,15 @@ fn an_upload_can_be_followed_by_its_correlation_in_a_log_of_json() {
             && line["state"] == "applied"
     };
     until("the upload in the log", || lines().iter().any(of_upload));
+    // On to everything that people look at.
+    for projection in muster_engine::projections::all() {
+        let of_projection = |line: &Value| {
+            line["span"]["correlation"] == upload
+                && line["message"] == "an event was projected"
+                && (&line["projection"], &line["kind"]) == (&projection.name().into(), &"change_set.applied".into())
+        };
+        until(projection.name(), || lines().iter().any(of_projection));
+    }
     until("its events in the figures", || served.metric("muster_events_appended_total") >= 6.0);
     let config = muster.file("muster.toml", "log_format = 'json'");
     let other = Served::start(&muster, &["--roles", "worker", "--config", &config]);
@@ -84,7 +93,7 @@ fn nothing_of_anybody_and_no_password_is_in_logs_and_metrics() {
     look(&served);
     look(&refused);
     let lower = said.to_lowercase();
-    assert!(lower.contains("stage done"), "the log was on");
+    assert!(lower.contains("stage done") && lower.contains("an event was projected"), "the log was on");
     let planted = PLANTED.iter().copied().chain([password(&url)]);
     let found: Vec<&str> = planted.filter(|word| lower.contains(word)).collect();
     assert_eq!(found, Vec::<&str>::new());

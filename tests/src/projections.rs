@@ -9,34 +9,6 @@ use crate::{
 };
 
 impl Muster {
-    /// How the projections of acme stand. Asking does not bring them on.
-    fn standings(&self) -> Vec<Value> {
-        self.ok(&["projections", "status", "--org", "acme"])["projections"].as_array().unwrap().clone()
-    }
-
-    fn is_up_to_date(&self) -> bool {
-        self.standings().iter().all(|s| s["lag_events"] == 0 && !s["version"].is_null() && s["building"].is_null())
-    }
-
-    /// Everything that is read, and the same after a rebuild from nothing.
-    fn equal_to_a_rebuild(&self) {
-        const READS: [&[&str]; 6] = [
-            &["members", "search", "--who", "all", "--limit", "1000"],
-            &["activity", "--limit", "10000"],
-            &["feeds", "runs", "--limit", "10000"],
-            &["changes", "overview", "--limit", "10000"],
-            &["dashboard"],
-            &["members", "history", "E0000"],
-        ];
-        let read = || READS.map(|words| self.ok(&[words, &["--org", "acme"]].concat()));
-        let before = read();
-        assert!(before[0]["total"].as_u64().unwrap() > 0, "somebody is found");
-        for projection in self.standings() {
-            self.ok(&["projections", "rebuild", projection["projection"].as_str().unwrap(), "--org", "acme"]);
-        }
-        assert_eq!(before, read());
-    }
-
     fn sync_people(&self, department: &str) {
         let file = self.file("people.csv", &feed(0..20, department));
         self.ok(&["sync", &file, "--org", "acme", "--mode", "full"]);
@@ -47,18 +19,17 @@ fn keeps_in_step(on: On, more: &[&str]) {
     let muster = Muster::new(on);
     muster.sync_people("Before");
     let served = Served::start(&muster, more);
-    until("what was there before anybody served", || muster.is_up_to_date());
+    muster.projected();
     for day in 1..=3 {
         muster.sync_people(&format!("Day {day}"));
-        until("the projections after a day", || muster.is_up_to_date());
+        muster.projected();
     }
     assert_eq!(served.metric(r#"muster_projection_lag_events{projection="directory"}"#), 0.0);
     assert_eq!(served.metric(r#"muster_projection_parked_lanes{projection="directory"}"#), 0.0);
     assert!(served.end().success());
     let found = muster.ok(&["members", "search", "day 3", "--org", "acme"]);
     assert_eq!(found["total"], 20);
-    muster.equal_to_a_rebuild();
-    muster.verify();
+    muster.is_whole();
 }
 
 #[test]
@@ -86,8 +57,7 @@ fn kill_at(on: On, point: &str) {
     };
     assert_eq!(died.code, None, "{point}: {}", died.stderr);
     assert_eq!(muster.ok(&["members", "search", "after", "--org", "acme"])["total"], 20, "{point}");
-    muster.equal_to_a_rebuild();
-    muster.verify();
+    muster.is_whole();
 }
 
 const POINTS: [&str; 3] = ["projection_before_checkpoint", "projection_after_checkpoint", "projection_before_swap"];
@@ -145,9 +115,7 @@ fn what_stands_in_one_organisation_keeps_nine_others_going() {
     assert_eq!(muster.ok(&["members", "search", "after", "--org", "org-3"])["total"], 5);
     until("nothing parked", || served.metric(r#"muster_projection_parked_lanes{projection="directory"}"#) == 0.0);
     assert!(served.end().success());
-    for slug in &slugs {
-        assert_eq!(muster.run(&["verify", "--org", slug]).code, Some(0));
-    }
+    muster.is_whole();
 }
 
 /// A restored database is read as it is, and not as the one was that stood in its place.
@@ -166,8 +134,7 @@ fn after_a_restore_nothing_is_read_of_what_was_there_before() {
     // As long a log as before, which says something else.
     muster.sync_people("Otherwise");
     assert_eq!((&find("after")["total"], &find("otherwise")["total"]), (&0.into(), &20.into()));
-    muster.equal_to_a_rebuild();
-    muster.verify();
+    muster.is_whole();
 }
 
 /// Killed between the checkpoint and the acknowledgement, the projector's bell comes again to the next one.
@@ -183,7 +150,7 @@ fn a_projector_killed_before_it_acknowledges_hands_over() {
     muster.sync_people("Next");
     assert!(!first.ended().success());
     let served = Served::start(&muster, &more);
-    until("the next one to have done it", || muster.is_up_to_date());
+    muster.projected();
     assert!(served.end().success());
-    muster.equal_to_a_rebuild();
+    muster.is_whole();
 }

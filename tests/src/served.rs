@@ -99,6 +99,13 @@ impl Served {
         assert!(kill.success());
     }
 
+    /// Whether it is stopped by a signal.
+    pub fn is_frozen(&self) -> bool {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.id())).unwrap();
+        // The name of the program stands in parentheses and may hold anything; the state follows it.
+        stat.rsplit_once(") ").unwrap().1.starts_with('T')
+    }
+
     /// Kills it at once.
     pub fn kill(mut self) {
         self.child.kill().unwrap();
@@ -113,8 +120,12 @@ impl Served {
 
     /// Waits until it has ended by itself.
     pub fn ended(&mut self) -> ExitStatus {
-        let child = &mut self.child;
-        within("the end of muster serve", || child.try_wait().unwrap())
+        within("the end of muster serve", || self.has_ended())
+    }
+
+    /// How it ended, if it has.
+    pub fn has_ended(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().unwrap()
     }
 }
 
@@ -133,15 +144,19 @@ pub fn prefix() -> String {
     format!("t{}", uuid::Uuid::new_v4().simple())
 }
 
-/// Waits until something is there, for as long as we have patience.
+/// Waits until something is there, for as long as we have patience. A look that took long, as when everything here was
+/// stopped for a while, counts as no more than a second, for whoever is waited for was stopped as well.
 pub fn within<T>(what: &str, mut found: impl FnMut() -> Option<T>) -> T {
-    let began = Instant::now();
+    const MOST: Duration = Duration::from_secs(1);
+    let mut waited = Duration::ZERO;
     loop {
+        let began = Instant::now();
         if let Some(found) = found() {
             return found;
         }
-        assert!(began.elapsed() < PATIENCE, "waited in vain for {what}");
+        assert!(waited < PATIENCE, "waited in vain for {what}");
         std::thread::sleep(Duration::from_millis(50));
+        waited += began.elapsed().min(MOST);
     }
 }
 

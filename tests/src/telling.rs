@@ -84,7 +84,7 @@ fn tells_in_chunks(on: On) {
     let (url, prefix) = (address().unwrap(), prefix());
     let mut listener = Listener::start(&url, &prefix);
     let muster = Muster::new(on);
-    let served = Served::start(&muster, &["--roles", "relay", "--amqp", &url, "--amqp-prefix", &prefix]);
+    let served = Served::start(&muster, &["--roles", "relay,projector", "--amqp", &url, "--amqp-prefix", &prefix]);
     listener.hear("muster.organisation.settings_changed");
     sync(&muster, 2_500, "Sales");
     let parts = listener.parts(3);
@@ -102,7 +102,9 @@ fn tells_in_chunks(on: On) {
     assert_eq!(parts[3]["changes"][0]["after"]["department"], "Service");
     assert_eq!(listener.heard.len(), heard + 4, "the setting and three parts");
     assert!(listener.seqs().is_sorted_by(|a, b| a < b));
+    muster.projected();
     assert!(served.end().success());
+    muster.is_whole();
 }
 
 #[test]
@@ -119,7 +121,7 @@ fn what_was_applied_is_told_in_its_chunks_on_postgres() {
 fn who_dies_while_telling_tells_again_and_the_example_hears_it_once() {
     let (url, prefix) = (address().unwrap(), prefix());
     let muster = Muster::new(On::Postgres);
-    let serve = ["--roles", "relay", "--amqp", &url, "--amqp-prefix", &prefix];
+    let serve = ["--roles", "relay,projector", "--amqp", &url, "--amqp-prefix", &prefix];
     let mut listener = Listener::start(&url, &prefix);
     for point in ["events_before_confirm", "events_before_mark"] {
         let before = listener.heard.len();
@@ -132,18 +134,20 @@ fn who_dies_while_telling_tells_again_and_the_example_hears_it_once() {
         let parts = listener.heard.iter().filter(|e| e["type"] == "muster.change_set.applied").count() + 3;
         listener.parts(parts);
         assert!(listener.heard.len() > before);
+        muster.projected();
         assert!(served.end().success());
     }
     let parts = listener.parts(6);
     assert_eq!(parts.iter().map(|part| part["changes"].as_array().unwrap().len()).sum::<usize>(), 5_000);
     assert!(listener.seqs().is_sorted_by(|a, b| a < b));
+    muster.is_whole();
 }
 
 #[test]
 fn of_two_who_relay_one_tells_and_the_other_goes_on_when_it_dies_or_freezes() {
     let (url, prefix) = (address().unwrap(), prefix());
     let muster = Muster::new(On::Postgres);
-    let serve = || Served::start(&muster, &["--roles", "relay", "--amqp", &url, "--amqp-prefix", &prefix]);
+    let serve = || Served::start(&muster, &["--roles", "relay,projector", "--amqp", &url, "--amqp-prefix", &prefix]);
     let mut listener = Listener::start(&url, &prefix);
     let first = serve();
     listener.hear("muster.organisation.settings_changed");
@@ -162,9 +166,11 @@ fn of_two_who_relay_one_tells_and_the_other_goes_on_when_it_dies_or_freezes() {
     let parts = listener.parts(6);
     assert_eq!(parts.iter().map(|part| part["changes"].as_array().unwrap().len()).sum::<usize>(), 4_500);
     assert!(listener.seqs().is_sorted_by(|a, b| a < b));
+    muster.projected();
     for served in [first, third] {
         assert!(served.end().success());
     }
+    muster.is_whole();
 }
 
 #[test]
@@ -173,7 +179,7 @@ fn what_was_applied_while_the_broker_was_away_is_told_when_it_is_back() {
     let muster = Muster::new(On::Postgres);
     // The queue is durable, and keeps what comes while the example does not listen.
     let mut listener = Listener::start(broker.url(), "muster");
-    let served = Served::start(&muster, &["--roles", "relay", "--amqp", broker.url()]);
+    let served = Served::start(&muster, &["--roles", "relay,projector", "--amqp", broker.url()]);
     listener.hear("muster.organisation.settings_changed");
     drop(listener);
     broker.stop().unwrap();
@@ -184,5 +190,7 @@ fn what_was_applied_while_the_broker_was_away_is_told_when_it_is_back() {
     let mut listener = Listener::start(broker.url(), "muster");
     let parts = listener.parts(2);
     assert_eq!(parts.iter().map(|part| part["changes"].as_array().unwrap().len()).sum::<usize>(), 1_500);
+    muster.projected();
     assert!(served.end().success());
+    muster.is_whole();
 }

@@ -8,6 +8,9 @@ use muster_store::{
     read_model::{Lane, LaneState, Parked, ReadModels, Step},
 };
 
+use tracing::{Instrument, field::display};
+use uuid::Uuid;
+
 use super::{Event, Projection, rows::Rows};
 use crate::{Engine, Error, Result, crash};
 
@@ -148,14 +151,15 @@ impl Engine {
             projection,
             seq: claim.lane.seq,
             hash: claim.lane.hash,
+            correlation: None,
             parked: None,
             rows: Rows::new(claim),
         };
         slice.take_events().await?;
-        let Slice { seq, hash, parked, rows, .. } = slice;
+        let Slice { seq, hash, correlation, parked, rows, .. } = slice;
         if let Some(parked) = &parked {
-            let (projection, event) = (projection.name(), parked.seq);
-            tracing::error!(projection, lane = lane.id, event, error = parked.error, "lane parked");
+            let (projection, event, correlation) = (projection.name(), parked.seq, correlation.map(display));
+            tracing::error!(projection, lane = lane.id, event, correlation, error = parked.error, "lane parked");
         }
         crash::point("projection_before_checkpoint");
         rows.commit(&Step { seq, hash, parked }).await?;
@@ -171,6 +175,8 @@ struct Slice<'a> {
     projection: &'a dyn Projection,
     seq: u64,
     hash: Hash,
+    /// Of the event that was taken last, or could not be taken.
+    correlation: Option<Uuid>,
     parked: Option<Parked>,
     rows: Rows,
 }
@@ -209,10 +215,23 @@ impl Slice<'_> {
     }
 
     async fn take_event(&mut self, raw: muster_store::RawEvent) -> Result<()> {
+        self.correlation = None;
         let meta = raw.open()?.meta;
-        let fact = Fact::read(&meta)?;
-        let event = Event { organisation: self.org, meta, fact, engine: self.engine.clone() };
-        self.projection.take(&event, &mut self.rows).await
+        self.correlation = Some(meta.correlation);
+        // The upload's identity is the correlation of all its events: by it an upload is followed up to here.
+        let (organisation, correlation) = (self.org.0, meta.correlation);
+        let span = tracing::info_span!("event", %organisation, %correlation);
+        async {
+            let (began, seq, kind) = (Instant::now(), meta.seq, meta.kind.clone());
+            let fact = Fact::read(&meta)?;
+            let event = Event { organisation: self.org, meta, fact, engine: self.engine.clone() };
+            self.projection.take(&event, &mut self.rows).await?;
+            let (projection, ms) = (self.projection.name(), began.elapsed().as_millis() as u64);
+            tracing::debug!(projection, seq, kind, ms, "an event was projected");
+            Ok(())
+        }
+        .instrument(span)
+        .await
     }
 }
 
