@@ -1,10 +1,15 @@
 //! What people look at keeps in step with the log: by whoever serves, by whoever reads where nobody serves, and through kills.
 
+use std::process::Command;
+
+use muster_domain::event::NewEvent;
+use muster_engine::Engine;
 use muster_testkit::rabbitmq::Broker;
-use serde_json::Value;
+use serde_json::{Value, value::RawValue};
+use uuid::Uuid;
 
 use crate::{
-    muster::{Muster, On, feed},
+    muster::{Muster, On, binary, feed},
     served::{Served, until},
 };
 
@@ -116,6 +121,40 @@ fn what_stands_in_one_organisation_keeps_nine_others_going() {
     until("nothing parked", || served.metric(r#"muster_projection_parked_lanes{projection="directory"}"#) == 0.0);
     assert!(served.end().success());
     muster.is_whole();
+}
+
+#[test]
+fn people_are_told_where_something_stands() {
+    let muster = Muster::new(On::Sqlite);
+    let in_words = || {
+        let mut command = Command::new(binary());
+        command.args(["--no-progress", "--database", &muster.database, "--data-dir"]).arg(muster.dir.path());
+        let words = command.args(["activity", "--org", "acme"]).output().unwrap();
+        String::from_utf8(words.stdout).unwrap()
+    };
+    muster.sync_people("Before");
+    assert!(!in_words().contains("This reflects"));
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    runtime.block_on(async {
+        let engine = Engine::open(&muster.database, muster.dir.path(), "test").await.unwrap();
+        let acme = engine.organisation("acme").await.unwrap().row.id;
+        let unknown = NewEvent {
+            id: Uuid::now_v7(),
+            stream: "organisation".into(),
+            expected_version: None,
+            kind: "test.happened".into(),
+            schema: 1,
+            data: RawValue::from_string("{}".into()).unwrap(),
+            body: None,
+        };
+        let mut tx = engine.store.begin(acme, None).await.unwrap();
+        tx.append(vec![unknown], &engine.who(Uuid::now_v7())).await.unwrap();
+        tx.commit().await.unwrap();
+        engine.store.close().await;
+    });
+    let words = in_words();
+    assert!(words.contains("This reflects event "), "{words}");
+    assert!(words.contains("`muster projections status`"), "{words}");
 }
 
 /// A restored database is read as it is, and not as the one was that stood in its place.

@@ -1,6 +1,7 @@
 //! The `muster` command: reads the command line, runs one command, and turns what it came to into an exit code.
 
 mod arguments;
+mod behind;
 mod command;
 mod config;
 mod fail;

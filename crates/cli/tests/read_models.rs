@@ -23,7 +23,8 @@ fn acme() -> Place {
     place
 }
 
-const COMMANDS: [&str; 6] = ["activity", "feeds runs", "changes overview", "dashboard", "members history 1", "blame 1"];
+const COMMANDS: [&str; 7] =
+    ["activity", "feeds runs", "changes overview", "dashboard", "members search ann", "members history 1", "blame 1"];
 
 /// The last event, by what reflects all of them.
 fn last(place: &Place) -> u64 {
@@ -39,6 +40,26 @@ fn every_document_says_which_event_it_reflects() {
         let waited = place.json(0, &format!("{command} --org acme --wait-for {last}"));
         assert_eq!(waited["seq"], last, "{command}");
     }
+}
+
+#[test]
+fn what_was_written_can_be_waited_for() {
+    let place = acme();
+    let seen = |seq: &Value, department: &str| {
+        let line = format!("members search {department} --org acme --wait-for {seq}");
+        place.json(0, &line)["total"].clone()
+    };
+    let by_hand = place.json(0, "members set 3 department=Tools --org acme --apply");
+    assert_eq!((seen(&by_hand["seq"], "tools"), &by_hand["seq"]), (json!(1), &json!(last(&place))));
+    place.file("more.csv", "Employee ID,First Name,Department\n4,Di,Tools\n");
+    let synced = place.json(0, "sync more.csv --org acme --mode partial");
+    assert_eq!((seen(&synced["seq"], "tools"), &synced["seq"]), (json!(2), &json!(last(&place))));
+    let again = place.json(0, "sync more.csv --org acme --mode partial");
+    assert_eq!((&again["state"], &again["seq"]), (&json!("no_changes"), &json!(last(&place))));
+    let id = synced["change_set_id"].as_str().expect("an id").to_owned();
+    let undone = place.json(0, &format!("changes undo {id} --org acme"));
+    let undone = undone["reports"][0]["seq"].clone();
+    assert_eq!((seen(&undone, "tools"), undone), (json!(1), json!(last(&place))));
 }
 
 #[test]

@@ -18,6 +18,7 @@ use tokio::task::JoinHandle;
 use crate::{
     Engine, Error, Result,
     effects::{Effects, Part},
+    error::place_of,
     idents::Idents,
     roster::{beside, compress, in_parallel},
 };
@@ -160,7 +161,9 @@ impl Application<'_> {
                     change.to.retain(|(field, _)| !self.except_fields.iter().any(|f| f == field));
                     Ok((ordinal, change))
                 }
-                Err(e) => Err(Error::Damaged(format!("change {ordinal} of a change set cannot be read: {e}"))),
+                Err(e) => {
+                    Err(Error::Damaged(format!("change {ordinal} of a change set cannot be read, {}", place_of(&e))))
+                }
             })
             .collect()
     }

@@ -68,6 +68,31 @@ impl From<muster_domain::fact::Unreadable> for Error {
 
 impl From<serde_json::Error> for Error {
     fn from(e: serde_json::Error) -> Self {
-        Error::Damaged(format!("a stored document cannot be read: {e}"))
+        Error::Damaged(format!("a stored document cannot be read, {}", place_of(&e)))
+    }
+}
+
+/// Where a reader of JSON gave up, without its own sentence: that may quote a value, and errors go into logs.
+pub(crate) fn place_of(e: &serde_json::Error) -> String {
+    let what = match e.classify() {
+        serde_json::error::Category::Eof => "it ends too soon",
+        serde_json::error::Category::Data => "it says something else than it must",
+        _ => "it is no JSON",
+    };
+    format!("line {}, column {}: {what}", e.line(), e.column())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_reader_of_json_found_is_not_quoted() {
+        let read = |text: &str| Error::from(serde_json::from_str::<u32>(text).unwrap_err()).to_string();
+        for text in [r#""Planted Person""#, r#"{"planted":1}"#, "Planted", "12 Planted", ""] {
+            let said = read(text);
+            assert!(!said.to_lowercase().contains("planted"), "{said}");
+            assert!(said.contains("line") && said.contains("column"), "{said}");
+        }
     }
 }

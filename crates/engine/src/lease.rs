@@ -44,7 +44,7 @@ impl Drop for Leased {
 }
 
 /// A name for this process by which another on the same machine can tell whether it still lives:
-/// machine, process id, and the moment at which the process began (process ids are used again).
+/// machine with its processes' namespace, process id, and the moment at which the process began (process ids are used again).
 pub fn this_process() -> String {
     let pid = std::process::id();
     format!("{}/{pid}/{}", machine(), began(pid).unwrap_or_default())
@@ -61,8 +61,11 @@ pub fn is_dead(holder: &str) -> bool {
 
 fn machine() -> String {
     let read = |path| fs::read_to_string(path).map(|t| t.trim().to_owned()).unwrap_or_default();
-    // The boot tells containers and machines of the same name apart.
-    format!("{}/{}", read("/proc/sys/kernel/hostname"), read("/proc/sys/kernel/random/boot_id"))
+    // The boot tells machines of the same name apart. Containers of one machine may share name and boot, and what is
+    // process 1 in one of them is another process in the next.
+    let processes = fs::read_link("/proc/self/ns/pid").unwrap_or_default();
+    let (name, boot) = (read("/proc/sys/kernel/hostname"), read("/proc/sys/kernel/random/boot_id"));
+    format!("{name}/{boot}/{}", processes.display())
 }
 
 /// The start time of a process, in the kernel's ticks: field 22 of `/proc/PID/stat`, see proc(5).
@@ -93,6 +96,14 @@ mod tests {
         let name = format!("{}/{}/{}", machine(), child.id(), began(child.id()).unwrap_or_default());
         child.wait().unwrap();
         assert!(is_dead(&name));
+    }
+
+    #[test]
+    fn of_processes_in_another_container_nothing_is_known() {
+        let mine = fs::read_link("/proc/self/ns/pid").unwrap();
+        let dead = format!("{}/4194304/1", machine());
+        assert!(is_dead(&dead), "a process that is not there");
+        assert!(!is_dead(&dead.replace(mine.to_str().unwrap(), "pid:[1]")));
     }
 
     #[test]

@@ -240,7 +240,8 @@ impl Engine {
         if !dry_run {
             self.decide_without_changes(lease, org, received.upload, State::NoChanges, report.counts, None).await?;
         }
-        Ok(Report { upload_id: Some(received.upload), ..report })
+        let seq = self.store.head(org.row.id).await?.last_seq;
+        Ok(Report { upload_id: Some(received.upload), seq, ..report })
     }
 
     /// Tells a witness of a payload that has its answer already, by comparing it once more without taking anything.

@@ -96,6 +96,7 @@ impl Engine {
             read_as: Vec::new(),
             mapping_version: None,
             roster_version: head.roster_version,
+            seq: head.last_seq,
         };
         if matches!(state, State::DryRun | State::NoChanges) {
             report.upload_id = None;
@@ -172,6 +173,7 @@ impl Engine {
         }
         put_change_set(&mut tx, &set).await?;
         put_upload(&mut tx, &received, &set, &who).await?;
+        report.seq = tx.head().await?.last_seq;
         crash::point("hand_before_commit");
         tx.commit().await?;
         crash::point("hand_after_commit");

@@ -35,6 +35,8 @@ pub struct Report {
     pub mapping_version: Option<u32>,
     /// The roster version now.
     pub roster_version: u64,
+    /// The organisation's last event when this was done: who reads what projections make waits for it to see this.
+    pub seq: u64,
 }
 
 /// A row issue as people and machines read it.
@@ -75,6 +77,7 @@ impl Engine {
 
     /// A report of which nothing is known but the state.
     pub(crate) async fn nothing_yet(&self, org: &Organisation, state: State) -> Result<Report> {
+        let head = self.store.head(org.row.id).await?;
         Ok(Report {
             upload_id: None,
             change_set_id: None,
@@ -85,7 +88,8 @@ impl Engine {
             issues: Vec::new(),
             read_as: Vec::new(),
             mapping_version: None,
-            roster_version: self.store.head(org.row.id).await?.roster_version,
+            roster_version: head.roster_version,
+            seq: head.last_seq,
         })
     }
 }

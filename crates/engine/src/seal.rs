@@ -84,6 +84,7 @@ impl<'a> Run<'a> {
             stages.done("remember");
         }
         sealing.put_documents(&mut tx, org, feeds, sealed).await?;
+        report.seq = tx.head().await?.last_seq;
         crash::point("before_commit");
         tx.commit().await?;
         crash::point("after_commit");
@@ -172,6 +173,7 @@ impl<'a> Sealing<'a> {
             read_as: self.input.read_as.clone(),
             mapping_version: Some(self.input.how.mapping_version),
             roster_version: self.head.roster_version,
+            seq: self.head.last_seq,
         }
     }
 

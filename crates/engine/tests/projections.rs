@@ -87,11 +87,12 @@ async fn standing(engine: &Engine, org: OrganisationId) -> Standing {
 struct Kinds {
     version: AtomicU32,
     refuses: AtomicBool,
+    panics: AtomicBool,
 }
 
 impl Kinds {
     fn new() -> Kinds {
-        Kinds { version: AtomicU32::new(1), refuses: AtomicBool::new(false) }
+        Kinds { version: AtomicU32::new(1), refuses: AtomicBool::new(false), panics: AtomicBool::new(false) }
     }
 }
 
@@ -111,6 +112,7 @@ impl Projection for Kinds {
             if self.refuses.load(Ordering::Relaxed) && event.meta.kind == "change_set.applied" {
                 return Err(Error::Damaged("an event is poison: Ann Archer".to_owned()));
             }
+            assert!(!self.panics.load(Ordering::Relaxed) || event.meta.kind != "change_set.applied", "a bug");
             Ok(())
         })
     }
@@ -128,6 +130,7 @@ on_both_engines! {
     the_rows_are_the_same_however_the_log_is_cut,
     two_at_once_come_to_what_one_does,
     an_event_that_cannot_be_taken_parks_its_lane_alone,
+    a_bug_in_a_projection_parks_its_lane,
     a_rebuild_is_not_seen_before_it_is_whole,
     rows_of_older_code_are_made_anew,
     rows_of_another_log_are_made_anew,
@@ -243,6 +246,27 @@ async fn an_event_that_cannot_be_taken_parks_its_lane_alone(on: On) {
     let standing = standing(&world.engine, acme.row.id).await;
     assert_eq!(standing.parked.as_ref().unwrap().event, end + 1);
     assert_eq!(standing.lag_events, 1);
+}
+
+async fn a_bug_in_a_projection_parks_its_lane(on: On) {
+    let world = World::on(on).await;
+    let org = world.days("acme").await;
+    let kinds = Kinds::new();
+    kinds.panics.store(true, Ordering::Relaxed);
+    assert_eq!(world.engine.catch_up(org.row.id, &kinds).await.unwrap(), Progress::Parked);
+    let models = world.engine.store.read_models().await.unwrap();
+    let lane = models.lanes(org.row.id).await.unwrap().remove(0);
+    let parked = lane.parked.clone().expect("parked");
+    assert_eq!((parked.seq, parked.kind.as_str()), (lane.seq + 1, "change_set.applied"));
+    assert_eq!(parked.error, "a bug in the projection ended its work");
+    assert_eq!(
+        models.rows(&lane).await.unwrap().pop().unwrap().1,
+        number(lane.seq),
+        "what it wrote counts for nothing"
+    );
+    kinds.panics.store(false, Ordering::Relaxed);
+    assert_eq!(world.engine.unpark(org.row.id, None).await.unwrap(), 1);
+    assert_eq!(world.engine.catch_up(org.row.id, &kinds).await.unwrap(), Progress::CaughtUp);
 }
 
 async fn a_rebuild_is_not_seen_before_it_is_whole(on: On) {

@@ -49,7 +49,12 @@ impl Store {
             let pools = match &*self.address {
                 Address::Sqlite(database) => open_file(&path(database)).await?,
                 Address::Postgres(options) => {
-                    let options = options.clone().options([("search_path", "muster_read")]);
+                    let settings = [
+                        ("search_path", "muster_read"),
+                        // Rows and checkpoint are one transaction: what is lost with the power is made again.
+                        ("synchronous_commit", "off"),
+                    ];
+                    let options = options.clone().options(settings);
                     let mut first = options.connect().await?;
                     check(&mut first).await?;
                     first.close().await?;

@@ -5,6 +5,7 @@ use serde_json::json;
 
 use crate::{
     arguments::{OfOrganisation, Waiting},
+    behind,
     fail::{Exit, Failure},
     moment::to_the_second,
     progress::Progress,
@@ -51,5 +52,6 @@ pub async fn run(command: ActivityOf, session: &mut Session<'_>) -> Result<Exit,
     if let Some(before) = page.before {
         session.out.line(format_args!("\nThere is more: --before {before}"));
     }
+    behind::say(&engine, org.row.id, page.seq, session).await?;
     Ok(Exit::Done)
 }

@@ -8,6 +8,7 @@ use serde_json::json;
 
 use crate::{
     arguments::{OfOrganisation, Waiting, calendar_day},
+    behind,
     fail::{Exit, Failure},
     moment::to_the_second,
     progress::Progress,
@@ -54,6 +55,7 @@ pub async fn run(command: DashboardOf, session: &mut Session<'_>) -> Result<Exit
     weeks(&found, session);
     feeds(&found, session);
     waiting(&found, session);
+    behind::say(&engine, org.row.id, found.seq, session).await?;
     Ok(Exit::Done)
 }
 

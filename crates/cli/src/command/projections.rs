@@ -192,7 +192,8 @@ async fn unpark(projection: Option<String>, slug: Option<String>, session: &mut 
             engine.catch_up(row.id, *p).await?;
         }
         let standings = engine.standings(row.id, &row.slug).await?;
-        parked.extend(standings.into_iter().filter(|s| s.parked.is_some()));
+        let stands = |s: &Standing| s.parked.is_some() || s.building.as_ref().is_some_and(|b| b.parked.is_some());
+        parked.extend(standings.into_iter().filter(stands));
     }
     let exit = if parked.is_empty() { Exit::Done } else { Exit::Waiting };
     if session.out.json {

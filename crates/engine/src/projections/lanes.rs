@@ -150,6 +150,10 @@ impl Engine {
             }
             behind.sort_unstable_by_key(|b| std::cmp::Reverse(b.0));
             let mut oldest = None;
+            // One that stands may be behind by a single event, and for days.
+            let stands =
+                |org: OrganisationId| of(&lanes, org).into_iter().filter(own).any(|lane| lane.parked.is_some());
+            behind.sort_by_key(|b| !stands(b.1));
             for (_, org, seq) in behind.iter().take(LOOKED_UP) {
                 let at = self.store.mark(*org, seq + 1).await?.map(|(_, at)| at);
                 oldest = [oldest, at].into_iter().flatten().min();

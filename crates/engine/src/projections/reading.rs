@@ -43,7 +43,7 @@ impl Engine {
             let progress = if wait.work { Some(self.catch_up(org, projection).await?) } else { None };
             let found = models.snapshot(org, projection.name()).await?;
             let found = found.filter(|s| s.lane.version == projection.version());
-            let reflects = match found {
+            let (reflects, there) = match found {
                 Some(snapshot) if self.is_of_log(&snapshot.lane).await? => {
                     let seq = snapshot.lane.seq;
                     // Another process that has the lane is waited for as far as this one would have come.
@@ -51,13 +51,18 @@ impl Engine {
                     if wanted.is_none_or(|until| seq >= until) {
                         return Ok(snapshot);
                     }
-                    Some(seq)
+                    (Some(seq), Some(snapshot))
                 }
-                _ => None,
+                _ => (None, None),
             };
             if started.elapsed() >= wait.at_most {
-                return Err(behind(projection, reflects, wait));
+                // Whoever asks for no event in particular is better served with what there is: it says how far it is.
+                return match there {
+                    Some(snapshot) if wait.until.is_none() => Ok(snapshot),
+                    _ => Err(behind(projection, reflects, wait)),
+                };
             }
+            drop(there);
             let rest = wait.at_most.saturating_sub(started.elapsed());
             let _ = tokio::time::timeout(LOOK.min(rest), models.moved()).await;
         }

@@ -1,6 +1,12 @@
 //! Running: a lane is claimed, the log read in slices, rows and checkpoint written in one transaction, until it has caught up.
 
-use std::time::{Duration, Instant};
+use std::{
+    future::poll_fn,
+    panic::{AssertUnwindSafe, catch_unwind},
+    pin::pin,
+    task::Poll,
+    time::{Duration, Instant},
+};
 
 use muster_domain::{event::Hash, fact::Fact, ids::OrganisationId};
 use muster_store::{
@@ -159,7 +165,8 @@ impl Engine {
         let Slice { seq, hash, correlation, parked, rows, .. } = slice;
         if let Some(parked) = &parked {
             let (projection, event, correlation) = (projection.name(), parked.seq, correlation.map(display));
-            tracing::error!(projection, lane = lane.id, event, correlation, error = parked.error, "lane parked");
+            let (organisation, lane, error) = (lane.organisation.0, lane.id, &parked.error);
+            tracing::error!(%organisation, projection, lane, event, correlation, error, "lane parked");
         }
         crash::point("projection_before_checkpoint");
         rows.commit(&Step { seq, hash, parked }).await?;
@@ -189,20 +196,19 @@ impl Slice<'_> {
             let events = self.engine.store.bare_events(self.org, self.seq, EVENTS).await?;
             let last = events.len() < EVENTS as usize;
             for raw in events {
-                let (seq, hash) = (raw.seq, raw.hash()?);
-                if raw.kind().is_none_or(|kind| self.projection.wants(kind)) {
-                    let kind = raw.kind().unwrap_or_default().to_owned();
-                    match self.take_event(raw).await {
-                        Ok(()) => self.rows.keep(),
-                        Err(e) if is_passing(&e) => return Err(e),
-                        Err(e) => {
-                            self.rows.undo();
-                            self.parked = Some(Parked { seq, kind, error: sentence(&e), at: self.engine.now() });
-                            return Ok(());
-                        }
+                let (seq, kind) = (raw.seq, raw.kind().unwrap_or_default().to_owned());
+                match self.take_if_wanted(raw).await {
+                    Ok(hash) => {
+                        self.rows.keep();
+                        (self.seq, self.hash) = (seq, hash);
+                    }
+                    Err(e) if is_passing(&e) => return Err(e),
+                    Err(e) => {
+                        self.rows.undo();
+                        self.parked = Some(Parked { seq, kind, error: sentence(&e), at: self.engine.now() });
+                        return Ok(());
                     }
                 }
-                (self.seq, self.hash) = (seq, hash);
                 taken += 1;
                 if taken >= most || started.elapsed() > SLICE || self.rows.bytes() > SLICE_BYTES {
                     return Ok(());
@@ -212,6 +218,15 @@ impl Slice<'_> {
                 return Ok(());
             }
         }
+    }
+
+    /// Gives the event's hash in the chain.
+    async fn take_if_wanted(&mut self, raw: muster_store::RawEvent) -> Result<Hash> {
+        let hash = raw.hash()?;
+        if raw.kind().is_none_or(|kind| self.projection.wants(kind)) {
+            caught(self.take_event(raw)).await?;
+        }
+        Ok(hash)
     }
 
     async fn take_event(&mut self, raw: muster_store::RawEvent) -> Result<()> {
@@ -233,6 +248,17 @@ impl Slice<'_> {
         .instrument(span)
         .await
     }
+}
+
+/// A bug in a projection is an event that it cannot take: it would meet it again at every try.
+async fn caught(work: impl Future<Output = Result<()>>) -> Result<()> {
+    let mut work = pin!(work);
+    poll_fn(|cx| {
+        // What it wrote counts for nothing, so that nothing half done is looked at again.
+        catch_unwind(AssertUnwindSafe(|| work.as_mut().poll(cx)))
+            .unwrap_or_else(|_| Poll::Ready(Err(Error::Damaged("a bug in the projection ended its work".to_owned()))))
+    })
+    .await
 }
 
 /// Whether trying again may help although nothing was mended: it is then no fault of the event.

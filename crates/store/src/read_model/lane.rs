@@ -200,22 +200,22 @@ impl ReadModels {
         const ROWS: &str = "DELETE FROM entry WHERE org = $1 AND lane = $2 AND (part, key) IN \
             (SELECT part, key FROM entry WHERE org = $1 AND lane = $2 LIMIT $3)";
         const LANE: &str = "DELETE FROM lane WHERE org = $1 AND id = $2 AND state = 'dropped'";
+        // Nearly always there is none: then nobody's writing is waited for.
+        let mut reading = self.reading().await?;
+        let found: Option<i64> = on!(&mut reading.conn(), c => {
+            sqlx::query_scalar(FIND).bind(org.0).fetch_optional(&mut **c).await?
+        });
+        drop(reading);
+        let Some(id) = found else { return Ok(false) };
         let mut writing = self.writing().await?;
-        let more = on!(&mut writing.conn(), c => {
-            let found: Option<i64> = sqlx::query_scalar(FIND).bind(org.0).fetch_optional(&mut **c).await?;
-            match found {
-                None => false,
-                Some(id) => {
-                    let query = sqlx::query(ROWS).bind(org.0).bind(id).bind(i64::from(rows));
-                    if query.execute(&mut **c).await?.rows_affected() < u64::from(rows) {
-                        sqlx::query(LANE).bind(org.0).bind(id).execute(&mut **c).await?;
-                    }
-                    true
-                }
+        on!(&mut writing.conn(), c => {
+            let query = sqlx::query(ROWS).bind(org.0).bind(id).bind(i64::from(rows));
+            if query.execute(&mut **c).await?.rows_affected() < u64::from(rows) {
+                sqlx::query(LANE).bind(org.0).bind(id).execute(&mut **c).await?;
             }
         });
         writing.commit().await?;
-        Ok(more)
+        Ok(true)
     }
 }
 

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use super::list;
 use crate::{
     arguments::{OfOrganisation, Waiting, state},
+    behind,
     fail::{Exit, Failure},
     moment::to_the_second,
     progress::Progress,
@@ -61,6 +62,7 @@ pub async fn run(command: OverviewOf, session: &mut Session<'_>) -> Result<Exit,
     if let Some(before) = page.before {
         session.out.line(format_args!("\nThere is more: --before {before}"));
     }
+    behind::say(&engine, org.row.id, page.seq, session).await?;
     Ok(Exit::Done)
 }
 

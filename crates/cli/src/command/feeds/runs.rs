@@ -9,6 +9,7 @@ use serde_json::json;
 
 use crate::{
     arguments::{OfOrganisation, Waiting},
+    behind,
     fail::{Exit, Failure},
     moment::{to_the_minute, to_the_second},
     progress::Progress,
@@ -57,6 +58,7 @@ pub async fn run(engine: &Engine, command: RunsOf, session: &mut Session<'_>) ->
     }
     if page.runs.is_empty() {
         session.out.line("Nothing has arrived.");
+        behind::say(engine, org.row.id, page.seq, session).await?;
         return Ok(Exit::Done);
     }
     let head = ["no.", "when", "feed", "channel", "mode", "outcome", "rows", "what", "decided after", "notes"];
@@ -68,6 +70,7 @@ pub async fn run(engine: &Engine, command: RunsOf, session: &mut Session<'_>) ->
     if let Some(before) = page.before {
         session.out.line(format_args!("\nThere is more: --before {before}"));
     }
+    behind::say(engine, org.row.id, page.seq, session).await?;
     Ok(Exit::Done)
 }
 

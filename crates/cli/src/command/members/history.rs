@@ -8,6 +8,7 @@ use serde_json::json;
 use super::check_field;
 use crate::{
     arguments::{OfOrganisation, Waiting},
+    behind,
     fail::{Exit, Failure},
     moment::to_the_second,
     progress::Progress,
@@ -64,6 +65,7 @@ pub async fn run(history: History, session: &mut Session<'_>) -> Result<Exit, Fa
         }
         value(entry, session);
     }
+    behind::say(&engine, org.row.id, told.seq, session).await?;
     Ok(Exit::Done)
 }
 

@@ -19,6 +19,7 @@ use serde_json::{Value, json};
 use super::person;
 use crate::{
     arguments::{OfOrganisation, Waiting, calendar_day},
+    behind,
     fail::{Exit, Failure},
     progress::Progress,
     report::grouped,
@@ -110,6 +111,7 @@ pub async fn run(find: Find, session: &mut Session<'_>) -> Result<Exit, Failure>
         session.out.document(&document(&found, &org));
     } else {
         print(&found, session);
+        behind::say(&engine, org.row.id, found.seq, session).await?;
     }
     Ok(Exit::Done)
 }
