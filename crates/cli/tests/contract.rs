@@ -39,7 +39,7 @@ fn the_report_has_the_members_that_the_contract_names() {
     let report = place.json(3, "sync people.csv --org acme --mode full");
     let mut names: Vec<&str> = report.as_object().expect("an object").keys().map(String::as_str).collect();
     names.sort_unstable();
-    let wanted = "change_set_id counts digest holds issues mapping_version read_as roster_version state upload_id";
+    let wanted = "change_set_id counts digest holds issues mapping_version read_as roster_version seq state upload_id";
     assert_eq!(names.join(" "), wanted);
     let mut counts: Vec<&str> = report["counts"].as_object().expect("counts").keys().map(String::as_str).collect();
     counts.sort_unstable();
