@@ -100,10 +100,11 @@ impl Engine {
             if is_past(&event, at)? {
                 break;
             }
-            if let Fact::Applied(applied) = Fact::read(&event.meta)? {
+            let fact = Fact::read(&event.meta)?;
+            if let Fact::Applied(applied) = &fact {
                 self.look_at(org.row.id, applied.change_set, &ordinals, &mut index, &mut read, &mut search).await?;
             }
-            search.take(event)?;
+            search.take(fact, event)?;
         }
         self.told(org, search, index.seq()).await
     }
@@ -125,7 +126,8 @@ impl Engine {
         }
         for seq in wanted {
             if read.insert(seq) {
-                search.take(self.store.event(org, seq).await?)?;
+                let event = self.store.event(org, seq).await?;
+                search.take(Fact::read(&event.meta)?, event)?;
             }
         }
         search.note_upload(set, upload.map(|(upload, _)| upload));
@@ -148,7 +150,7 @@ impl Engine {
                     if is_past(&event, at)? {
                         return Ok(true);
                     }
-                    search.take(event)?;
+                    search.take(Fact::read(&event.meta)?, event)?;
                 }
                 Ok(false)
             })?;

@@ -69,9 +69,9 @@ impl Search {
         }
     }
 
-    /// Takes the next event: an upload before its change set is applied, and its changes too.
-    pub fn take(&mut self, event: StoredEvent) -> Result<()> {
-        match Fact::read(&event.meta)? {
+    /// Takes the next event, with what it says: an upload before its change set is applied, and its changes too.
+    pub fn take(&mut self, fact: Fact, event: StoredEvent) -> Result<()> {
+        match fact {
             Fact::UploadReceived(received) => {
                 let sent = Sent { file: event.body.as_ref().and_then(file_name), actor: event.meta.actor };
                 self.uploads.insert(received.upload, sent);
