@@ -148,12 +148,10 @@ impl Engine {
                 let seq = live.map_or(0, |lane| lane.seq.min(*end));
                 behind.extend((seq < *end).then_some((end - seq, *org, seq)));
             }
-            behind.sort_unstable_by_key(|b| std::cmp::Reverse(b.0));
+            // One that stands goes first: it may be behind by a single event, and for days.
+            let stands = |org| of(&lanes, org).into_iter().filter(own).any(|lane| lane.parked.is_some());
+            behind.sort_by_cached_key(|b| (!stands(b.1), std::cmp::Reverse(b.0)));
             let mut oldest = None;
-            // One that stands may be behind by a single event, and for days.
-            let stands =
-                |org: OrganisationId| of(&lanes, org).into_iter().filter(own).any(|lane| lane.parked.is_some());
-            behind.sort_by_key(|b| !stands(b.1));
             for (_, org, seq) in behind.iter().take(LOOKED_UP) {
                 let at = self.store.mark(*org, seq + 1).await?.map(|(_, at)| at);
                 oldest = [oldest, at].into_iter().flatten().min();

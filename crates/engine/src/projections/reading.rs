@@ -43,23 +43,22 @@ impl Engine {
             let progress = if wait.work { Some(self.catch_up(org, projection).await?) } else { None };
             let found = models.snapshot(org, projection.name()).await?;
             let found = found.filter(|s| s.lane.version == projection.version());
-            let (reflects, there) = match found {
+            let there = match found {
                 Some(snapshot) if self.is_of_log(&snapshot.lane).await? => {
-                    let seq = snapshot.lane.seq;
                     // Another process that has the lane is waited for as far as this one would have come.
                     let wanted = wait.until.or((progress == Some(Progress::Taken)).then_some(end));
-                    if wanted.is_none_or(|until| seq >= until) {
+                    if wanted.is_none_or(|until| snapshot.lane.seq >= until) {
                         return Ok(snapshot);
                     }
-                    (Some(seq), Some(snapshot))
+                    Some(snapshot)
                 }
-                _ => (None, None),
+                _ => None,
             };
             if started.elapsed() >= wait.at_most {
                 // Whoever asks for no event in particular is better served with what there is: it says how far it is.
                 return match there {
                     Some(snapshot) if wait.until.is_none() => Ok(snapshot),
-                    _ => Err(behind(projection, reflects, wait)),
+                    there => Err(behind(projection, there.map(|snapshot| snapshot.lane.seq), wait)),
                 };
             }
             drop(there);
