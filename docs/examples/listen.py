@@ -26,8 +26,9 @@ def arguments():
 class Seen:
     """What has been dealt with: of each organisation the place up to which it was.
 
-    Messages come in the order of the log, and some more than once, so a place is enough. Keep it where you keep what
-    you make of the messages, and write both together; here it is only in memory.
+    An organisation's messages come in the order of its log, and some more than once, but none before all those ahead of
+    it, so a place is enough. Keep it where you keep what you make of the messages, and write both together; here it is
+    only in memory.
     """
 
     def __init__(self):

@@ -1,4 +1,5 @@
-//! What was applied is told to other systems, which hear it once and in order by the example in `docs/examples/listen.py`.
+//! What was applied is told to other systems, which hear it once and in order by the example in `docs/examples/listen.py`,
+//! also where a queue of one organisation is full.
 
 use std::{
     io::{BufRead, BufReader},
@@ -24,16 +25,16 @@ struct Listener {
 
 impl Listener {
     fn start(url: &str, prefix: &str) -> Listener {
+        Listener::to(url, prefix, &format!("{prefix}.test"), "#")
+    }
+
+    /// The same with a queue that has a name, and hears what has this key.
+    fn to(url: &str, prefix: &str, queue: &str, key: &str) -> Listener {
         let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/examples/listen.py");
         // Debian's, which has Debian's pika.
         let mut command = Command::new("/usr/bin/python3");
-        command.arg(example).args([
-            url,
-            "--exchange",
-            &format!("{prefix}.events"),
-            "--queue",
-            &format!("{prefix}.test"),
-        ]);
+        let exchange = format!("{prefix}.events");
+        command.arg(example).args([url, "--exchange", &exchange, "--queue", queue, "--key", key]);
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("Debian's python3");
         let mut said = String::new();
         let mut errors = BufReader::new(child.stderr.take().unwrap());
@@ -76,8 +77,25 @@ impl Drop for Listener {
 }
 
 fn sync(muster: &Muster, people: u32, department: &str) {
+    sync_of(muster, "acme", people, department);
+}
+
+fn sync_of(muster: &Muster, slug: &str, people: u32, department: &str) {
     let file = muster.file("next.csv", &feed(0..people, department));
-    muster.ok(&["sync", &file, "--org", "acme", "--mode", "full"]);
+    muster.ok(&["sync", &file, "--org", slug, "--mode", "full"]);
+}
+
+/// Makes a second organisation, which comes after acme wherever both are gone through.
+fn with_beta(muster: &Muster) {
+    muster.ok(&["org", "create", "beta", "--name", "Beta"]);
+    muster.ok(&["org", "set", "beta", "guard.first_import=off", "policy.upload=apply"]);
+    assert!(id_of(muster, "acme") < id_of(muster, "beta"));
+}
+
+/// The identity of an organisation, with which the keys of its messages begin.
+fn id_of(muster: &Muster, slug: &str) -> String {
+    let log = String::from_utf8(muster.log_of(slug)).unwrap();
+    log.split_once(r#""organisation":""#).unwrap().1.split_once('"').unwrap().0.to_owned()
 }
 
 fn tells_in_chunks(on: On) {
@@ -190,6 +208,72 @@ fn what_was_applied_while_the_broker_was_away_is_told_when_it_is_back() {
     let mut listener = Listener::start(broker.url(), "muster");
     let parts = listener.parts(2);
     assert_eq!(parts.iter().map(|part| part["changes"].as_array().unwrap().len()).sum::<usize>(), 1_500);
+    muster.projected();
+    assert!(served.end().success());
+    muster.is_whole();
+}
+
+#[test]
+fn a_full_queue_of_one_organisation_keeps_nobody_else_from_hearing_and_gets_all_of_it_in_order() {
+    let broker = Broker::start().unwrap();
+    let muster = Muster::new(On::Postgres);
+    with_beta(&muster);
+    let [acme, beta] = ["acme", "beta"].map(|slug| format!("{}.#", id_of(&muster, slug)));
+    let one = r#"{"max-length":1,"overflow":"reject-publish"}"#;
+    broker.ctl(["set_policy", "--apply-to", "queues", "one", "^small$", one]).unwrap();
+    // The queue stays when its listener has gone.
+    drop(Listener::to(broker.url(), "muster", "small", &acme));
+    let mut other = Listener::to(broker.url(), "muster", "other", &beta);
+    for department in ["Sales", "Service", "Law"] {
+        sync(&muster, 2_500, department);
+    }
+    let served = Served::start(&muster, &["--roles", "relay,projector", "--amqp", broker.url()]);
+    for (parts, department) in [(1, "Sales"), (2, "Law")] {
+        sync_of(&muster, "beta", 20, department);
+        other.parts(parts);
+    }
+    until("the refusal to be said", || served.get("/readyz").json()["events"]["status"] == "degraded");
+    let ready = served.get("/readyz");
+    assert_eq!((ready.status, ready.json()["status"].as_str()), (200, Some("degraded")));
+    assert!(!ready.body.contains(&id_of(&muster, "acme")), "{}", ready.body);
+    assert_eq!(served.metric("muster_events_held_organisations"), 1.0);
+    let said = served.log();
+    let warned: Vec<_> = said.lines().filter(|line| line.contains("is not taken")).collect();
+    assert!(warned.len() == 1 && warned[0].contains(&id_of(&muster, "acme")), "{warned:?}");
+    let mut listener = Listener::to(broker.url(), "muster", "small", &acme);
+    let parts = listener.parts(9);
+    assert_eq!(parts.iter().map(|part| part["changes"].as_array().unwrap().len()).sum::<usize>(), 7_500);
+    assert!(listener.seqs().is_sorted_by(|a, b| a < b));
+    until("nobody to wait", || served.metric("muster_events_held_organisations") == 0.0);
+    assert_eq!(served.get("/readyz").json()["events"]["status"], "ok");
+    muster.projected();
+    assert!(served.end().success());
+    muster.is_whole();
+}
+
+#[test]
+fn a_message_larger_than_the_broker_allows_keeps_nobody_else_from_hearing() {
+    let broker = Broker::start().unwrap();
+    let muster = Muster::new(On::Postgres);
+    with_beta(&muster);
+    let limit = |bytes: u32| {
+        let set = format!("application:set_env(rabbit, max_message_size, {bytes}).");
+        broker.ctl(["eval", &set]).unwrap();
+    };
+    // It holds for channels that are opened from then on.
+    limit(20_000);
+    let mut listener = Listener::start(broker.url(), "muster");
+    let served = Served::start(&muster, &["--roles", "relay,projector", "--amqp", broker.url()]);
+    listener.hear("muster.organisation.settings_changed");
+    sync(&muster, 1_000, "Sales");
+    until("the refusal to be said", || served.log().contains("larger than configured max size"));
+    for (parts, department) in [(1, "Sales"), (2, "Law")] {
+        sync_of(&muster, "beta", 20, department);
+        assert_eq!(listener.parts(parts).last().unwrap()["changes"].as_array().unwrap().len(), 20);
+    }
+    limit(1 << 27);
+    assert_eq!(listener.parts(3)[2]["changes"].as_array().unwrap().len(), 1_000);
+    until("nobody to wait", || served.metric("muster_events_held_organisations") == 0.0);
     muster.projected();
     assert!(served.end().success());
     muster.is_whole();

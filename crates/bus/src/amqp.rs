@@ -94,11 +94,6 @@ impl Amqp {
         self.events.publish(Publication::message(&self.shared.names, message)).await
     }
 
-    pub async fn tell_all(&self, messages: Vec<Message>) -> Vec<Result<()>> {
-        let names = &self.shared.names;
-        self.events.publish_all(messages.into_iter().map(|message| Publication::message(names, message))).await
-    }
-
     pub fn bells(&self, role: Role) -> Bells {
         let link = self.consuming.get_or_init(|| {
             let (link, task) = Link::start(self.shared.clone(), "consuming", self.ended.subscribe());

@@ -62,7 +62,8 @@ impl Bus {
         }
     }
 
-    /// Tells other systems something, whether anybody listens or not, and waits until the bus has taken it.
+    /// Tells other systems something, whether anybody listens or not, and waits until the bus has taken it. Whoever tells
+    /// things in an order tells the next one then: of several at once one may be refused and the next one taken.
     ///
     /// # Errors
     /// If that was not confirmed. Tell it again: listeners know a message by the identity in its body.
@@ -70,14 +71,6 @@ impl Bus {
         match &*self.0 {
             Making::Inside(inside) => inside.tell(message),
             Making::Amqp(amqp) => amqp.tell(message).await,
-        }
-    }
-
-    /// Tells many things in their order, with the confirms awaited together. The results are in that order too.
-    pub async fn tell_all(&self, messages: Vec<Message>) -> Vec<Result<()>> {
-        match &*self.0 {
-            Making::Inside(inside) => messages.into_iter().map(|message| inside.tell(message)).collect(),
-            Making::Amqp(amqp) => amqp.tell_all(messages).await,
         }
     }
 

@@ -32,7 +32,7 @@ counters! {
     published,
     /// Of these, confirmed.
     confirmed,
-    /// Of these, refused: certainly not delivered.
+    /// Of these, refused: not delivered, unless to another of the queues they go to.
     refused,
     /// Of these, in doubt: published, and no answer came.
     in_doubt,

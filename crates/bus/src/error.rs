@@ -10,6 +10,10 @@ pub enum BusError {
     /// Not confirmed: it certainly went to nobody. Try again later.
     #[error("not confirmed, refused: {0}")]
     Refused(String),
+    /// Not confirmed: the broker is there and refuses this one, for a queue of it; another queue may have taken it. Try this
+    /// one again later, and others now.
+    #[error("not confirmed, not taken: {0}")]
+    NotTaken(String),
     /// Not confirmed: it may have arrived or not. Publish it again; twice does no harm.
     #[error("not confirmed, in doubt: {0}")]
     InDoubt(String),

@@ -174,8 +174,7 @@ async fn a_bell_of_one_role_is_not_heard_by_another(bus: Bus) {
 
 async fn a_message_that_nobody_listens_to_is_confirmed(bus: Bus) {
     let message = |n: u8| Message { key: format!("acme.upload.{n}"), content_type: "text/plain".into(), body: vec![n] };
-    bus.tell(message(0)).await.unwrap();
-    let results = bus.tell_all((1..100).map(message).collect()).await;
-    assert_eq!(results.len(), 99);
-    assert!(results.iter().all(Result::is_ok));
+    for n in 0..100 {
+        bus.tell(message(n)).await.unwrap();
+    }
 }

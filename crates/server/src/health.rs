@@ -11,7 +11,8 @@ pub async fn lives() -> &'static str {
     "ok\n"
 }
 
-/// 200 while the database answers, also while the broker is away: uploads are taken and worked on all the same. 503 else.
+/// 200 while the database answers, also while the broker is away or refuses something: uploads are taken and worked on all
+/// the same. 503 else.
 pub async fn is_ready(extract::State(state): extract::State<State>) -> (StatusCode, Json<Value>) {
     let database = tokio::time::timeout(PATIENCE, state.engine.store.ping()).await;
     let (is_there, database) = match database {
@@ -26,11 +27,18 @@ pub async fn is_ready(extract::State(state): extract::State<State>) -> (StatusCo
             json!({ "status": "degraded", "for_seconds": seconds, "why": why })
         }
     };
-    let status = match (is_there, bus["status"] == "ok") {
+    let events = match state.figures.read().held {
+        0 => json!({ "status": "ok" }),
+        held => {
+            let why = format!("messages about {held} organisations are not taken, or cannot be made: see the log");
+            json!({ "status": "degraded", "why": why })
+        }
+    };
+    let status = match (is_there, bus["status"] == "ok" && events["status"] == "ok") {
         (false, _) => "unavailable",
         (true, false) => "degraded",
         (true, true) => "ok",
     };
     let code = if is_there { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    (code, Json(json!({ "status": status, "database": database, "bus": bus })))
+    (code, Json(json!({ "status": status, "database": database, "bus": bus, "events": events })))
 }

@@ -124,7 +124,7 @@ impl Collector for Now {
             ("relay_rung", "Organisations of whose news every role was told", done.rung),
             ("relay_failures", "Rounds of the relay that failed", done.relay_failures),
             ("events_told", "Messages for other systems that were confirmed", done.told),
-            ("events_failures", "Batches of messages for other systems that are told again", done.telling_failures),
+            ("events_failures", "Messages for other systems that are told again", done.telling_failures),
             ("role_restarts", "Roles that ended by a bug and were begun again", done.restarts),
         ];
         for (name, help, value) in counters {
@@ -136,6 +136,9 @@ impl Collector for Now {
         }
         let connected = ConstGauge::new(i64::from(self.state.bus.health().borrow().is_connected()));
         put(&mut encoder, "bus_connected", "Whether the bus is all right", MetricType::Gauge, &connected)?;
+        let held = ConstGauge::new(i64::try_from(done.held).unwrap_or(i64::MAX));
+        let what = "Organisations whose messages for other systems wait behind one that is not taken";
+        put(&mut encoder, "events_held_organisations", what, MetricType::Gauge, &held)?;
         for gauge in &self.stored {
             gauge.put(&mut encoder)?;
         }

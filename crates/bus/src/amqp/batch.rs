@@ -78,7 +78,7 @@ impl Verdict {
         match self {
             Verdict::Taken => Ok(()),
             Verdict::Full => {
-                Err(BusError::Refused("the broker does not take it: its queue is full, or not available".into()))
+                Err(BusError::NotTaken("the broker does not take it: its queue is full, or not available".into()))
             }
             Verdict::NoQueue => Err(BusError::Refused("there is no queue for it".into())),
             Verdict::NotSent(why) => Err(BusError::Refused(why.clone())),

@@ -14,7 +14,7 @@ use crate::queue::Worked;
 /// The upper ends of the classes into which durations are counted, in seconds.
 pub const CLASSES: [f64; 10] = [0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0];
 
-/// Counters that all roles write to.
+/// Figures that all roles write to.
 #[derive(Debug, Default)]
 pub struct Figures {
     rung: AtomicU64,
@@ -24,6 +24,7 @@ pub struct Figures {
     restarts: AtomicU64,
     told: AtomicU64,
     telling_failures: AtomicU64,
+    held: AtomicU64,
     uploads: Mutex<BTreeMap<&'static str, Durations>>,
 }
 
@@ -53,8 +54,10 @@ pub struct Outcomes {
     pub restarts: u64,
     /// Messages for other systems that were confirmed.
     pub told: u64,
-    /// Batches of messages for other systems that were not confirmed, and are told again.
+    /// Messages for other systems that were not confirmed, and are told again.
     pub telling_failures: u64,
+    /// Organisations whose messages for other systems wait at the moment, as one of them is not taken or cannot be made.
+    pub held: u64,
     /// Uploads that were worked on, by what they came to.
     pub uploads: BTreeMap<&'static str, Durations>,
 }
@@ -96,12 +99,16 @@ impl Figures {
         self.restarts.fetch_add(1, Ordering::Relaxed);
     }
 
-    pub(super) fn told(&self, messages: u64) {
-        self.told.fetch_add(messages, Ordering::Relaxed);
+    pub(super) fn told(&self) {
+        self.told.fetch_add(1, Ordering::Relaxed);
     }
 
     pub(super) fn telling_failed(&self) {
         self.telling_failures.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn held(&self, organisations: u64) {
+        self.held.store(organisations, Ordering::Relaxed);
     }
 
     /// The counters now.
@@ -115,6 +122,7 @@ impl Figures {
             restarts: read(&self.restarts),
             told: read(&self.told),
             telling_failures: read(&self.telling_failures),
+            held: read(&self.held),
             uploads: self.uploads.lock().unwrap_or_else(PoisonError::into_inner).clone(),
         }
     }
