@@ -63,6 +63,40 @@ fn what_was_written_can_be_waited_for() {
 }
 
 #[test]
+fn whatever_else_is_written_can_be_waited_for_too() {
+    let place = acme();
+    let organisation = "--org acme";
+    let mut before = last(&place);
+    for command in [
+        "org set acme payloads.keep_days=1",
+        "feeds create other --org acme --mode partial",
+        "feeds set main --org acme --priority 2 --expected @daily",
+        "forget 1 --org acme --yes",
+        "forget 1 --org acme --lift",
+        "feeds handover main other --org acme",
+    ] {
+        if command.starts_with("feeds handover") {
+            place.expect(0, "changes reject --org acme");
+        }
+        let seq = place.json(0, command)["seq"].clone();
+        let now = last(&place);
+        assert!(now > before, "{command} wrote nothing");
+        assert_eq!(seq, now, "{command}");
+        before = now;
+    }
+    // What writes nothing says up to where the log goes all the same.
+    for command in ["org set acme payloads.keep_days=1", "org set acme payloads.keep_days=2 --dry-run"] {
+        assert_eq!(place.json(0, command)["seq"], before, "{command}");
+    }
+    for command in ["retention run", "feeds check"] {
+        let of_one = place.json(0, &format!("{command} {organisation}"));
+        assert_eq!(of_one["organisations"][0]["seq"], last(&place), "{command}");
+    }
+    let other = place.json(0, "org create other --name Other");
+    assert_eq!(other["seq"], place.json(0, "activity --org other")["seq"]);
+}
+
+#[test]
 fn waiting_for_what_does_not_happen_ends() {
     let place = acme();
     let beyond = last(&place) + 1;

@@ -51,6 +51,8 @@ fn an_upload_is_given_up_only_by_somebody_and_those_behind_it_go_on() {
     place.expect(2, &format!("uploads give-up 00000000 --org acme {}", of("here")));
     let given_up = place.json(0, &format!("uploads give-up {id} --org acme {}", of("here")));
     assert_eq!((&given_up["state"], &given_up["reason"]), (&"refused".into(), &"given_up".into()));
+    let last = place.json(0, &format!("activity --org acme {}", of("here")));
+    assert_eq!(given_up["seq"], last["seq"]);
     let again = place.json(2, &format!("uploads give-up {id} --org acme {}", of("here")));
     let message = again["error"]["message"].as_str().expect("a sentence");
     assert_eq!(message, format!("The upload {id} is refused; only one that waits to be worked on can be given up."));

@@ -91,6 +91,8 @@ pub struct ForgetReport {
     pub swept: bool,
     /// The roster version now.
     pub roster_version: u64,
+    /// The organisation's last event when this was done: who reads what projections make waits for it to see this.
+    pub seq: u64,
 }
 
 /// What is about somebody, found before anything is erased.
@@ -122,6 +124,7 @@ impl Engine {
             let org = self.organisation(slug).await?;
             let read_models = self.forget_in_read_models(org.row.id).await?;
             report.swept = read_models && is_swept(self.store.sweep().await)?;
+            report.seq = self.store.head(org.row.id).await?.last_seq;
         }
         Ok(report)
     }
@@ -176,6 +179,7 @@ impl Engine {
             let waits = matches!(set.state, State::Held | State::PartlyApplied);
             waiting += u64::from(waits && theirs.is_some_and(|t| t.iter().any(|o| set.waiting().contains(o))));
         }
+        let head = self.store.head(org.row.id).await?;
         Ok(ForgetReport {
             state: if plan.already { Outcome::AlreadyForgotten } else { Outcome::Forgotten },
             was: plan.was,
@@ -187,7 +191,8 @@ impl Engine {
             unreadable: plan.originals.unreadable,
             blocked: plan.blocks.len() as u64,
             swept: false,
-            roster_version: self.store.head(org.row.id).await?.roster_version,
+            roster_version: head.roster_version,
+            seq: head.last_seq,
         })
     }
 

@@ -36,6 +36,8 @@ pub struct HandedOver {
     pub updated: u64,
     /// The roster version from now on.
     pub roster_version: u64,
+    /// The organisation's last event when this was done: who reads what projections make waits for it to see this.
+    pub seq: u64,
 }
 
 impl Engine {
@@ -47,7 +49,9 @@ impl Engine {
         let org = self.organisation(slug).await?;
         let lease = self.lease(org.row.id).await?;
         let outcome = self.hand_over_leased(&lease, slug, from, to).await;
-        self.give_back(&lease, outcome).await
+        let mut report = self.give_back(&lease, outcome).await?;
+        report.seq = self.store.head(org.row.id).await?.last_seq;
+        Ok(report)
     }
 
     async fn hand_over_leased(&self, lease: &Lease, slug: &str, from: &str, to: &str) -> Result<HandedOver> {
@@ -73,13 +77,15 @@ impl Engine {
             today: eligibility::today(&org.settings, self.now()),
             ask_again_days: org.settings.ask_again_days,
         };
+        let head = self.store.head(org.row.id).await?;
         let mut report = HandedOver {
             change_set_id: None,
             claims: 0,
             claimed_by_both: 0,
             named_only: 0,
             updated: 0,
-            roster_version: self.store.head(org.row.id).await?.roster_version,
+            roster_version: head.roster_version,
+            seq: head.last_seq,
         };
         let numbers: Vec<MemberNo> = self.named(org.row.id, from.no).await?.iter().collect();
         let mut moved = Wholesale::new(self, lease, &org);

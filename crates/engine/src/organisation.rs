@@ -69,6 +69,14 @@ impl Engine {
         self.load(row).await
     }
 
+    /// The number of the last event in an organisation's log, for which whoever reads projections can wait.
+    ///
+    /// # Errors
+    /// If there is no such organisation.
+    pub async fn last_seq(&self, slug: &str) -> Result<u64> {
+        Ok(self.store.head(self.organisation(slug).await?.row.id).await?.last_seq)
+    }
+
     /// Reads settings and feeds anew.
     ///
     /// # Errors

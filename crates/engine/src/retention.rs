@@ -25,6 +25,8 @@ pub struct Retained {
     pub waiting: u64,
     /// Originals that are there afterwards.
     pub kept: u64,
+    /// The organisation's last event when this was done: who reads what projections make waits for it to see this.
+    pub seq: u64,
 }
 
 impl Engine {
@@ -34,12 +36,15 @@ impl Engine {
     /// If the store refuses or a file cannot be removed; running it again finishes.
     pub async fn run_retention(&self, slug: &str, dry_run: bool, now: DateTime<Utc>) -> Result<Retained> {
         let org = self.organisation(slug).await?;
-        if dry_run {
-            return Ok(self.due(&org, now).await?.0);
-        }
-        let lease = self.lease(org.row.id).await?;
-        let outcome = self.retain(&lease, slug, now).await;
-        self.give_back(&lease, outcome).await
+        let mut report = if dry_run {
+            self.due(&org, now).await?.0
+        } else {
+            let lease = self.lease(org.row.id).await?;
+            let outcome = self.retain(&lease, slug, now).await;
+            self.give_back(&lease, outcome).await?
+        };
+        report.seq = self.store.head(org.row.id).await?.last_seq;
+        Ok(report)
     }
 
     async fn retain(&self, lease: &Lease, slug: &str, now: DateTime<Utc>) -> Result<Retained> {

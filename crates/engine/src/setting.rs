@@ -64,6 +64,8 @@ pub struct SettingsReport {
     pub rekeyed: u64,
     /// Guards that tripped.
     pub holds: Vec<Hold>,
+    /// The organisation's last event when this was done: who reads what projections make waits for it to see this.
+    pub seq: u64,
 }
 
 /// Who would be eligible and who no longer, by match key.
@@ -123,7 +125,9 @@ impl Engine {
         }
         let lease = self.lease(org.row.id).await?;
         let outcome = self.change_settings_leased(&lease, slug, request).await;
-        self.give_back(&lease, outcome).await
+        let mut report = self.give_back(&lease, outcome).await?;
+        report.seq = self.store.head(org.row.id).await?.last_seq;
+        Ok(report)
     }
 
     async fn change_settings_leased(
@@ -177,6 +181,7 @@ impl Engine {
             eligibility: None,
             rekeyed: 0,
             holds: Vec::new(),
+            seq: self.store.head(org.row.id).await?.last_seq,
         };
         if report.changed.is_empty() {
             report.state = SettingsState::NoChanges;

@@ -270,7 +270,9 @@ async fn changed(
 ) -> Result<(), Failure> {
     let watch = engine.watch_of(org, feed, engine.now()).await?;
     if session.out.json {
-        session.out.document(&document(feed, org, watch.as_ref()));
+        let mut document = document(feed, org, watch.as_ref());
+        document["seq"] = json!(engine.last_seq(&org.row.slug).await?);
+        session.out.document(&document);
         return Ok(());
     }
     session.out.line(format_args!("{verb} the feed {}.", feed.settings.name));

@@ -49,7 +49,10 @@ pub async fn run(forget: Forget, session: &mut Session<'_>) -> Result<Exit, Fail
         let engine = session.engine().await?;
         let lifted = engine.lift_forgetting(slug, &forget.key, forget.reason.as_deref()).await?;
         match session.out.json {
-            true => session.out.document(&json!({ "state": Outcome::Lifted, "lifted": lifted })),
+            true => {
+                let seq = engine.last_seq(slug).await?;
+                session.out.document(&json!({ "state": Outcome::Lifted, "lifted": lifted, "seq": seq }));
+            }
             false => session.out.line(
                 "Lifted: the next payload that names the person adds them as somebody new, as `muster members add` does.",
             ),

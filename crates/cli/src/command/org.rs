@@ -100,7 +100,9 @@ pub async fn run(org: Org, session: &mut Session<'_>) -> Result<Exit, Failure> {
 async fn created(engine: &Engine, slug: &str, session: &mut Session<'_>) -> Result<(), Failure> {
     let org = engine.organisation(slug).await?;
     if session.out.json {
-        session.out.document(&document(&org));
+        let mut document = document(&org);
+        document["seq"] = json!(engine.last_seq(slug).await?);
+        session.out.document(&document);
         return Ok(());
     }
     let next = session.suggestion(&format!("sync FILE --org {slug} --mode full"));

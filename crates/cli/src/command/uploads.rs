@@ -61,8 +61,10 @@ pub async fn run(uploads: Uploads, session: &mut Session<'_>) -> Result<Exit, Fa
         Command::GiveUp { id, org } => {
             let upload = engine.give_up(&org.slug, &id).await?.received.upload;
             if session.out.json {
-                let document = json!({ "upload_id": upload, "state": State::Refused, "reason": Refusal::GivenUp });
-                session.out.document(&document);
+                let seq = engine.last_seq(&org.slug).await?;
+                session.out.document(&json!({
+                    "upload_id": upload, "state": State::Refused, "reason": Refusal::GivenUp, "seq": seq,
+                }));
             } else {
                 session.out.line(format_args!(
                     "Given up: nothing is taken from upload {upload}. What waits behind it is worked on with the next sync."

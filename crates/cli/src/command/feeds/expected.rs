@@ -50,7 +50,10 @@ pub async fn check(engine: &Engine, slug: Option<String>, session: &mut Session<
     for slug in slugs {
         // One organisation that is being worked on for long keeps nobody else's feeds from being looked at.
         match engine.watch_feeds(&slug, engine.now()).await {
-            Ok(feeds) if session.out.json => documents.push(json!({ "slug": slug, "feeds": feeds })),
+            Ok(feeds) if session.out.json => {
+                let seq = engine.last_seq(&slug).await?;
+                documents.push(json!({ "slug": slug, "feeds": feeds, "seq": seq }));
+            }
             Ok(feeds) => feeds.iter().for_each(|feed| session.out.line(told(&slug, feed))),
             Err(e) => failed = Some(e),
         }
