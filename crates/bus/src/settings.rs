@@ -28,6 +28,9 @@ pub struct Settings {
     pub longest_wait: Duration,
     /// How long closing waits for doorbells that are still being worked on.
     pub close_within: Duration,
+    /// Told the name of a moment at which it matters to die or to be stopped, so that tests can do it there:
+    /// `doorbells_sent` and `events_sent`, when something was published and its confirm is not awaited yet.
+    pub point: fn(&str),
 }
 
 impl Settings {
@@ -45,6 +48,7 @@ impl Settings {
             again_after: Duration::from_secs(1),
             longest_wait: Duration::from_secs(15),
             close_within: Duration::from_secs(10),
+            point: |_| {},
         }
     }
 }

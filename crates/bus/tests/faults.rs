@@ -1,10 +1,11 @@
 //! What becomes of the promises when the broker fails: each test has a node of its own.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use lapin::types::{AMQPValue, FieldTable};
 use muster_bus::{Bus, BusError, Message, Role, Settings};
 use muster_testkit::rabbitmq::Broker;
 use tokio::task::{JoinHandle, spawn_blocking};
@@ -210,6 +211,7 @@ async fn queues_may_be_deleted_purged_limited_and_forbidden_under_us() {
     a_message_that_is_no_bell_is_passed_over(&broker, &bus).await;
     a_deleted_exchange_is_made_again(&broker, &bus).await;
     a_full_queue_refuses(&broker, &bus).await;
+    a_listeners_queue_that_was_full_is_told_again_once_there_is_room(&broker, &bus).await;
     a_broker_short_of_memory_holds_back_publishers_only(&broker, &settings).await;
     a_queue_with_other_arguments_is_said(&broker, &settings).await;
     the_documented_permissions_suffice_and_fewer_are_said(&broker, &settings).await;
@@ -313,6 +315,39 @@ async fn a_full_queue_refuses(broker: &Arc<Broker>, bus: &Bus) {
     ctl(broker, ["purge_queue", "muster.projector"]).await;
     ring_until_confirmed(bus, Role::Projector, bell(1, 4)).await;
     connected(bus).await;
+}
+
+/// Nobody consumes from it: that there is room only the broker knows.
+async fn a_listeners_queue_that_was_full_is_told_again_once_there_is_room(broker: &Arc<Broker>, bus: &Bus) {
+    let (connection, channel) = raw(broker.url()).await;
+    let quorum = AMQPValue::LongString("quorum".into());
+    let arguments = FieldTable::from(BTreeMap::from([("x-queue-type".into(), quorum)]));
+    let durable = lapin::options::QueueDeclareOptions { durable: true, ..Default::default() };
+    channel.queue_declare("narrow".into(), durable, arguments).await.unwrap();
+    let none = || (Default::default(), Default::default());
+    let bind = channel.queue_bind("narrow".into(), "muster.events".into(), "narrow.#".into(), none().0, none().1);
+    bind.await.unwrap();
+    let policy = r#"{"max-length":1,"overflow":"reject-publish"}"#;
+    ctl(broker, ["set_policy", "--apply-to", "queues", "narrow", "^narrow$", policy]).await;
+    let message = || Message { key: "narrow.one.two".into(), content_type: "text/plain".into(), body: vec![1] };
+    let told = async |wanted: bool| {
+        let began = Instant::now();
+        loop {
+            match bus.tell(message()).await {
+                Ok(()) if wanted => return,
+                Err(BusError::NotTaken(_)) if !wanted => return,
+                other => assert!(began.elapsed() < LONG, "{other:?}"),
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    };
+    told(false).await;
+    ctl(broker, ["purge_queue", "narrow"]).await;
+    ctl(broker, ["clear_policy", "narrow"]).await;
+    told(true).await;
+    connected(bus).await;
+    channel.queue_delete("narrow".into(), Default::default()).await.unwrap();
+    connection.close(200, "done".into()).await.unwrap();
 }
 
 async fn a_broker_short_of_memory_holds_back_publishers_only(broker: &Arc<Broker>, settings: &Settings) {

@@ -87,8 +87,13 @@ impl Verdict {
     }
 }
 
-/// Publishes all of them in their order, and says what came of each.
-pub(super) async fn publish(channel: &Channel, batch: Vec<Waiting>, limit: Duration) -> Vec<Settled> {
+/// Publishes all of them in their order, and says what came of each; `sent_all` is called before the confirms are awaited.
+pub(super) async fn publish(
+    channel: &Channel,
+    batch: Vec<Waiting>,
+    limit: Duration,
+    sent_all: impl Fn(),
+) -> Vec<Settled> {
     let deadline = Instant::now() + limit;
     let mut settled = Vec::with_capacity(batch.len());
     let mut sent = Vec::new();
@@ -119,6 +124,7 @@ pub(super) async fn publish(channel: &Channel, batch: Vec<Waiting>, limit: Durat
         };
         settled.push(Settled { key, answer, verdict });
     }
+    sent_all();
     let (verdicts, returned) = judge(join_all(confirms).await);
     for ((id, key, answer), verdict) in sent.into_iter().zip(verdicts) {
         let no_queue = verdict == Verdict::Taken && returned.contains(&id);

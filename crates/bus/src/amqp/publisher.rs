@@ -3,7 +3,7 @@
 //! One task publishes on one channel, one batch at a time. A message that the broker returns carries no word of which
 //! publish it was; within one batch the message's identity tells it, and no batch runs beside another.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, hash_map::Entry};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -31,6 +31,9 @@ const BATCH_BYTES: usize = 8 << 20;
 /// After how long of refusals a channel is opened anew: in RabbitMQ 3.10 a channel goes on refusing for a queue that was full
 /// until somebody consumes, though the queue was purged or its limit lifted.
 const REFUSED_FOR: Duration = Duration::from_secs(3);
+/// Where that did not help it is tried after twice as long, up to this. What was not tried for so long is not refused any more:
+/// somebody else may tell it now.
+const REFUSED_LONGEST: Duration = Duration::from_mins(1);
 
 /// Which of the two publishers.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -48,6 +51,14 @@ impl Kind {
             Kind::Events => "events",
         }
     }
+
+    /// What a batch has come to when it was sent and is not confirmed yet.
+    fn sent(self) -> &'static str {
+        match self {
+            Kind::Doorbells => "doorbells_sent",
+            Kind::Events => "events_sent",
+        }
+    }
 }
 
 /// The way to a publishing task.
@@ -61,7 +72,7 @@ impl Publisher {
         closing: watch::Receiver<bool>,
     ) -> (Publisher, JoinHandle<()>) {
         let (sender, waiting) = mpsc::channel(BATCH);
-        let task = Task { shared, link, kind, closing, waiting, refusing: HashMap::new() };
+        let task = Task { shared, link, kind, closing, waiting, refusing: HashMap::new(), patience: REFUSED_FOR };
         // Until then nothing can be published, so the bus is not connected yet.
         task.shared.board.begin(Part::Channel(kind.name()), NOT_OPEN);
         (Publisher(sender), tokio::spawn(run(task)))
@@ -101,8 +112,16 @@ struct Task {
     kind: Kind,
     closing: watch::Receiver<bool>,
     waiting: mpsc::Receiver<Waiting>,
-    /// Routing keys for which the broker refuses what is published, and since when.
-    refusing: HashMap<String, Instant>,
+    /// Routing keys for which the broker refuses what is published.
+    refusing: HashMap<String, Refused>,
+    /// For how long that may be so before the channel is opened anew.
+    patience: Duration,
+}
+
+/// When what is published under a key was refused on this channel: for the first time, and for the last.
+struct Refused {
+    since: Instant,
+    last: Instant,
 }
 
 async fn run(mut task: Task) {
@@ -113,7 +132,7 @@ async fn run(mut task: Task) {
             Ok(channel) => {
                 task.shared.board.note(part, None);
                 backoff.reset();
-                task.refusing.values_mut().for_each(|since| *since = Instant::now());
+                task.look_anew();
                 match task.serve(&channel).await {
                     Some(why) => why,
                     None => break,
@@ -247,7 +266,8 @@ impl Task {
                 }
                 Outcome::Lost(why) => return Some(why),
             }
-            if self.refusing.values().any(|since| since.elapsed() > REFUSED_FOR) {
+            if self.refusing.values().any(|refused| refused.since.elapsed() > self.patience) {
+                self.patience = (self.patience * 2).min(REFUSED_LONGEST);
                 let _ = timeout(REFUSED_FOR, channel.close(200, "refused".into())).await;
                 return Some("the channel is opened anew, as the broker refuses what is published on it".into());
             }
@@ -268,17 +288,33 @@ impl Task {
         batch
     }
 
+    /// A new channel has refused nothing yet.
+    fn look_anew(&mut self) {
+        if self.kind == Kind::Events {
+            self.refusing.retain(|_, refused| refused.last.elapsed() < REFUSED_LONGEST);
+        }
+        self.refusing.values_mut().for_each(|refused| refused.since = Instant::now());
+    }
+
     /// Remembers whether the broker takes what is published under a key.
     fn taken(&mut self, key: String, taken: bool) {
+        let now = Instant::now();
+        match self.refusing.entry(key) {
+            Entry::Vacant(_) if taken => return,
+            Entry::Vacant(new) => {
+                new.insert(Refused { since: now, last: now });
+            }
+            Entry::Occupied(mut known) if !taken => {
+                known.get_mut().last = now;
+                return;
+            }
+            Entry::Occupied(known) => {
+                known.remove();
+                self.patience = REFUSED_FOR;
+            }
+        }
+        // Who tells events says of which organisation.
         let Kind::Doorbells = self.kind else { return };
-        if taken != self.refusing.contains_key(&key) {
-            return;
-        }
-        if taken {
-            self.refusing.remove(&key);
-        } else {
-            self.refusing.insert(key, Instant::now());
-        }
         let keys: Vec<_> = self.refusing.keys().map(String::as_str).collect();
         let why = format!("the broker does not take doorbells for {}: full, or not available", keys.join(", "));
         self.shared.board.note(Part::Refused(self.kind.name()), (!keys.is_empty()).then_some(why));
@@ -287,9 +323,10 @@ impl Task {
     /// Publishes a batch and answers everybody in it.
     async fn publish(&mut self, channel: &Channel, batch: Vec<Waiting>) -> Outcome {
         let mut outcome = Outcome::Settled;
-        for Settled { key, answer, verdict } in
-            batch::publish(channel, batch, self.shared.settings.confirm_within).await
-        {
+        let (settings, kind) = (&self.shared.settings, self.kind);
+        let sent = || (settings.point)(kind.sent());
+        let settled = batch::publish(channel, batch, settings.confirm_within, sent).await;
+        for Settled { key, answer, verdict } in settled {
             self.shared.counters.published.up();
             match &verdict {
                 Verdict::Taken => self.taken(key, true),
