@@ -20,7 +20,8 @@ pub fn all_applied(muster: &Muster, count: u64) {
     muster.is_whole();
 }
 
-const QUEUES: [&str; 2] = ["muster.worker", "muster.projector"];
+/// The queues of doorbells.
+pub const QUEUES: [&str; 2] = ["muster.worker", "muster.projector"];
 
 #[test]
 fn a_broker_stopped_and_started_in_the_middle_of_fifty_uploads() {

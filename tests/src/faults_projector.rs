@@ -13,6 +13,7 @@ use muster_testkit::{
 
 use crate::{
     faults_broker::all_applied,
+    faults_relay::messages,
     muster::{Muster, On},
     served::{Served, prefix, until},
 };
@@ -107,6 +108,46 @@ fn a_projector_frozen_in_a_slice_writes_nothing_when_it_wakes_on_sqlite() {
 fn a_projector_frozen_in_a_slice_writes_nothing_when_it_wakes_on_postgres_with_a_broker() {
     let (url, prefix) = (address().unwrap(), prefix());
     two_on_one_lane(On::Postgres, &["--amqp", &url, "--amqp-prefix", &prefix]);
+}
+
+/// A process that projects is killed at each point, with a bell in its hands if there is a broker, and the next one goes on
+/// where it stood.
+fn killed_at_named_points(on: On, more: &[&str], bells: impl Fn() -> Option<u64>) {
+    let muster = Muster::new(on);
+    let with = |roles| [&["--roles", roles], more].concat();
+    let working = Served::start(&muster, &with("worker,relay"));
+    let mut projecting = Served::start(&muster, &with("projector"));
+    let points = ["projection_before_checkpoint", "projection_after_checkpoint", "projector_before_ack"];
+    for (n, point) in (1..).zip(points) {
+        // With nothing left to do, the next one has no cause to begin but the upload.
+        muster.projected();
+        until("the end of all bells", || bells().unwrap_or(0) == 0);
+        assert!(projecting.end().success(), "{point}");
+        let mut dying = Served::begin(&muster, &with("projector"), |command| {
+            command.env("MUSTER_CRASH_AT", point);
+        });
+        until("the bus", || dying.get("/readyz").json()["status"] == "ok");
+        muster.take_in(&format!("Team {n}"));
+        assert!(!dying.ended().success(), "{point}");
+        until("the bell that was not acknowledged", || bells() != Some(0));
+        projecting = Served::start(&muster, &with("projector"));
+        all_applied(&muster, n);
+    }
+    until("the end of all bells", || bells().unwrap_or(0) == 0);
+    for served in [working, projecting] {
+        assert!(served.end().success());
+    }
+}
+
+#[test]
+fn a_serving_projector_killed_at_any_named_point_hands_over_on_sqlite() {
+    killed_at_named_points(On::Sqlite, &[], || None);
+}
+
+#[test]
+fn a_serving_projector_killed_at_any_named_point_hands_over_on_postgres_with_a_broker() {
+    let broker = Broker::start().unwrap();
+    killed_at_named_points(On::Postgres, &["--amqp", broker.url()], || Some(messages(&broker, "muster.projector")));
 }
 
 #[test]

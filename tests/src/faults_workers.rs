@@ -7,7 +7,7 @@ use muster_testkit::{postgres::Server, rabbitmq::address};
 use crate::{
     faults_broker::all_applied,
     muster::{Muster, On, feed},
-    served::{Served, prefix, until},
+    served::{Served, prefix, until, within_at_most},
 };
 
 const WORKER: [&str; 5] = ["leased", "computed", "before_commit", "after_commit", "worker_before_ack"];
@@ -70,6 +70,52 @@ fn processes_killed_at_any_moment_lose_nothing_on_sqlite() {
 fn processes_killed_at_any_moment_lose_nothing_on_postgres_with_a_broker() {
     let (url, prefix) = (address().unwrap(), prefix());
     killed_at_random(On::Postgres, &["--amqp", &url, "--amqp-prefix", &prefix]);
+}
+
+/// A process that has the lease is killed, and another, which waits for it, takes the upload over within a time. Before
+/// that, `meanwhile` may do something about the lease.
+fn handed_over_within(limit: Duration, on: On, more: &[&str], meanwhile: impl FnOnce(&Muster)) {
+    let muster = Muster::new(on);
+    let holder = Served::begin(&muster, more, |command| {
+        command.env("MUSTER_FREEZE_AT", "leased");
+    });
+    muster.take_in("One");
+    until("the holder to be frozen", || holder.is_frozen());
+    let other = Served::start(&muster, more);
+    until("the other to wait for the lease", || other.metric("muster_lease_waits_total") > 0.0);
+    meanwhile(&muster);
+    holder.kill();
+    within_at_most(limit, "another to take the upload over", || (muster.uploads("received") == 0).then_some(()));
+    all_applied(&muster, 1);
+    assert!(other.end().success());
+}
+
+/// On the same machine it can be seen that a process has died, and its lease, which holds for 15 seconds, is not waited for.
+const SEEN_TO_DIE: Duration = Duration::from_secs(10);
+/// On another machine the lease must lapse.
+const LAPSED: Duration = Duration::from_secs(30);
+
+#[test]
+fn who_is_killed_hands_over_within_seconds_on_sqlite() {
+    handed_over_within(SEEN_TO_DIE, On::Sqlite, &[], |_| {});
+}
+
+#[test]
+fn who_is_killed_hands_over_within_seconds_on_postgres_with_a_broker() {
+    let (url, prefix) = (address().unwrap(), prefix());
+    handed_over_within(SEEN_TO_DIE, On::Postgres, &["--amqp", &url, "--amqp-prefix", &prefix], |_| {});
+}
+
+#[test]
+fn who_is_killed_on_another_machine_hands_over_when_its_lease_lapses() {
+    let (url, prefix) = (address().unwrap(), prefix());
+    handed_over_within(LAPSED, On::Postgres, &["--amqp", &url, "--amqp-prefix", &prefix], |muster| {
+        // Of a machine with another name nothing is known but what is in the database.
+        let elsewhere = "UPDATE lease SET holder = 'elsewhere/' || holder";
+        let mut psql = muster_testkit::postgres::program("psql").unwrap();
+        let renamed = psql.args([&muster.database, "-c", elsewhere]).output().unwrap();
+        assert_eq!(String::from_utf8_lossy(&renamed.stdout), "UPDATE 1\n");
+    });
 }
 
 /// One is frozen while it has the lease; another takes over when its time is over; and the one that wakes does nothing.

@@ -17,6 +17,8 @@ mod faults_broker;
 #[cfg(test)]
 mod faults_projector;
 #[cfg(test)]
+mod faults_relay;
+#[cfg(test)]
 mod faults_workers;
 #[cfg(test)]
 mod feeds;
@@ -40,6 +42,8 @@ mod served;
 mod serving;
 #[cfg(test)]
 mod sharing;
+#[cfg(test)]
+mod stress;
 #[cfg(test)]
 mod telling;
 #[cfg(test)]

@@ -1,7 +1,10 @@
 //! What a process that serves writes and shows of itself: enough to follow an upload, and nothing of anybody in a feed.
 
+use muster_domain::event::NewEvent;
+use muster_engine::Engine;
 use muster_testkit::{postgres::Server, rabbitmq::address};
-use serde_json::Value;
+use serde_json::{Value, value::RawValue};
+use uuid::Uuid;
 
 use crate::{
     muster::{Muster, On},
@@ -56,6 +59,46 @@ fn an_upload_can_be_followed_by_its_correlation_in_a_log_of_json() {
     until("JSON by the file", || other.log().lines().any(|line| serde_json::from_str::<Value>(line).is_ok()));
 }
 
+/// Lets every part that works on a log or a document meet something of which no error may quote what stands in it: an
+/// event that no projection can take, and an upload that no worker can work on.
+fn damage(muster: &Muster, served: &Served) {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    runtime.block_on(async {
+        let engine = Engine::open(&muster.database, muster.dir.path(), "test").await.unwrap();
+        let acme = engine.organisation("acme").await.unwrap().row.id;
+        let poison = NewEvent {
+            id: Uuid::now_v7(),
+            stream: "organisation".into(),
+            expected_version: None,
+            kind: "change_set.applied".into(),
+            schema: 1,
+            data: RawValue::from_string(r#"{"change_set":"ZQlast1","selection":"ZQkey1","state":"ZQdept"}"#.into())
+                .unwrap(),
+            body: None,
+        };
+        let mut tx = engine.store.begin(acme, None).await.unwrap();
+        tx.append(vec![poison], &engine.who(Uuid::now_v7())).await.unwrap();
+        tx.commit().await.unwrap();
+        engine.store.close().await;
+    });
+    let parked = |projection| served.metric(&format!("muster_projection_parked_lanes{{projection=\"{projection}\"}}"));
+    for projection in muster_engine::projections::all() {
+        until(projection.name(), || parked(projection.name()) == 1.0);
+    }
+    until("what cannot be told", || served.log().contains("what was applied could not be told"));
+    muster.ok(&["org", "create", "beta", "--name", "Beta"]);
+    served.signal("STOP");
+    until("it to stand", || served.is_frozen());
+    let file = muster.file("zqfile.csv", &people(20, "six"));
+    muster.ok(&["sync", &file, "--org", "beta", "--mode", "full", "--no-wait"]);
+    let damage = r#"UPDATE upload SET doc = convert_to('{"state":"ZQlast1","received":{"upload":"ZQkey1"}}', 'UTF8')
+        WHERE org = (SELECT id FROM organisation WHERE slug = 'beta')"#;
+    let mut psql = muster_testkit::postgres::program("psql").unwrap();
+    assert!(psql.args([&muster.database, "-qc", damage]).status().unwrap().success());
+    served.signal("CONT");
+    until("the worker's failure", || served.metric("muster_upload_failures_total") > 0.0);
+}
+
 #[test]
 fn nothing_of_anybody_and_no_password_is_in_logs_and_metrics() {
     let server = Server::start().unwrap();
@@ -79,7 +122,9 @@ fn nothing_of_anybody_and_no_password_is_in_logs_and_metrics() {
     let waiting = || muster.ok(&["uploads", "list", "--org", "acme", "--state", "received"])["total"] != 0;
     until("the work on all uploads", || !waiting());
     until("something told", || served.metric("muster_events_told_total") > 0.0);
-    let mut said = String::new();
+    damage(&muster, &served);
+    let mut said = muster.ok(&["projections", "status"]).to_string();
+    assert!(said.contains("cannot be read by this version"), "{said}");
     let mut look = |served: &Served| {
         for path in ["/livez", "/readyz", "/metrics"] {
             said.push_str(&served.get(path).body);

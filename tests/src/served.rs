@@ -146,7 +146,12 @@ pub fn prefix() -> String {
 
 /// Waits until something is there, for as long as we have patience. A look that took long, as when everything here was
 /// stopped for a while, counts as no more than a second, for whoever is waited for was stopped as well.
-pub fn within<T>(what: &str, mut found: impl FnMut() -> Option<T>) -> T {
+pub fn within<T>(what: &str, found: impl FnMut() -> Option<T>) -> T {
+    within_at_most(PATIENCE, what, found)
+}
+
+/// The same with another limit, where how soon it comes is what is tried.
+pub fn within_at_most<T>(patience: Duration, what: &str, mut found: impl FnMut() -> Option<T>) -> T {
     const MOST: Duration = Duration::from_secs(1);
     let mut waited = Duration::ZERO;
     loop {
@@ -154,7 +159,7 @@ pub fn within<T>(what: &str, mut found: impl FnMut() -> Option<T>) -> T {
         if let Some(found) = found() {
             return found;
         }
-        assert!(waited < PATIENCE, "waited in vain for {what}");
+        assert!(waited < patience, "waited in vain for {what}");
         std::thread::sleep(Duration::from_millis(50));
         waited += began.elapsed().min(MOST);
     }

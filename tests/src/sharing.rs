@@ -6,7 +6,7 @@ use muster_domain::{
     ids::OrganisationId,
     settings::{Channel, Mode, Settings},
 };
-use muster_engine::{Engine, pipeline::Request};
+use muster_engine::{Engine, pipeline::Request, projections};
 use muster_testkit::rabbitmq::address;
 
 use crate::{
@@ -40,6 +40,11 @@ fn applied(served: &Served) -> usize {
     served.metric(r#"muster_upload_seconds_count{outcome="applied"}"#) as usize
 }
 
+/// Steps on projections.
+fn projected(served: &Served) -> usize {
+    served.metric("muster_projection_steps_total") as usize
+}
+
 async fn engine_of(database: &str, data_dir: &Path) -> Engine {
     Engine::open(database, data_dir, "test").await.unwrap()
 }
@@ -58,6 +63,11 @@ fn three_processes_share_a_thousand_organisations_and_one_may_die_and_another_co
     until("the work of all three", || served.iter().map(applied).sum::<usize>() == ORGANISATIONS);
     let shares = served.each_ref().map(applied);
     assert!(shares.iter().all(|share| share * 5 >= ORGANISATIONS), "each does a fifth at least: {shares:?}");
+    muster.projected();
+    let steps = served.each_ref().map(projected);
+    let all: usize = steps.iter().sum();
+    assert!(all >= ORGANISATIONS * projections::all().len(), "each lane was brought on by one of them: {steps:?}");
+    assert!(steps.iter().all(|share| share * 5 >= all), "and of projecting each does a fifth at least: {steps:?}");
     let [first, second, third] = served;
     std::thread::scope(|scope| {
         let coming = scope.spawn(|| runtime.block_on(take_in(&engine, "Service")));

@@ -17,19 +17,21 @@ use crate::{
 };
 
 /// The example, listening.
-struct Listener {
+pub struct Listener {
     child: Child,
     lines: Receiver<String>,
-    heard: Vec<Value>,
+    /// What it has heard, each message once.
+    pub heard: Vec<Value>,
 }
 
 impl Listener {
-    fn start(url: &str, prefix: &str) -> Listener {
+    /// Hears everything.
+    pub fn start(url: &str, prefix: &str) -> Listener {
         Listener::to(url, prefix, &format!("{prefix}.test"), "#")
     }
 
     /// The same with a queue that has a name, and hears what has this key.
-    fn to(url: &str, prefix: &str, queue: &str, key: &str) -> Listener {
+    pub fn to(url: &str, prefix: &str, queue: &str, key: &str) -> Listener {
         let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/examples/listen.py");
         // Debian's, which has Debian's pika.
         let mut command = Command::new("/usr/bin/python3");
@@ -55,12 +57,20 @@ impl Listener {
     }
 
     /// Hears so many parts of change sets.
-    fn parts(&mut self, count: usize) -> Vec<&Value> {
+    pub fn parts(&mut self, count: usize) -> Vec<&Value> {
         while self.heard.iter().filter(|event| event["type"] == "muster.change_set.applied").count() < count {
             let line = self.lines.recv_timeout(PATIENCE).unwrap_or_else(|e| panic!("too few were heard: {e}"));
             self.heard.push(serde_json::from_str(&line).unwrap());
         }
         self.heard.iter().filter(|event| event["type"] == "muster.change_set.applied").map(|e| &e["data"]).collect()
+    }
+
+    /// Hears so many messages.
+    pub fn hear_so_many(&mut self, count: usize) {
+        while self.heard.len() < count {
+            let line = self.lines.recv_timeout(PATIENCE).unwrap_or_else(|e| panic!("too few were heard: {e}"));
+            self.heard.push(serde_json::from_str(&line).unwrap());
+        }
     }
 
     fn seqs(&self) -> Vec<(u64, u64)> {

@@ -118,13 +118,18 @@ impl Collector for Now {
     fn encode(&self, mut encoder: DescriptorEncoder) -> Result<(), std::fmt::Error> {
         let done = self.state.figures.read();
         uploads(&mut encoder, &done)?;
-        let counters: [(&str, &str, u64); 7] = [
+        let counters: [(&str, &str, u64); 8] = [
             ("upload_failures", "Attempts to work on an upload that failed and are made again", done.work_failures),
             ("lease_waits", "How often another worker's lease was waited for", done.lease_waits),
             ("relay_rung", "Organisations of whose news every role was told", done.rung),
             ("relay_failures", "Rounds of the relay that failed", done.relay_failures),
             ("events_told", "Messages for other systems that were confirmed", done.told),
             ("events_failures", "Messages for other systems that are told again", done.telling_failures),
+            (
+                "projection_steps",
+                "Steps on projections that were done here: a slice of a log each, or less",
+                done.projected,
+            ),
             ("role_restarts", "Roles that ended by a bug and were begun again", done.restarts),
         ];
         for (name, help, value) in counters {

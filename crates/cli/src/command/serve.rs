@@ -124,6 +124,7 @@ fn bus(serve: &Serve, configured: Option<&str>) -> Result<(Bus, bool), Failure> 
     };
     let mut settings = Settings::new(url);
     settings.prefix.clone_from(&serve.amqp_prefix);
+    settings.point = muster_engine::crash::point;
     let bus = Bus::amqp(settings).map_err(|e| Failure::wrong(e.to_string()))?;
     Ok((bus, false))
 }

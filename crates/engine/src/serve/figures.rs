@@ -25,6 +25,7 @@ pub struct Figures {
     told: AtomicU64,
     telling_failures: AtomicU64,
     held: AtomicU64,
+    projected: AtomicU64,
     uploads: Mutex<BTreeMap<&'static str, Durations>>,
 }
 
@@ -58,6 +59,8 @@ pub struct Outcomes {
     pub telling_failures: u64,
     /// Organisations whose messages for other systems wait at the moment, as one of them is not taken or cannot be made.
     pub held: u64,
+    /// Steps that were done on projections: a slice of a log, or what has to be done before and after.
+    pub projected: u64,
     /// Uploads that were worked on, by what they came to.
     pub uploads: BTreeMap<&'static str, Durations>,
 }
@@ -111,6 +114,10 @@ impl Figures {
         self.held.store(organisations, Ordering::Relaxed);
     }
 
+    pub(super) fn projected(&self) {
+        self.projected.fetch_add(1, Ordering::Relaxed);
+    }
+
     /// The counters now.
     pub fn read(&self) -> Outcomes {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
@@ -123,6 +130,7 @@ impl Figures {
             told: read(&self.told),
             telling_failures: read(&self.telling_failures),
             held: read(&self.held),
+            projected: read(&self.projected),
             uploads: self.uploads.lock().unwrap_or_else(PoisonError::into_inner).clone(),
         }
     }

@@ -110,7 +110,7 @@ impl Lanes {
             let step = self.serving.engine.project(self.organisation, projection).await;
             drop(place);
             match step {
-                Ok(Progress::More) => {}
+                Ok(Progress::More) => self.serving.figures.projected(),
                 Ok(Progress::CaughtUp | Progress::Parked | Progress::Newer) => return Turn::Done,
                 // Whoever has it goes on to the end, and looks there once more. Should it die, the sweep finds the lane.
                 Ok(Progress::Taken) => {
