@@ -9,6 +9,7 @@ mod log;
 mod moments;
 mod privacy;
 mod projections;
+mod projections_kept;
 mod projections_rows;
 mod queue;
 mod renewal;

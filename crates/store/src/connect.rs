@@ -20,6 +20,10 @@ use crate::schema;
 /// How long a writer waits for another one.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// How long PostgreSQL leaves a transaction alone in which nothing happens: a process that froze in the middle of one must not
+/// keep what it has locked for ever. Whoever has one open for longer, and is well, must ask for something in between.
+const IDLE: Duration = Duration::from_secs(60);
+
 /// How much of a SQLite file is mapped into memory at most. What is mapped counts as the process's memory.
 const MAPPED: u64 = 0;
 
@@ -28,6 +32,7 @@ const MAPPED: u64 = 0;
 pub struct Store {
     pub(crate) pools: Pools,
     pub(crate) address: Arc<Address>,
+    pub(crate) idle_limit: Duration,
     pub(crate) read_models: Arc<OnceCell<ReadModels>>,
 }
 
@@ -72,7 +77,15 @@ impl Store {
     /// Opens `sqlite:PATH` or `postgres://…`. A SQLite file is made and migrated as needed; a PostgreSQL
     /// database must have this binary's schema (see [`Store::migrate`]).
     pub async fn open(url: &str) -> Result<Store> {
-        let address = Address::of(url)?;
+        Store::open_with_idle_limit(url, IDLE).await
+    }
+
+    /// The same with another limit on how long a transaction may be without a statement, on PostgreSQL.
+    ///
+    /// # Errors
+    /// As [`Store::open`].
+    pub async fn open_with_idle_limit(url: &str, idle_limit: Duration) -> Result<Store> {
+        let address = Address::with(url, idle_limit)?;
         let pools = match &address {
             Address::Sqlite(path) => open_sqlite(path).await?,
             Address::Postgres(options) => {
@@ -83,7 +96,7 @@ impl Store {
                 Pools::Postgres(postgres_pool((**options).clone()))
             }
         };
-        Ok(Store { pools, address: Arc::new(address), read_models: Arc::default() })
+        Ok(Store { pools, address: Arc::new(address), idle_limit, read_models: Arc::default() })
     }
 
     /// Brings the database to this binary's schema, and says from which version to which.
@@ -203,6 +216,10 @@ pub(crate) enum Address {
 
 impl Address {
     pub fn of(url: &str) -> Result<Address> {
+        Address::with(url, IDLE)
+    }
+
+    fn with(url: &str, idle_limit: Duration) -> Result<Address> {
         if let Some(path) = url.strip_prefix("sqlite:") {
             let path = path.strip_prefix("//").unwrap_or(path);
             if path.contains('?') {
@@ -219,8 +236,8 @@ impl Address {
             // The error is not shown: it may quote the address, and with it a password.
             let options = PgConnectOptions::from_str(url)
                 .map_err(|_| StoreError::BadUrl("the address of the PostgreSQL database cannot be read".into()))?;
-            // A process that froze in the middle of a transaction must not keep what it has locked for ever.
-            let settings = [("jit", "off"), ("idle_in_transaction_session_timeout", "60s")];
+            let idle_limit = format!("{}ms", idle_limit.as_millis());
+            let settings = [("jit", "off"), ("idle_in_transaction_session_timeout", &*idle_limit)];
             let options = options.application_name("muster").options(settings).disable_statement_logging();
             return Ok(Address::Postgres(Box::new(options)));
         }

@@ -5,6 +5,7 @@
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use muster_domain::ids::OrganisationId;
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, PgConnection, SqliteConnection};
@@ -18,7 +19,7 @@ mod claim;
 mod entry;
 mod lane;
 
-pub use claim::{Claim, Step, Writes};
+pub use claim::{Claim, Keeper, Step, Writes};
 pub use entry::{Key, Part, Range, Snapshot};
 pub use lane::{Lane, LaneState, Parked};
 
@@ -33,6 +34,8 @@ const BEGIN: &str = "INSERT INTO read_models (version, next_lane) VALUES ($1, 0)
 #[derive(Clone)]
 pub struct ReadModels {
     pools: Pools,
+    /// How often something is asked for while a lane is worked on, so that PostgreSQL does not take its holder for frozen.
+    kept_every: Duration,
     /// Lanes that somebody in this process works on; PostgreSQL knows it of all processes.
     taken: Arc<Mutex<HashSet<i64>>>,
     moved: Arc<Notify>,
@@ -61,7 +64,8 @@ impl Store {
                     Pools::Postgres(connect::postgres_pool(options))
                 }
             };
-            Ok(ReadModels { pools, taken: Arc::default(), moved: Arc::default() })
+            let kept_every = self.idle_limit / 6;
+            Ok(ReadModels { pools, kept_every, taken: Arc::default(), moved: Arc::default() })
         };
         self.read_models.get_or_try_init(open).await.cloned()
     }

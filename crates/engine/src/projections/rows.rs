@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use muster_store::{
     StoreError,
-    read_model::{Claim, Key, Part, Range, Step, Writes},
+    read_model::{Claim, Keeper, Key, Part, Range, Step, Writes},
 };
 use serde::{Serialize, de::DeserializeOwned};
 
@@ -122,6 +122,11 @@ impl Rows {
     pub fn clear(&mut self, part: Part) {
         self.taking.rows.retain(|(p, _), _| *p != part);
         self.taking.cleared.insert(part);
+    }
+
+    /// Keeps the lane while an event is taken.
+    pub(super) fn keeper(&self) -> Keeper {
+        self.claim.keeper()
     }
 
     /// How many bytes wait to be written.

@@ -224,7 +224,8 @@ impl Slice<'_> {
     async fn take_if_wanted(&mut self, raw: muster_store::RawEvent) -> Result<Hash> {
         let hash = raw.hash()?;
         if raw.kind().is_none_or(|kind| self.projection.wants(kind)) {
-            caught(self.take_event(raw)).await?;
+            // One event may take minutes, as that of a first import does.
+            self.rows.keeper().during(caught(self.take_event(raw))).await??;
         }
         Ok(hash)
     }

@@ -1,13 +1,17 @@
 //! Working on a lane: one at a time, rows and checkpoint in one transaction, compared and set.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
 
 use chrono::Utc;
 use muster_domain::event::Hash;
+use tokio::sync::{Mutex, MutexGuard};
 
 use super::{Key, Lane, Org, Parked, Part, Range, ReadModels, Taken, entry, lane};
 use crate::connect::{Conn, Reading, Writing, on};
-use crate::error::Result;
+use crate::error::{Result, StoreError};
 use crate::organisation::micros;
 
 /// What is written in one step.
@@ -42,8 +46,23 @@ pub struct Claim {
 /// On PostgreSQL the lane's row is held while the work is done. On SQLite that would keep all other lanes waiting: there
 /// a mark in the process holds the lane, and the checkpoint shows whether another process was faster.
 enum Held {
-    Row(Writing),
+    Row(Row),
     Mark,
+}
+
+/// The transaction that holds a lane's row; none once it has ended.
+type Row = Arc<Mutex<Option<Writing>>>;
+
+/// Keeps a claim while its holder is busy with something else, for as long as it takes. One who is frozen keeps nothing.
+pub struct Keeper {
+    row: Option<Row>,
+    every: Duration,
+}
+
+/// Where the rows of a claimed lane are read.
+enum Place<'a> {
+    Held(MutexGuard<'a, Option<Writing>>),
+    Reading(Reading),
 }
 
 impl ReadModels {
@@ -54,25 +73,37 @@ impl ReadModels {
             (lane::take(&mut self.reading().await?.conn(), org, id).await?, Held::Mark)
         } else {
             let mut writing = self.writing().await?;
-            (lane::take(&mut writing.conn(), org, id).await?, Held::Row(writing))
+            (lane::take(&mut writing.conn(), org, id).await?, Held::Row(Arc::new(Mutex::new(Some(writing)))))
         };
         Ok(found.map(|lane| Claim { lane, models: self.clone(), held, _taken: Some(taken) }))
     }
 }
 
 impl Claim {
+    /// Keeps the claim during work that may go on for long without asking for rows.
+    pub fn keeper(&self) -> Keeper {
+        let row = match &self.held {
+            Held::Row(row) => Some(row.clone()),
+            Held::Mark => None,
+        };
+        Keeper { row, every: self.models.kept_every }
+    }
+
     /// One row as it is stored.
-    pub async fn get(&mut self, part: Part, key: &[u8]) -> Result<Option<Vec<u8>>> {
-        let mut reading = None;
-        let mut conn = self.held.conn(&self.models, &mut reading).await?;
-        entry::get(&mut conn, &self.lane, part, key).await
+    pub async fn get(&self, part: Part, key: &[u8]) -> Result<Option<Vec<u8>>> {
+        entry::get(&mut self.place().await?.conn()?, &self.lane, part, key).await
     }
 
     /// Rows as they are stored, in order of keys.
-    pub async fn range(&mut self, part: Part, which: &Range) -> Result<Vec<(Key, Vec<u8>)>> {
-        let mut reading = None;
-        let mut conn = self.held.conn(&self.models, &mut reading).await?;
-        entry::range(&mut conn, &self.lane, part, which).await
+    pub async fn range(&self, part: Part, which: &Range) -> Result<Vec<(Key, Vec<u8>)>> {
+        entry::range(&mut self.place().await?.conn()?, &self.lane, part, which).await
+    }
+
+    async fn place(&self) -> Result<Place<'_>> {
+        Ok(match &self.held {
+            Held::Row(row) => Place::Held(row.lock().await),
+            Held::Mark => Place::Reading(self.models.reading().await?),
+        })
     }
 
     /// Writes rows and checkpoint in one transaction. `false` if somebody else has moved the lane meanwhile: then nothing
@@ -82,7 +113,7 @@ impl Claim {
     /// If the store refuses; then everything is as before.
     pub async fn commit(self, writes: Writes, step: &Step) -> Result<bool> {
         let mut writing = match self.held {
-            Held::Row(writing) => writing,
+            Held::Row(row) => row.lock().await.take().ok_or(StoreError::RolledBack)?,
             Held::Mark => self.models.writing().await?,
         };
         if !move_on(&mut writing.conn(), &self.lane, step).await? {
@@ -107,12 +138,33 @@ impl Claim {
     }
 }
 
-impl Held {
-    async fn conn<'a>(&'a mut self, models: &ReadModels, reading: &'a mut Option<Reading>) -> Result<Conn<'a>> {
+impl Place<'_> {
+    fn conn(&mut self) -> Result<Conn<'_>> {
         Ok(match self {
-            Held::Row(writing) => writing.conn(),
-            Held::Mark => reading.insert(models.reading().await?).conn(),
+            Place::Held(held) => held.as_mut().ok_or(StoreError::RolledBack)?.conn(),
+            Place::Reading(reading) => reading.conn(),
         })
+    }
+}
+
+impl Keeper {
+    /// Waits for some work, and keeps the claim meanwhile: the server hears something now and then. The work must let go
+    /// of its thread now and then.
+    ///
+    /// # Errors
+    /// If the claim is lost; then the work is broken off.
+    pub async fn during<T>(&self, work: impl Future<Output = T>) -> Result<T> {
+        let Some(row) = &self.row else { return Ok(work.await) };
+        let mut work = pin!(work);
+        loop {
+            if let Ok(outcome) = tokio::time::timeout(self.every, &mut work).await {
+                return Ok(outcome);
+            }
+            // Waited for, the work would never let go of it: it stands still here. And whoever has it is asking something.
+            let Ok(mut held) = row.try_lock() else { continue };
+            let mut conn = held.as_mut().ok_or(StoreError::RolledBack)?.conn();
+            let _: i32 = on!(&mut conn, c => sqlx::query_scalar("SELECT 1").fetch_one(&mut **c).await?);
+        }
     }
 }
 

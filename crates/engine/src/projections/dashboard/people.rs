@@ -23,6 +23,8 @@ use crate::{
 
 /// Members of one row.
 const PAGE: MemberNo = 256;
+/// Rows that are counted in one go.
+const PAGES: usize = 256;
 
 /// The fields that decide on eligibility.
 const FIELDS: [FieldId; 3] = [FieldId::START_DATE, FieldId::END_DATE, FieldId::EMPLOYMENT_STATUS];
@@ -177,11 +179,18 @@ pub async fn forget(members: &[MemberNo], rows: &mut Rows) -> Result<()> {
 /// Counts everybody anew by other settings.
 pub async fn recount(rows: &mut Rows, settings: &Settings) -> Result<()> {
     let mut eligible = Days::default();
-    for (key, row) in rows.range(MEMBERS, &[], None).await? {
-        let page = number_of(&key).and_then(|page| MemberNo::try_from(page).ok()).unwrap_or_default();
-        for member in unpack(page, &row)?.iter().flatten() {
-            eligible.count(&eligibility::stretches(member, settings), 1);
-        }
+    for pages in rows.range(MEMBERS, &[], None).await?.chunks(PAGES) {
+        tokio::task::block_in_place(|| -> Result<()> {
+            for (key, row) in pages {
+                let page = number_of(key).and_then(|page| MemberNo::try_from(page).ok()).unwrap_or_default();
+                for member in unpack(page, row)?.iter().flatten() {
+                    eligible.count(&eligibility::stretches(member, settings), 1);
+                }
+            }
+            Ok(())
+        })?;
+        // The lane is kept in between.
+        tokio::task::yield_now().await;
     }
     rows.clear(ELIGIBLE);
     eligible.write(rows, ELIGIBLE).await
