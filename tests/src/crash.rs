@@ -11,7 +11,8 @@ use muster_testkit::postgres::Server;
 use crate::muster::{Muster, On, difference, feed};
 
 /// Points of `sync`, in order.
-const SYNC: [&str; 6] = ["payload", "received", "computed", "before_commit", "after_commit", "chunk"];
+const SYNC: [&str; 8] =
+    ["payload", "received", "worked_out", "written", "computed", "before_commit", "after_commit", "chunk"];
 const REVIEW: [&str; 2] = ["approve_before_commit", "approve_after_commit"];
 const HAND: [&str; 2] = ["hand_before_commit", "hand_after_commit"];
 

@@ -25,6 +25,8 @@ mod feeds;
 #[cfg(test)]
 mod forgetting;
 #[cfg(test)]
+mod handing_in;
+#[cfg(test)]
 mod import;
 #[cfg(test)]
 mod muster;

@@ -1,4 +1,4 @@
-//! Applying: the changes of a change set folded into the stored roster, in the transaction that appends the fact.
+//! Applying: the changes of a change set folded into the stored roster, which is written in the transaction that appends the fact.
 
 use std::{collections::HashMap, marker::PhantomData};
 
@@ -12,15 +12,16 @@ use muster_domain::{
     member::Member,
     selection::Selection,
 };
-use muster_store::{MEMBERS_PER_PAGE, Store, Tx};
+use muster_store::{Store, Tx};
 use tokio::task::JoinHandle;
 
 use crate::{
     Engine, Error, Result,
+    aside::Packed,
     effects::{Effects, Part},
     error::place_of,
-    idents::Idents,
-    roster::{beside, compress, in_parallel},
+    roster::in_parallel,
+    worked_out::{WorkedOut, WorkingOut},
 };
 
 /// Chunks folded at a time.
@@ -39,7 +40,7 @@ pub enum Deed {
 #[derive(Default)]
 struct Folded {
     part: Part,
-    rows: Vec<(MemberNo, Vec<u8>)>,
+    rows: Packed,
 }
 
 /// Folding one change set.
@@ -83,44 +84,42 @@ impl Application<'_> {
     /// As `run`.
     pub async fn run_with(&self, tx: &mut Tx, chunks: &Chunks, read: &HashMap<MemberNo, Member>) -> Result<Effects> {
         let first_no = tx.head().await?.next_member;
-        let mut effects = Effects::default();
-        let mut idents = Idents::new(&self.engine.payloads.dir(self.org), self.engine.sizes.idents_in_memory);
-        let mut next_no = first_no;
-        let mut ready = Rows::default();
+        let mut worked_out = self.work_out(first_no, chunks, read).await?;
+        worked_out.write(tx).await?;
+        worked_out.reserve(tx).await?;
+        Ok(worked_out.effects)
+    }
+
+    /// Folds the selected changes, chunk by chunk, and writes nothing. Whoever does so has the organisation's lease, and keeps
+    /// it until the outcome is written: nobody else changes the roster meanwhile. `first_no` is the number that the next new
+    /// member gets; `read` are members that were read already.
+    ///
+    /// # Errors
+    /// If the store cannot be read, the disk does not take what is put aside, or a line is no change.
+    pub async fn work_out(
+        &self,
+        first_no: MemberNo,
+        chunks: &Chunks,
+        read: &HashMap<MemberNo, Member>,
+    ) -> Result<WorkedOut> {
+        let mut out = WorkingOut::new(self.engine, self.org, first_no);
         match chunks {
             Chunks::Here(bodies) => {
                 for group in bodies.chunks(GROUP) {
-                    ready = self.group(tx, group, ready, read, &mut next_no, (&mut effects, &mut idents)).await?;
+                    self.group(group, read, &mut out).await?;
                 }
             }
             Chunks::Stored(change_set) => {
                 let mut reading = self.engine.chunks(self.org, *change_set);
                 while let Some(group) = reading.next(GROUP).await? {
-                    ready = self.group(tx, &group, ready, read, &mut next_no, (&mut effects, &mut idents)).await?;
+                    self.group(&group, read, &mut out).await?;
                 }
             }
         }
-        ready.write(tx).await?;
-        if next_no > first_no {
-            let reserved = tx.reserve_members(next_no - first_no).await?;
-            if reserved != first_no {
-                return Err(Error::Damaged("member numbers were given out behind the lease's back".to_owned()));
-            }
-        }
-        write_idents(tx, idents, first_no == 0).await?;
-        Ok(effects)
+        tokio::task::block_in_place(|| out.done())
     }
 
-    /// Folds one group, and writes the rows of the one before at the same time.
-    async fn group(
-        &self,
-        tx: &mut Tx,
-        group: &[(u32, Body)],
-        before: Rows,
-        read: &HashMap<MemberNo, Member>,
-        next_no: &mut MemberNo,
-        (effects, idents): (&mut Effects, &mut Idents),
-    ) -> Result<Rows> {
+    async fn group(&self, group: &[(u32, Body)], read: &HashMap<MemberNo, Member>, out: &mut WorkingOut) -> Result<()> {
         let parsed = tokio::task::block_in_place(|| in_parallel(group, |(first, body)| self.parse(*first, body)))?;
         let mut numbers: Vec<MemberNo> = parsed.iter().flatten().filter_map(|(_, c)| c.no).collect();
         numbers.sort_unstable();
@@ -131,23 +130,16 @@ impl Application<'_> {
         };
         let member = |no: &MemberNo| read.get(no).or_else(|| stored.get(no));
         let mut work = Vec::with_capacity(parsed.len());
-        let first_new = *next_no;
+        let first_new = out.next_no;
         for changes in &parsed {
-            work.push((*next_no, changes));
-            *next_no += changes.iter().filter(|(_, c)| self.needs_number(c)).count() as u32;
+            work.push((out.next_no, changes));
+            out.next_no += changes.iter().filter(|(_, c)| self.needs_number(c)).count() as u32;
         }
-        let end = *next_no;
-        let (written, rows) = beside(before.write(tx), || {
-            let parts = in_parallel(&work, |(first, changes)| Ok(self.fold(*first, changes, &member)))?;
-            let mut rows = Vec::new();
-            for mut folded in parts {
-                rows.append(&mut folded.rows);
-                effects.add(folded.part, idents)?;
-            }
-            Rows::pack(rows, first_new, end)
-        });
-        written?;
-        rows
+        tokio::task::block_in_place(|| {
+            let fold = |(first, changes): &(MemberNo, &Vec<_>)| Ok(self.fold(*first, changes, &member));
+            let folded: Vec<Folded> = in_parallel(&work, fold)?;
+            out.add(folded.into_iter().map(|folded| (folded.part, folded.rows)).collect(), first_new)
+        })
     }
 
     fn parse<'b>(&self, first: u32, body: &'b Body) -> Result<Vec<(u32, Change<'b>)>> {
@@ -210,60 +202,11 @@ impl Application<'_> {
     }
 }
 
-/// An empty index is built as sorted pages; else the new entries stand beside it.
-async fn write_idents(tx: &mut Tx, idents: Idents, empty: bool) -> Result<()> {
-    let mut sorted = idents.sorted()?;
-    let mut page = 0;
-    while let Some(idents) = sorted.next()? {
-        if empty {
-            page = tx.put_ident_pages(page, &idents).await?;
-        } else {
-            let words: Vec<_> = idents.into_iter().map(|(hash, no)| (hash, no, true)).collect();
-            tx.put_idents(&words).await?;
-        }
-    }
-    Ok(())
-}
-
 impl Folded {
     fn pack(&mut self, member: &Member) {
         let mut packed = Vec::with_capacity(192);
         codec::encode(member, &mut packed);
         self.rows.push((member.no, packed));
-    }
-}
-
-/// Packed rows on their way into the store: whole new pages as pages, everything else as newer rows.
-#[derive(Default)]
-struct Rows {
-    pages: Vec<(u32, Vec<u8>)>,
-    single: Vec<(MemberNo, Vec<u8>)>,
-}
-
-impl Rows {
-    fn pack(rows: Vec<(MemberNo, Vec<u8>)>, first_new: MemberNo, end: MemberNo) -> Result<Rows> {
-        let first_page = first_new.div_ceil(MEMBERS_PER_PAGE);
-        let end_page = end / MEMBERS_PER_PAGE;
-        let whole = first_page * MEMBERS_PER_PAGE..end_page * MEMBERS_PER_PAGE;
-        let (mut paged, single): (Vec<_>, Vec<_>) = rows.into_iter().partition(|(no, _)| whole.contains(no));
-        paged.sort_unstable_by_key(|(no, _)| *no);
-        let pages: Vec<_> = paged.chunk_by(|a, b| a.0 / MEMBERS_PER_PAGE == b.0 / MEMBERS_PER_PAGE).collect();
-        let pages = in_parallel(&pages, |page| {
-            let mut bytes = Vec::new();
-            page.iter().for_each(|(_, row)| codec::put_in_page(Some(row), &mut bytes));
-            Ok((page[0].0 / MEMBERS_PER_PAGE, compress(&bytes)?))
-        })?;
-        Ok(Rows { pages, single })
-    }
-
-    async fn write(self, tx: &mut Tx) -> Result<()> {
-        if !self.pages.is_empty() {
-            tx.put_roster_pages(self.pages).await?;
-        }
-        if !self.single.is_empty() {
-            tx.put_members(self.single).await?;
-        }
-        Ok(())
     }
 }
 

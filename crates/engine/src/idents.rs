@@ -11,7 +11,7 @@ use std::{
 
 use muster_domain::ids::MemberNo;
 
-use crate::Result;
+use crate::{Result, roster::in_parallel};
 
 /// An identifier's hash, and a member who has it.
 pub(crate) type Ident = (u64, MemberNo);
@@ -55,13 +55,12 @@ impl Idents {
         }
         for (hash, no) in self.here.drain(..) {
             let part = &mut self.parts[(hash >> (64 - PARTS.ilog2())) as usize];
-            part.write_all(&hash.to_le_bytes())?;
-            part.write_all(&no.to_le_bytes())?;
+            part.write_all(&bytes(&(hash, no)))?;
         }
         Ok(())
     }
 
-    /// Ends the gathering: all of them in order, in parts, each once.
+    /// Ends the gathering: all of them in order, in parts, each once. What is on disk is sorted there.
     ///
     /// # Errors
     /// If the disk does not take them.
@@ -69,14 +68,28 @@ impl Idents {
         if !self.parts.is_empty() {
             self.put_aside()?;
         }
-        Ok(Sorted { here: self.here, parts: self.parts.into_iter() })
+        let parts = self.parts.into_iter().map(|part| Ok(part.into_inner().map_err(|e| e.into_error())?));
+        let parts = parts.collect::<Result<Vec<File>>>()?;
+        in_parallel(&parts, |mut part| {
+            let bytes: Vec<u8> = in_order(read(part)?).iter().flat_map(bytes).collect();
+            part.rewind()?;
+            part.set_len(0)?;
+            Ok(part.write_all(&bytes)?)
+        })?;
+        Ok(Sorted { here: in_order(self.here), parts: parts.into_iter() })
     }
+}
+
+fn in_order(mut idents: Vec<Ident>) -> Vec<Ident> {
+    idents.sort_unstable();
+    idents.dedup();
+    idents
 }
 
 /// Identifiers in order, part by part.
 pub(crate) struct Sorted {
     here: Vec<Ident>,
-    parts: std::vec::IntoIter<BufWriter<File>>,
+    parts: std::vec::IntoIter<File>,
 }
 
 impl Sorted {
@@ -85,21 +98,26 @@ impl Sorted {
     /// # Errors
     /// If what was put aside cannot be read back.
     pub(crate) fn next(&mut self) -> Result<Option<Vec<Ident>>> {
-        let mut idents = std::mem::take(&mut self.here);
-        if let Some(part) = self.parts.next() {
-            let mut file = part.into_inner().map_err(|e| e.into_error())?;
-            let mut bytes = Vec::with_capacity(file.stream_position()? as usize);
-            file.rewind()?;
-            file.read_to_end(&mut bytes)?;
-            let (all, _) = bytes.as_chunks::<BYTES>();
-            idents.extend(all.iter().map(ident));
-        } else if idents.is_empty() {
-            return Ok(None);
+        match self.parts.next() {
+            Some(part) => Ok(Some(read(&part)?)),
+            None if self.here.is_empty() => Ok(None),
+            None => Ok(Some(std::mem::take(&mut self.here))),
         }
-        idents.sort_unstable();
-        idents.dedup();
-        Ok(Some(idents))
     }
+}
+
+fn read(mut part: &File) -> Result<Vec<Ident>> {
+    let mut bytes = Vec::with_capacity(part.metadata()?.len() as usize);
+    part.rewind()?;
+    part.read_to_end(&mut bytes)?;
+    Ok(bytes.as_chunks::<BYTES>().0.iter().map(ident).collect())
+}
+
+fn bytes((hash, no): &Ident) -> [u8; BYTES] {
+    let mut bytes = [0; BYTES];
+    bytes[..8].copy_from_slice(&hash.to_le_bytes());
+    bytes[8..].copy_from_slice(&no.to_le_bytes());
+    bytes
 }
 
 fn ident(bytes: &[u8; BYTES]) -> Ident {

@@ -16,6 +16,7 @@ use muster_store::{OrganisationRow, Store, Who};
 use uuid::Uuid;
 
 pub mod apply;
+mod aside;
 pub mod backup;
 pub mod bits;
 pub mod blame;
@@ -75,6 +76,7 @@ pub mod verify;
 pub mod watch;
 mod wholeness;
 pub mod wholesale;
+pub mod worked_out;
 
 pub use error::{Error, Result};
 use sizes::Sizes;

@@ -8,6 +8,7 @@ use tokio::sync::mpsc;
 
 use crate::{
     Result,
+    aside::{self, Aside},
     compare::{Compared, Job, Rows},
     effects::{Effects, Numbers},
     known::{self, Bucket, Entry, Known, pack_delta},
@@ -66,36 +67,65 @@ pub(crate) struct Memory<'a> {
     pub layout: u64,
 }
 
+/// The same as far as it is worked out without writing.
+pub(crate) struct Prepared {
+    /// The payload's order, if that counts from now on.
+    order: Option<Order>,
+    /// All fingerprints, if they are written anew.
+    anew: Option<Aside>,
+}
+
 impl Memory<'_> {
-    /// Remembers whom the feed names, in the payload's order if that counts from now on (`in_order`), and the fingerprints
-    /// of rows that say what the roster now holds.
+    /// Works out the payload's order, if that counts from now on (`in_order`), and fingerprints where they are written anew.
     ///
     /// # Errors
-    /// If the store refuses.
-    pub async fn keep(&self, tx: &mut Tx, feeds: &mut [Feed], in_order: bool) -> Result<()> {
-        let (feed, known, touched) = (self.job.feed.no, self.known, &self.effects.touched);
-        let fresh = self.told().count();
-        let newer = known.newer() + touched.len() as usize + fresh;
-        if known.is_empty() || newer * 4 > known.len() || known.deltas() >= MOST_DELTAS {
-            // They are made while the order is written, and those before them.
-            let (to, made) = known::pages();
-            let writing = async {
-                self.settle(tx, feeds, in_order).await?;
-                known::put(tx, feed, &self.layout.to_le_bytes(), made).await
-            };
-            return beside(writing, || self.make_anew(fresh, to)).0;
+    /// If the disk does not take what is put aside.
+    pub fn prepare(&self, in_order: bool) -> Result<Prepared> {
+        let (known, fresh) = (self.known, self.told().count());
+        let newer = known.newer() + self.effects.touched.len() as usize + fresh;
+        let is_anew = known.is_empty() || newer * 4 > known.len() || known.deltas() >= MOST_DELTAS;
+        let anew = if is_anew { Some(self.pages(fresh)?) } else { None };
+        let order = in_order.then(|| self.compared.order(known, &self.effects.numbers));
+        Ok(Prepared { order, anew })
+    }
+
+    /// Remembers whom the feed names, and the fingerprints of rows that say what the roster now holds.
+    ///
+    /// # Errors
+    /// If the store refuses, or the disk does not give back what was put aside.
+    pub async fn keep(&self, tx: &mut Tx, feeds: &mut [Feed], prepared: Prepared) -> Result<()> {
+        let (feed, touched) = (self.job.feed.no, &self.effects.touched);
+        self.job.engine.settle_feeds(tx, feeds, self.effects, Some((feed, prepared.order))).await?;
+        if let Some(anew) = prepared.anew {
+            tx.put_fingerprints(feed, &self.layout.to_le_bytes()).await?;
+            let mut left = anew.left()?;
+            while let Some(rows) = left.next()? {
+                let first = rows.pages.first().map_or(0, |(page, _)| *page);
+                tx.add_fingerprint_pages(feed, first, rows.pages.into_iter().map(|(_, body)| body).collect()).await?;
+            }
+            return Ok(());
         }
-        self.settle(tx, feeds, in_order).await?;
-        if fresh > 0 || !touched.is_empty() {
-            let fresh: Vec<Entry> = self.told().collect();
+        let fresh: Vec<Entry> = self.told().collect();
+        if !fresh.is_empty() || !touched.is_empty() {
             tx.add_fingerprint_delta(feed, pack_delta(touched, &fresh)).await?;
         }
         Ok(())
     }
 
-    async fn settle(&self, tx: &mut Tx, feeds: &mut [Feed], in_order: bool) -> Result<()> {
-        let order = in_order.then(|| self.compared.order(self.known, &self.effects.numbers));
-        self.job.engine.settle_feeds(tx, feeds, self.effects, Some((self.job.feed.no, order))).await
+    /// The pages of all fingerprints, by number.
+    fn pages(&self, fresh: usize) -> Result<Aside> {
+        let engine = self.job.engine;
+        let mut gathered = Aside::new(&engine.payloads.dir(self.job.org), engine.sizes.rows_in_memory);
+        let (to, mut made) = known::pages();
+        let gathering = async {
+            let mut numbers = 0..;
+            while let Some(pages) = made.recv().await {
+                let pages = pages.into_iter().zip(numbers.by_ref()).map(|(page, no)| (no, page)).collect();
+                gathered.add(aside::Rows { pages, ..aside::Rows::default() })?;
+            }
+            Ok(gathered)
+        };
+        beside(gathering, || self.make_anew(fresh, to)).0
     }
 
     fn told(&self) -> impl Iterator<Item = Entry> + '_ {

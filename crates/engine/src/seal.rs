@@ -11,7 +11,7 @@ use muster_domain::{
     selection::Selection,
     settings::Mode,
 };
-use muster_store::{ChangeSetRow, Head, Lease, Tx, Who};
+use muster_store::{ChangeSetRow, Head, Lease, Prepared, Tx, Who};
 
 use crate::{
     Organisation, Result,
@@ -24,11 +24,12 @@ use crate::{
     organisation::put_feed,
     pipeline::Stages,
     recorder::Recorder,
-    remember::Memory,
+    remember::{self, Memory},
     report::{Report, SHOWN_ISSUES, issue, issue_body},
     spill::prepare,
     supersede::{Naming, Standing},
     wholeness::baseline,
+    worked_out::WorkedOut,
 };
 
 /// A change set on its way into the log.
@@ -70,19 +71,37 @@ impl<'a> Run<'a> {
             return Ok(report);
         }
         let who = engine.who(self.job.received.upload.0);
-        let mut tx = sealing.append_chunks(self.lease, &who).await?;
+        let rest = sealing.rest_of_chunks(self.lease, &who).await?;
+        let mut worked_out = sealing.work_out().await?;
+        stages.done("work out");
+        let nothing = Effects::default();
+        let effects = worked_out.as_ref().map_or(&nothing, |worked_out| &worked_out.effects);
+        let memory = sealing.memory(known, effects);
+        let prepared = tokio::task::block_in_place(|| sealing.prepare(&memory))?;
+        stages.done("prepare");
+        crash::point("worked_out");
+        let mut tx = engine.store.begin(self.job.org, Some(self.lease)).await?;
+        stages.done("begin");
+        // The long part comes first: from the first append on, whoever has a payload to hand in waits for the end.
+        let mut feeds = org.feeds.clone();
+        if let Some(prepared) = prepared {
+            memory.keep(&mut tx, &mut feeds, prepared).await?;
+        }
+        stages.done("remember");
+        if let Some(worked_out) = &mut worked_out {
+            worked_out.write(&mut tx).await?;
+        }
+        stages.done("write");
+        crash::point("written");
+        tx.append_prepared(rest, &who).await?;
         let sealed = sealing.append(&mut tx, &who).await?;
         let (feed, upload) = (self.job.feed.no, self.job.received.upload);
         engine.give_way(&mut tx, org, feed, upload, &self.naming, sealing.standing()).await?;
-        stages.done("append change set");
         crash::point("computed");
-        let mut feeds = org.feeds.clone();
-        if sealing.applies() {
-            let effects = sealing.apply(&mut tx, &who).await?;
-            stages.done("apply");
-            sealing.remember(&mut tx, &mut feeds, known, &effects).await?;
-            stages.done("remember");
+        if let Some(worked_out) = worked_out {
+            sealing.append_applied(&mut tx, &worked_out, &who).await?;
         }
+        stages.done("append");
         sealing.put_documents(&mut tx, org, feeds, sealed).await?;
         report.seq = tx.head().await?.last_seq;
         crash::point("before_commit");
@@ -177,19 +196,17 @@ impl<'a> Sealing<'a> {
         }
     }
 
-    /// Begins the transaction, and appends the chunks that are not stored yet.
-    async fn append_chunks(&self, lease: &Lease, who: &Who) -> Result<Tx> {
-        let store = &self.job.engine.store;
-        let mut tx = store.begin(self.job.org, Some(lease)).await?;
-        if !self.rest.is_empty() {
-            tx.append_prepared(prepare(self.job.change_set, &self.rest)?, who).await?;
+    /// The chunks that are not stored yet, to be appended. Where others were stored ahead they are stored now, since
+    /// applying reads all of them back.
+    async fn rest_of_chunks(&self, lease: &Lease, who: &Who) -> Result<Vec<Prepared>> {
+        let rest = tokio::task::block_in_place(|| prepare(self.job.change_set, &self.rest))?;
+        if !self.spilled || rest.is_empty() {
+            return Ok(rest);
         }
-        if self.spilled {
-            // Applying reads the chunks back from the store, and so must see the last ones too.
-            tx.commit().await?;
-            tx = store.begin(self.job.org, Some(lease)).await?;
-        }
-        Ok(tx)
+        let mut tx = self.job.engine.store.begin(self.job.org, Some(lease)).await?;
+        tx.append_prepared(rest, who).await?;
+        tx.commit().await?;
+        Ok(Vec::new())
     }
 
     /// Appends what completes the change set: its number in the log, and its moment.
@@ -214,11 +231,11 @@ impl<'a> Sealing<'a> {
         !self.selection.is_empty() || self.computed.changes == 0 && self.computed.state == State::NoChanges
     }
 
-    /// Folds what is applied at once into the roster, and appends that it was.
-    async fn apply(&mut self, tx: &mut Tx, who: &Who) -> Result<Effects> {
+    /// Works out what is applied at once; nothing, if nothing is.
+    async fn work_out(&mut self) -> Result<Option<WorkedOut>> {
         let job = self.job;
         if self.selection.is_empty() {
-            return Ok(Effects::default());
+            return Ok(None);
         }
         let rest = std::mem::take(&mut self.rest);
         let chunks = if self.spilled { Chunks::Stored(job.change_set) } else { Chunks::Here(rest) };
@@ -231,11 +248,16 @@ impl<'a> Sealing<'a> {
             deed: Deed::Apply,
             except_fields: &[],
         };
-        let effects = application.run_with(tx, &chunks, &self.compared.members).await?;
+        Ok(Some(application.work_out(self.head.next_member, &chunks, &self.compared.members).await?))
+    }
+
+    /// Appends that it was applied.
+    async fn append_applied(&mut self, tx: &mut Tx, worked_out: &WorkedOut, who: &Who) -> Result<()> {
+        worked_out.reserve(tx).await?;
         self.version = tx.bump_roster_version().await?;
-        let applied = self.applied(&effects);
+        let applied = self.applied(&worked_out.effects);
         tx.append(vec![event(&Fact::Applied(Box::new(applied)), None)], who).await?;
-        Ok(effects)
+        Ok(())
     }
 
     fn applied(&self, effects: &Effects) -> Applied {
@@ -260,17 +282,16 @@ impl<'a> Sealing<'a> {
     }
 
     /// Whom the feed names now, in which order, and which of its rows are known.
-    async fn remember(&self, tx: &mut Tx, feeds: &mut [Feed], known: &Known, effects: &Effects) -> Result<()> {
+    fn memory<'m>(&'m self, known: &'m Known, effects: &'m Effects) -> Memory<'m> {
+        let (job, compared, selection) = (self.job, &self.compared, &self.selection);
+        Memory { job, compared, known, effects, selection, layout: self.input.layout }
+    }
+
+    /// Works it out, if the payload is what the feed says now.
+    fn prepare(&self, memory: &Memory) -> Result<Option<remember::Prepared>> {
         let complete = !matches!(self.computed.state, State::PartlyApplied | State::Held);
-        let memory = Memory {
-            job: self.job,
-            compared: &self.compared,
-            known,
-            effects,
-            selection: &self.selection,
-            layout: self.input.layout,
-        };
-        memory.keep(tx, feeds, complete && self.job.received.mode == Mode::Full).await
+        let in_order = complete && self.job.received.mode == Mode::Full;
+        self.applies().then(|| memory.prepare(in_order)).transpose()
     }
 
     /// Writes the documents: feeds, change set, upload.

@@ -13,6 +13,8 @@ pub struct Sizes {
     pub skim_from: usize,
     /// Up to so many new identifiers are sorted in memory.
     pub idents_in_memory: usize,
+    /// Up to so many bytes of rows that an application changes stay in memory until they are written.
+    pub rows_in_memory: usize,
     /// A projection takes at most so many events before it writes down what they left.
     pub projected_together: u32,
 }
@@ -25,6 +27,7 @@ impl Default for Sizes {
             resolved_together: 65_536,
             skim_from: 20_000,
             idents_in_memory: 262_144,
+            rows_in_memory: 4 << 20,
             projected_together: 65_536,
         }
     }
@@ -38,6 +41,7 @@ impl Sizes {
         resolved_together: 1,
         skim_from: 0,
         idents_in_memory: 0,
+        rows_in_memory: 0,
         projected_together: 1,
     };
 }

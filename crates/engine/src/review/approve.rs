@@ -1,5 +1,7 @@
 //! Approving: all of a change set that waits, or part of it, bound to what the reviewer saw.
 
+use std::collections::HashMap;
+
 use muster_domain::{
     change::Change,
     documents::ChangeSet,
@@ -102,7 +104,6 @@ impl Engine {
             fields: &org.settings.fields,
         };
         let first_no = self.store.head(org.row.id).await?.next_member;
-        let mut tx = self.store.begin(org.row.id, Some(lease)).await?;
         let application = Application {
             engine: self,
             org: org.row.id,
@@ -112,9 +113,15 @@ impl Engine {
             deed: Deed::Apply,
             except_fields: &approval.choice.except_fields,
         };
-        let mut effects = application.run(&mut tx, &Chunks::Stored(set.id)).await?;
+        let mut worked_out = application.work_out(first_no, &Chunks::Stored(set.id), &HashMap::new()).await?;
+        crate::crash::point("worked_out");
+        let mut tx = self.store.begin(org.row.id, Some(lease)).await?;
+        worked_out.write(&mut tx).await?;
         let mut feeds = org.feeds.clone();
-        self.settle_feeds(&mut tx, &mut feeds, &effects, None).await?;
+        self.settle_feeds(&mut tx, &mut feeds, &worked_out.effects, None).await?;
+        crate::crash::point("written");
+        worked_out.reserve(&mut tx).await?;
+        let mut effects = worked_out.effects;
         let chunks = self.put_off(&mut tx, org, &mut set, waiting.later, &effects).await?;
         let rest = set.waiting().minus(&waiting.chosen.minus(&waiting.unfinished));
         let applied = Applied {
