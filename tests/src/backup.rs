@@ -127,6 +127,46 @@ fn what_is_there_is_replaced_only_when_asked_and_kept() {
 }
 
 #[test]
+fn a_restored_installation_has_the_keys_of_the_backup_and_keeps_the_others_beside() {
+    let muster = lived();
+    let service = ["users", "create", "--service", "--name", "nightly", "--org", "acme", "--role", "administrator"];
+    muster.ok(&service);
+    let make = |name: &str| -> String {
+        let key = ["keys", "create", "--org", "acme", "--name", name, "--user", "nightly", "--preset", "send-lists"];
+        muster.ok(&key)["key"]["id"].as_str().unwrap().to_owned()
+    };
+    let works = |muster: &Muster| -> Vec<String> {
+        let keys = muster.ok(&["keys", "list", "--org", "acme"]);
+        let mut names: Vec<String> =
+            keys["keys"].as_array().unwrap().iter().map(|k| k["name"].as_str().unwrap().to_owned()).collect();
+        names.sort();
+        names
+    };
+    let bare = lived();
+    let without = backed_up(&bare, "without.tar");
+    let revoked = make("revoked");
+    make("stays");
+    let backup = backed_up(&muster, "backup.tar");
+    muster.ok(&["keys", "revoke", &revoked, "--org", "acme"]);
+    make("later");
+    assert_eq!(works(&muster), ["later", "stays"]);
+    // Who dies behind the database leaves the keys that were there: what was revoked stays so until it is run again.
+    assert_eq!(muster.dying_at("restore_access", &["restore", &backup, "--replace"]).code, None);
+    assert_eq!(works(&muster), ["later", "stays"]);
+    muster.ok(&["restore", &backup, "--replace"]);
+    assert_eq!(works(&muster), ["revoked", "stays"]);
+    muster.verify();
+    let there = names(muster.dir.path());
+    assert!(there.iter().any(|name| name.starts_with("muster.access.db.replaced-")), "{there:?}");
+    let elsewhere = Muster::empty(On::Sqlite);
+    elsewhere.ok(&["restore", &backup]);
+    assert_eq!(works(&elsewhere), ["revoked", "stays"]);
+    // A backup without users and keys leaves none.
+    muster.ok(&["restore", &without, "--replace"]);
+    assert_eq!(muster.ok(&["users", "list"])["users"].as_array().unwrap().len(), 0);
+}
+
+#[test]
 fn a_database_in_use_is_not_replaced() {
     let muster = lived();
     let backup = backed_up(&muster, "backup.tar");

@@ -29,6 +29,8 @@ const AT_HOME: &[(&str, &str)] = &[
     ("zip", "muster-intake"),
     ("sqlx", "muster-store"),
     ("lapin", "muster-bus"),
+    ("argon2", "muster-engine"),
+    ("rpassword", "muster"),
     ("axum", "muster-server"),
     ("clap", "muster"),
     ("anyhow", "muster"),

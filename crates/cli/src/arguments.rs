@@ -121,6 +121,10 @@ pub enum Command {
     Forget(command::forget::Forget),
     /// Destroy payload originals that have been kept for long enough
     Retention(command::retention::Retention),
+    /// Create, list, change, rotate and revoke the API keys of an organisation
+    Keys(command::keys::Keys),
+    /// Create, list, disable and enable users, and set their roles and passwords
+    Users(command::users::Users),
     /// Check the log and hold it against what is stored
     Verify(command::verify::Verify),
     /// Copy the embedded database and its payloads into one file

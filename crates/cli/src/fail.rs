@@ -93,6 +93,7 @@ impl From<Error> for Failure {
             Error::Refused(_) => ("refused", Exit::Refused),
             Error::Wrong(_) => ("wrong_use", Exit::WrongUse),
             Error::Unknown(_) => ("not_found", Exit::WrongUse),
+            Error::Forbidden(_) => ("forbidden", Exit::WrongUse),
             Error::Guarded(_) => ("guarded", Exit::Waiting),
             Error::Stale(_) => ("stale", Exit::Stale),
             Error::Behind(_) => ("behind", Exit::Failed),

@@ -92,6 +92,8 @@ async fn dispatch(command: Command, session: &mut Session<'_>) -> Result<Exit, F
         Command::Events(c) => command::events::run(c, session).await,
         Command::Forget(c) => command::forget::run(c, session).await,
         Command::Retention(c) => command::retention::run(c, session).await,
+        Command::Keys(c) => command::keys::run(c, session).await,
+        Command::Users(c) => command::users::run(c, session).await,
         Command::Verify(c) => command::verify::run(c, session).await,
         Command::Replay(c) => command::replay::run(c, session),
         Command::Backup(c) => command::backup::run(c, session).await,

@@ -8,6 +8,7 @@ mod export;
 mod feeds;
 mod forget;
 mod formats;
+mod keys;
 mod mapping;
 mod past;
 mod policy;

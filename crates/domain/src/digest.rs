@@ -5,7 +5,11 @@ use std::cell::RefCell;
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD as URL_SAFE_NO_PAD};
 use xxhash_rust::xxh3::{xxh3_64_with_secret, xxh3_128_with_secret};
 
-use crate::{forgotten::Block, normalise};
+use crate::{
+    access::{KeyText, SecretHash, hash_of},
+    forgotten::Block,
+    normalise,
+};
 
 /// Bytes of a sealed text that tell whether it was altered.
 const TAG: usize = 16;
@@ -16,6 +20,7 @@ pub struct Keys {
     digest: [u8; 32],
     forgotten: [u8; 32],
     sealed: [u8; 32],
+    api: [u8; 32],
     hash: Box<[u8; 192]>,
 }
 
@@ -51,6 +56,7 @@ impl Keys {
             digest: derived("muster 2026 change set digest"),
             forgotten: derived("muster 2026 forgotten people"),
             sealed: derived("muster 2026 sealed cursors"),
+            api: derived("muster 2026 api keys"),
             hash,
         }
     }
@@ -65,6 +71,11 @@ impl Keys {
         let mut block = [0; 16];
         block.copy_from_slice(&hash.as_bytes()[..16]);
         Block(block)
+    }
+
+    /// The hash under which the secret of an API key is stored.
+    pub fn secret_of(&self, text: &KeyText) -> SecretHash {
+        hash_of(&self.api, text)
     }
 
     /// A digest to which the lines of changes are added in order.

@@ -1,5 +1,6 @@
 //! The rules of the roster, as pure functions: time, ids and randomness are arguments.
 
+pub mod access;
 pub mod activity;
 pub mod announce;
 pub mod change;

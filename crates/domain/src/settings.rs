@@ -12,10 +12,12 @@ use crate::{
     normalise::DateOrder,
 };
 
+mod api;
 pub mod keys;
 mod limits;
 
-pub use keys::{Setting, SettingError};
+pub use api::{Api, ApiRates};
+pub use keys::{MOST_A_MINUTE, OPERATORS_OWN, Setting, SettingError};
 pub use limits::{Limits, Originals};
 
 /// Everything that an organisation can decide about its roster.
@@ -50,6 +52,8 @@ pub struct Settings {
     pub payloads: Originals,
     /// What other systems are told of what was applied.
     pub events: Announced,
+    /// What is allowed over HTTP.
+    pub api: Api,
     /// The organisation's fields.
     pub fields: Fields,
     /// Version of these settings: 1 more with each change.
@@ -73,6 +77,7 @@ impl Default for Settings {
             limits: Limits::default(),
             payloads: Originals::default(),
             events: Announced::default(),
+            api: Api::default(),
             fields: Fields::default(),
             version: 0,
         }

@@ -8,7 +8,7 @@ use std::{
 
 use chrono::{DateTime, Utc};
 use muster_domain::{documents::Upload, ids::OrganisationId};
-use muster_store::{Filter, SCHEMA_VERSION, Store, file};
+use muster_store::{Filter, SCHEMA_VERSION, Store, access, file};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -22,9 +22,11 @@ pub mod archive;
 use archive::{Part, Writer};
 
 /// The form of backups that this program writes.
-pub const FORM: u32 = 1;
+pub const FORM: u32 = 2;
 /// The database in the archive.
 pub const DATABASE: &str = "muster.db.zst";
+/// Users and keys in the archive; not there if there were none.
+pub const ACCESS: &str = "access.db.zst";
 /// What is in the archive, behind everything else.
 pub const MANIFEST: &str = "manifest.json";
 /// BLAKE3 of the manifest, hexadecimal.
@@ -54,7 +56,7 @@ pub struct Manifest {
 impl Manifest {
     /// How many payloads are in it.
     pub fn payloads(&self) -> usize {
-        self.parts.len().saturating_sub(1)
+        self.parts.iter().filter(|part| part.name.starts_with("payloads/")).count()
     }
 }
 
@@ -98,12 +100,22 @@ pub async fn backup(database: &Path, data_dir: &Path, to: &Path) -> Result<Manif
     if !database.exists() {
         return Err(Error::Unknown(format!("There is no database {}.", database.display())));
     }
-    let (partial, copy) = (beside(to, ".partial"), beside(to, ".copy"));
-    let logs = ["-wal", "-shm"].map(|ending| beside(&copy, ending));
-    let _scratch = Scratch([&[partial.clone(), copy.clone()], &logs[..]].concat());
+    let [partial, copy, access_copy] = [".partial", ".copy", ".access-copy"].map(|ending| beside(to, ending));
+    let logs = [&copy, &access_copy].map(|copy| ["-wal", "-shm"].map(|ending| beside(copy, ending))).concat();
+    let _scratch = Scratch([&[partial.clone(), copy.clone(), access_copy.clone()], &logs[..]].concat());
     let cannot = |e: io::Error| Error::File(format!("The backup {} cannot be written: {e}", to.display()));
     let archive = private_file(&partial).map_err(cannot)?;
     private_file(&copy).map_err(cannot)?;
+    // Users and keys first: a key of an organisation that is made meanwhile is in neither.
+    let users_and_keys = access::path(database);
+    let access_copy = if users_and_keys.exists() {
+        private_file(&access_copy).map_err(cannot)?;
+        file::copy(&users_and_keys, &access_copy).await?;
+        file::gather(&access_copy).await?;
+        Some(access_copy)
+    } else {
+        None
+    };
     file::copy(database, &copy).await?;
     let mut manifest = Manifest {
         form: FORM,
@@ -117,8 +129,10 @@ pub async fn backup(database: &Path, data_dir: &Path, to: &Path) -> Result<Manif
     };
     let named = named_payloads(&copy, &mut manifest).await?;
     file::gather(&copy).await?;
-    tokio::task::block_in_place(|| write(Writer::new(archive), &copy, data_dir, named, &mut manifest))
-        .map_err(cannot)?;
+    tokio::task::block_in_place(|| {
+        write(Writer::new(archive), &copy, access_copy.as_deref(), data_dir, named, &mut manifest)
+    })
+    .map_err(cannot)?;
     crash::point("backup");
     fs::rename(&partial, to).map_err(cannot)?;
     sync_dir(to.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."))).map_err(cannot)?;
@@ -147,11 +161,15 @@ async fn named_payloads(copy: &Path, manifest: &mut Manifest) -> Result<Vec<(Org
 fn write(
     mut archive: Writer,
     copy: &Path,
+    access_copy: Option<&Path>,
     data_dir: &Path,
     named: Vec<(OrganisationId, Upload)>,
     manifest: &mut Manifest,
 ) -> io::Result<()> {
     manifest.parts.push(archive.add_packed(DATABASE, &mut File::open(copy)?)?);
+    if let Some(access) = access_copy {
+        manifest.parts.push(archive.add_packed(ACCESS, &mut File::open(access)?)?);
+    }
     let payloads = Payloads::new(data_dir);
     for (organisation, upload) in named {
         let upload = upload.received.upload;

@@ -16,6 +16,9 @@ pub enum Error {
     /// Something that was named does not exist.
     #[error("{0}")]
     Unknown(String),
+    /// Whoever asks may not do that.
+    #[error("{0}")]
+    Forbidden(String),
     /// The approval names a digest that is no longer the change set's.
     #[error("{0}")]
     Stale(String),

@@ -2,7 +2,10 @@
 //!
 //! Begin reading at [`pipeline`]: it shows the stages in order.
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use chrono::{DateTime, Utc};
 use muster_domain::{
@@ -15,6 +18,7 @@ use muster_domain::{
 use muster_store::{OrganisationRow, Store, Who};
 use uuid::Uuid;
 
+pub mod access;
 pub mod apply;
 mod aside;
 pub mod backup;
@@ -93,6 +97,7 @@ pub struct Engine {
     /// From which sizes on the work is done in another way.
     pub sizes: Sizes,
     data_dir: PathBuf,
+    access: Arc<access::Memory>,
 }
 
 /// An organisation as commands work on it.
@@ -116,7 +121,14 @@ impl Engine {
     pub async fn open(database: &str, data_dir: &Path, actor: &str) -> Result<Engine> {
         let store = Store::open(database).await?;
         let payloads = payload::Payloads::new(data_dir);
-        Ok(Engine { store, payloads, actor: actor.to_owned(), sizes: Sizes::default(), data_dir: data_dir.to_owned() })
+        Ok(Engine {
+            store,
+            payloads,
+            actor: actor.to_owned(),
+            sizes: Sizes::default(),
+            data_dir: data_dir.to_owned(),
+            access: Arc::default(),
+        })
     }
 
     /// The data directory.

@@ -7,12 +7,12 @@ use std::{
 };
 
 use chrono::Utc;
-use muster_store::{SCHEMA_VERSION, Store, StoreError, file, read_model};
+use muster_store::{SCHEMA_VERSION, Store, StoreError, access, file, read_model};
 
 use crate::{
     Error, Result,
     backup::{
-        DATABASE, FORM, MANIFEST, Manifest, SEAL,
+        ACCESS, DATABASE, FORM, MANIFEST, Manifest, SEAL,
         archive::{Part, Reader},
         beside, private_file,
     },
@@ -49,6 +49,10 @@ pub async fn restore(from: &Path, database: &Path, data_dir: &Path, replace: boo
         }
         gather(database).await?;
     }
+    let users_and_keys = access::path(database);
+    if users_and_keys.exists() {
+        gather(&users_and_keys).await?;
+    }
     let staged = Staged::new(database, data_dir);
     staged.clear()?;
     tokio::task::block_in_place(|| staged.unpack(&mut archive, &manifest))?;
@@ -69,6 +73,8 @@ pub async fn restore(from: &Path, database: &Path, data_dir: &Path, replace: boo
     crash::point("restore");
     fs::rename(&staged.database, database)?;
     sync_dir(parent(database))?;
+    crash::point("restore_access");
+    staged.move_access(&users_and_keys).await?;
     staged.clear()?;
     Ok(Restored { manifest, kept })
 }
@@ -132,6 +138,7 @@ fn open(from: &Path) -> Result<(Reader, Manifest)> {
 /// What is unpacked beside its place.
 struct Staged {
     database: PathBuf,
+    access: PathBuf,
     payloads: PathBuf,
     place: PathBuf,
 }
@@ -140,6 +147,7 @@ impl Staged {
     fn new(database: &Path, data_dir: &Path) -> Staged {
         Staged {
             database: beside(database, ".restoring"),
+            access: beside(&access::path(database), ".restoring"),
             payloads: data_dir.join("payloads.restoring"),
             place: data_dir.join("payloads"),
         }
@@ -147,9 +155,11 @@ impl Staged {
 
     /// Takes away what is there, also what a process that died has left.
     fn clear(&self) -> Result<()> {
-        let logs = ["-wal", "-shm", "-journal"].map(|ending| beside(&self.database, ending));
-        for path in std::iter::once(&self.database).chain(&logs) {
-            gone(fs::remove_file(path))?;
+        for file in [&self.database, &self.access] {
+            let logs = ["-wal", "-shm", "-journal"].map(|ending| beside(file, ending));
+            for path in std::iter::once(file).chain(&logs) {
+                gone(fs::remove_file(path))?;
+            }
         }
         Ok(gone(fs::remove_dir_all(&self.payloads))?)
     }
@@ -181,6 +191,9 @@ impl Staged {
         if part.name == DATABASE {
             return Ok(self.database.clone());
         }
+        if part.name == ACCESS {
+            return Ok(self.access.clone());
+        }
         let words: Vec<&str> = part.name.strip_suffix(".zst").unwrap_or_default().split('/').collect();
         let is_id = |word: &str| word.parse::<uuid::Uuid>().is_ok();
         match words[..] {
@@ -189,6 +202,23 @@ impl Staged {
             }
             _ => Err(Error::Refused("The backup has a part that belongs nowhere. Nothing was restored.".to_owned())),
         }
+    }
+
+    /// Puts users and keys in place, behind the database: whoever dies in between leaves those that were there, in which what
+    /// was revoked is revoked. They are kept beside the new ones, or in place of none.
+    async fn move_access(&self, place: &Path) -> Result<()> {
+        if place.exists() {
+            set_aside(place).await?;
+        }
+        for ending in ["-wal", "-shm"] {
+            gone(fs::remove_file(beside(place, ending)))?;
+        }
+        if self.access.exists() {
+            fs::rename(&self.access, place)?;
+        } else {
+            gone(fs::remove_file(place))?;
+        }
+        sync_dir(parent(place)).map_err(Into::into)
     }
 
     /// Payloads never change, so those that are there are the same.

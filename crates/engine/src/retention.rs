@@ -25,6 +25,8 @@ pub struct Retained {
     pub waiting: u64,
     /// Originals that are there afterwards.
     pub kept: u64,
+    /// Entries of the log of reads that were older than 90 days.
+    pub reads_forgotten: u64,
     /// The organisation's last event when this was done: who reads what projections make waits for it to see this.
     pub seq: u64,
 }
@@ -36,6 +38,11 @@ impl Engine {
     /// If the store refuses or a file cannot be removed; running it again finishes.
     pub async fn run_retention(&self, slug: &str, dry_run: bool, now: DateTime<Utc>) -> Result<Retained> {
         let org = self.organisation(slug).await?;
+        // Beside the main database, so without its lease.
+        let reads_forgotten = match dry_run {
+            true => self.access_entries_due(org.row.id, now).await?,
+            false => self.tidy_access(org.row.id, now).await?.entries,
+        };
         let mut report = if dry_run {
             self.due(&org, now).await?.0
         } else {
@@ -43,6 +50,7 @@ impl Engine {
             let outcome = self.retain(&lease, slug, now).await;
             self.give_back(&lease, outcome).await?
         };
+        report.reads_forgotten = reads_forgotten;
         report.seq = self.store.head(org.row.id).await?.last_seq;
         Ok(report)
     }

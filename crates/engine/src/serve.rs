@@ -10,7 +10,9 @@ use tokio::{
 
 use crate::Engine;
 
+mod api;
 mod attending;
+mod daily;
 mod duty;
 mod events;
 mod figures;
@@ -66,6 +68,8 @@ pub struct Pace {
     pub sweep: Duration,
     /// Between two tries to work on an organisation on which somebody else is working.
     pub busy: Duration,
+    /// Between two writings of last uses and of the log of reads.
+    pub notes: Duration,
     /// The longest wait before something that failed is tried again; the first is much shorter.
     pub again: Duration,
 }
@@ -76,6 +80,7 @@ impl Default for Pace {
             relay: Duration::from_millis(20),
             sweep: Duration::from_secs(10),
             busy: Duration::from_millis(100),
+            notes: Duration::from_secs(2),
             again: Duration::from_secs(2),
         }
     }
@@ -119,8 +124,8 @@ impl Serving {
 
     fn begin(self, role: Role, stop: watch::Receiver<bool>) -> JoinHandle<()> {
         match role {
-            // The server is where HTTP is spoken: it is begun by whoever has a listener.
-            Role::Api => tokio::spawn(async {}),
+            // HTTP itself is spoken by whoever has a listener.
+            Role::Api => tokio::spawn(api::run(self, stop)),
             Role::Worker => tokio::spawn(worker::run(self, stop)),
             Role::Projector => tokio::spawn(projector::run(self, stop)),
             // Within one process there is no other system to tell.

@@ -3,8 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use muster_domain::{
+    access::INSTALLATION,
     codec,
-    ids::{FeedNo, MemberNo},
+    event::{GENESIS, chain},
+    ids::{FeedNo, MemberNo, OrganisationId},
     replay::{Checked, Replay, ReplayError},
 };
 use muster_store::{Filter, IDENTS_PER_PAGE, Ident, MEMBERS_PER_PAGE, RawEvent};
@@ -68,6 +70,8 @@ impl Engine {
     /// If the store cannot be read; what differs is no error but stands in the report.
     pub async fn verify(&self, org: &Organisation) -> Result<VerifyReport> {
         let mut report = VerifyReport::default();
+        self.verify_access(org.row.id, "this organisation's keys and roles", &mut report).await?;
+        self.verify_access(INSTALLATION, "users", &mut report).await?;
         let Some(replay) = self.fold_for_verify(org, &mut report).await? else { return Ok(report) };
         self.compare_head(org, &replay, &mut report).await?;
         self.compare_documents(org, &replay, &mut report).await?;
@@ -100,6 +104,37 @@ impl Engine {
             }
         }
         Ok(Some(replay))
+    }
+
+    /// Checks the chain of a log of access, which is apart from the organisation's.
+    async fn verify_access(&self, org: OrganisationId, of: &str, report: &mut VerifyReport) -> Result<()> {
+        if !self.store.has_access() {
+            return Ok(());
+        }
+        let access = self.store.access().await?;
+        let Some(head) = access.head(org).await? else { return Ok(()) };
+        let (mut seq, mut hash) = (0, GENESIS);
+        loop {
+            let slice = access.raw_events(org, seq, SLICE).await?;
+            if slice.is_empty() {
+                break;
+            }
+            for raw in slice {
+                let whole = raw.open().ok().filter(|e| {
+                    let root = e.body.as_ref().map_or([0; 32], muster_domain::event::Body::root);
+                    e.meta.seq == seq + 1 && e.root == root && e.hash == chain(&hash, &e.meta_bytes, &root)
+                });
+                let Some(event) = whole else {
+                    report.differs(|| format!("Event {} of the log of {of} is not what was written.", seq + 1));
+                    return Ok(());
+                };
+                (seq, hash) = (seq + 1, event.hash);
+            }
+        }
+        if (head.last_seq, head.hash) != (seq, hash) {
+            report.differs(|| format!("The log of {of} does not end where its head says."));
+        }
+        Ok(())
     }
 
     async fn compare_head(&self, org: &Organisation, replay: &Replay, report: &mut VerifyReport) -> Result<()> {

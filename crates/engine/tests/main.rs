@@ -1,5 +1,6 @@
 //! The engine from outside: one program, because linking one for each file takes minutes.
 
+mod access;
 mod cut;
 mod directory;
 mod folding;

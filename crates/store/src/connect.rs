@@ -13,6 +13,7 @@ use sqlx::{
 };
 use tokio::sync::OnceCell;
 
+use crate::access::{self, Access};
 use crate::error::{Result, StoreError};
 use crate::read_model::{self, ReadModels};
 use crate::schema;
@@ -34,6 +35,7 @@ pub struct Store {
     pub(crate) address: Arc<Address>,
     pub(crate) idle_limit: Duration,
     pub(crate) read_models: Arc<OnceCell<ReadModels>>,
+    pub(crate) access: Arc<OnceCell<Access>>,
 }
 
 #[derive(Clone)]
@@ -96,7 +98,7 @@ impl Store {
                 Pools::Postgres(postgres_pool((**options).clone()))
             }
         };
-        Ok(Store { pools, address: Arc::new(address), idle_limit, read_models: Arc::default() })
+        Ok(Store { pools, address: Arc::new(address), idle_limit, read_models: Arc::default(), access: Arc::default() })
     }
 
     /// Brings the database to this binary's schema, and says from which version to which.
@@ -111,6 +113,7 @@ impl Store {
                 let mut conn = options.connect().await?;
                 let versions = schema::migrate_postgres(&mut conn).await?;
                 read_model::make_on_server(&mut conn).await?;
+                access::migrate_on_server(&mut conn).await?;
                 Ok(versions)
             }
         }
@@ -120,6 +123,9 @@ impl Store {
     pub async fn close(&self) {
         if let Some(read_models) = self.read_models.get() {
             read_models.close().await;
+        }
+        if let Some(access) = self.access.get() {
+            access.close().await;
         }
         self.pools.close().await;
     }

@@ -3,6 +3,7 @@
 //! [`Store`] is a handle on either; [`Tx`] is a transaction of one organisation. Members, documents and
 //! fingerprints are bytes to the store: it never looks inside. Every query is about one organisation.
 
+pub mod access;
 mod body;
 mod bulk;
 mod connect;

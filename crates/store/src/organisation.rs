@@ -94,6 +94,12 @@ pub(crate) async fn organisation(conn: &mut Conn<'_>, slug: &str) -> Result<Orga
     organisation_row(row.ok_or(StoreError::NotFound)?)
 }
 
+pub(crate) async fn organisation_of(conn: &mut Conn<'_>, org: OrganisationId) -> Result<OrganisationRow> {
+    const SQL: &str = "SELECT id, slug, secret, created_at FROM organisation WHERE id = $1";
+    let row: Option<Row> = on!(conn, c => sqlx::query_as(SQL).bind(org.0).fetch_optional(&mut **c).await?);
+    organisation_row(row.ok_or(StoreError::NotFound)?)
+}
+
 pub(crate) async fn organisations(conn: &mut Conn<'_>) -> Result<Vec<OrganisationRow>> {
     const SQL: &str = "SELECT id, slug, secret, created_at FROM organisation ORDER BY slug";
     let rows: Vec<Row> = on!(conn, c => sqlx::query_as(SQL).fetch_all(&mut **c).await?);

@@ -127,6 +127,11 @@ impl Store {
         organisation::organisation(&mut self.reading().await?.conn(), slug).await
     }
 
+    /// The organisation of that identity.
+    pub async fn organisation_of(&self, org: OrganisationId) -> Result<OrganisationRow> {
+        organisation::organisation_of(&mut self.reading().await?.conn(), org).await
+    }
+
     /// All organisations by name.
     pub async fn organisations(&self) -> Result<Vec<OrganisationRow>> {
         organisation::organisations(&mut self.reading().await?.conn()).await

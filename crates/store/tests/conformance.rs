@@ -1,6 +1,6 @@
 //! Every case of the conformance suite, on every engine.
 
-use muster_testkit::conformance::{documents, forgotten, leases, log, read_models, roster, stress};
+use muster_testkit::conformance::{access, documents, forgotten, leases, log, read_models, roster, stress};
 use muster_testkit::database::{Engine, fresh};
 
 macro_rules! on_both_engines {
@@ -63,7 +63,18 @@ on_both_engines! {
     leases::a_mark_never_goes_back,
     stress::readers_see_exactly_what_was_committed,
     stress::one_of_many_wins_a_version,
+    access::a_key_is_found_with_user_and_role,
+    access::keys_of_others_are_out_of_reach,
+    access::a_change_and_its_event_are_one,
+    access::an_address_is_one_users,
+    access::the_last_use_counts,
+    access::reads_are_noted_and_forgotten,
+    access::a_request_is_answered_once,
+    access::one_of_many_gets_a_request,
+    access::a_revocation_does_not_wait_for_an_import,
     ; // Those that need its address too.
+    access::another_process_sees_it_at_once,
+    access::nobody_is_there_at_first,
     read_models::a_lane_is_begun_once,
     read_models::a_step_is_written_whole,
     read_models::two_at_once_move_a_lane_once,

@@ -112,6 +112,8 @@ pub async fn keep_serving(engine: Engine, serve: Serve, session: &mut Session<'_
     bus.close().await;
     // Nobody who keeps a connection open keeps the process.
     let _ = tokio::time::timeout(LAST_ANSWERS, answering).await;
+    // What the last requests did.
+    engine.flush_access().await?;
     engine.store.close().await;
     Ok(Exit::Done)
 }

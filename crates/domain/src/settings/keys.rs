@@ -147,7 +147,23 @@ keys! {
         or_off, days_or_off, payloads.keep_days;
     "events.values", "Whether what other systems are told of applied changes has match keys and values in it, before and after.",
         on_off, switch, events.values;
+    "api_access", "Whether API keys are let in: an add-on, which only the operator's command line turns on and off.",
+        on_off, switch, api.access;
+    "api.rate.requests", "Requests a minute that each API key may make, but for uploads and eligibility checks.",
+        shown, |v| whole(v, 1, MOST_A_MINUTE), api.rate.requests;
+    "api.rate.uploads", "Uploads a minute that each API key may make.",
+        shown, |v| whole(v, 1, MOST_A_MINUTE), api.rate.uploads;
+    "api.rate.eligibility", "Eligibility checks a minute that each API key may make.",
+        shown, |v| whole(v, 1, MOST_A_MINUTE), api.rate.eligibility;
+    "api.key_max_days", "The longest life of an API key that is made or changed from now on, in days, or off.",
+        or_off, days_or_off, api.key_max_days;
 }
+
+/// Settings that only the operator's command line changes: nobody sets them over HTTP, whatever their rights.
+pub const OPERATORS_OWN: &[&str] = &["api_access"];
+
+/// The most that a rate may be set to: a million a second.
+pub const MOST_A_MINUTE: u32 = 60_000_000;
 
 /// One TiB: the most that a size may be set to.
 const MOST_MB: u32 = 1 << 20;

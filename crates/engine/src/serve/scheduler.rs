@@ -8,7 +8,7 @@ use chrono::{DateTime, Utc};
 use muster_domain::ids::OrganisationId;
 use tokio::sync::watch;
 
-use super::{Serving, duty::OnDuty, pause};
+use super::{Serving, daily::Daily, duty::OnDuty, pause};
 use crate::{Result, watch::FeedWatch};
 
 /// The longest wait until an organisation is looked at again in whose log there is something new: settings may have changed.
@@ -18,9 +18,11 @@ const AT_LATEST: Duration = Duration::from_secs(60);
 const SOON: Duration = Duration::from_secs(5);
 
 pub(super) async fn run(serving: Serving, mut stop: watch::Receiver<bool>) {
+    let mut daily = Daily::default();
     while let Some(duty) = OnDuty::wait(&serving, "scheduler", &mut stop).await {
         let mut looks = HashMap::new();
         while duty.is_ours() {
+            daily.tidy(&serving.engine).await;
             let wait = round(&serving, &duty, &mut looks).await.unwrap_or_else(|e| {
                 tracing::warn!(error = %e, "the scheduler could not read the database; it tries again");
                 SOON

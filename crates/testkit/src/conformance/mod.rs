@@ -1,5 +1,6 @@
 //! What every engine under the store must do, as functions over a fresh [`Store`].
 
+pub mod access;
 pub mod documents;
 pub mod forgotten;
 pub mod leases;

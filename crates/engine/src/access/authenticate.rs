@@ -1,0 +1,125 @@
+//! Letting a key in: one read of key, user and role, so that a revocation holds at once, whoever made it.
+
+use std::{
+    net::IpAddr,
+    sync::{Arc, LazyLock},
+};
+
+use muster_domain::{
+    access::{ApiKey, Denied, Grant, KeySecret, KeyText, Role, SECRET_HASH, User},
+    digest::Keys,
+    ids::OrganisationId,
+};
+use muster_store::StoreError;
+
+use super::{Kept, locked};
+use crate::{Engine, Error, Organisation, Result};
+
+/// Who was let in, and what they may do.
+#[derive(Clone, Debug)]
+pub struct Caller {
+    /// The organisation that the key is of, as it is now.
+    pub organisation: Organisation,
+    /// What may be done now.
+    pub grant: Grant,
+}
+
+/// Why nobody was let in.
+#[derive(Debug)]
+pub enum Refusal {
+    /// The key is none, or not any more, or not for here; which key it is if the secret was right.
+    Denied(Denied, Option<Box<ApiKey>>),
+    /// The organisation has no access over HTTP.
+    AddOnOff,
+    /// It could not be found out.
+    Failed(Error),
+}
+
+impl<E: Into<Error>> From<E> for Refusal {
+    fn from(error: E) -> Self {
+        Refusal::Failed(error.into())
+    }
+}
+
+/// By what a secret is hashed of which there is no key, so that it takes as long.
+static NOBODY: LazyLock<Keys> = LazyLock::new(|| Keys::derive(b"nobody"));
+
+impl Engine {
+    /// Lets a key in, if it may be used now from that address. A wrong secret takes as long as an unknown key.
+    ///
+    /// # Errors
+    /// Why it is not let in. Whoever has not the right secret learns no more than that there is no such key.
+    pub async fn authenticate(&self, text: &KeyText, from: IpAddr) -> Result<Caller, Refusal> {
+        let now = self.now();
+        let found = self.users_and_keys().await?.find_key(&text.id).await?;
+        let keys = match &found {
+            Some(found) => self.keys_of(found.organisation).await?,
+            None => None,
+        };
+        let given = keys.as_ref().unwrap_or(&NOBODY).secret_of(text);
+        let nobodys = KeySecret { hash: [0; SECRET_HASH], former: None };
+        let secret = found.as_ref().map_or(nobodys, |f| KeySecret { hash: f.key.hash, former: f.key.former });
+        let checked = secret.check(&given, now);
+        let Some(found) = found.filter(|_| keys.is_some() && checked != Err(Denied::Unknown)) else {
+            return Err(self.no_key());
+        };
+        let key: ApiKey = serde_json::from_slice(&found.key.doc)?;
+        if text.kind.is_some_and(|kind| kind != key.kind) {
+            return Err(self.no_key());
+        }
+        let denied = |denied, key: &ApiKey| Refusal::Denied(denied, Some(Box::new(key.clone())));
+        let user: Option<User> = found.user.as_deref().map(serde_json::from_slice).transpose()?;
+        let role = found.role.as_deref().and_then(Role::from_word);
+        let grant = match (&user, checked) {
+            _ if key.revoked_at.is_some() => Err(Denied::Revoked),
+            (_, Err(why)) => Err(why),
+            (Some(user), _) => key.grant(user, role, from, now),
+            (None, _) => Err(Denied::NoRole),
+        };
+        if let Err(why @ (Denied::Revoked | Denied::Expired | Denied::RotatedOut)) = grant {
+            return Err(denied(why, &key));
+        }
+        let organisation = self.organisation_now(found.organisation).await?;
+        if !organisation.settings.api.access {
+            return Err(Refusal::AddOnOff);
+        }
+        let grant = grant.map_err(|why| denied(why, &key))?;
+        self.note_use(&grant.key, from, now);
+        Ok(Caller { organisation, grant })
+    }
+
+    fn no_key(&self) -> Refusal {
+        self.count_unknown();
+        Refusal::Denied(Denied::Unknown, None)
+    }
+
+    /// An organisation as it is now; what is remembered counts while nothing was appended to its log.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    pub async fn organisation_now(&self, org: OrganisationId) -> Result<Organisation> {
+        let last_seq = self.store.head(org).await?.last_seq;
+        let kept = locked(&self.access.organisations).get(&org).cloned();
+        if let Some(kept) = kept.filter(|kept| kept.last_seq == last_seq) {
+            return Ok(kept.organisation.clone());
+        }
+        // The number was read first: what is loaded is as new as that, or newer, and then loaded again next time.
+        let organisation = self.load(self.store.organisation_of(org).await?).await?;
+        let kept = Arc::new(Kept { last_seq, organisation: organisation.clone() });
+        locked(&self.access.organisations).insert(org, kept);
+        Ok(organisation)
+    }
+
+    /// The secrets of an organisation, which never change; none if there is no such organisation any more.
+    async fn keys_of(&self, org: OrganisationId) -> Result<Option<Keys>> {
+        let kept = locked(&self.access.organisations).get(&org).map(|kept| kept.organisation.keys.clone());
+        if kept.is_some() {
+            return Ok(kept);
+        }
+        match self.organisation_now(org).await {
+            Ok(organisation) => Ok(Some(organisation.keys)),
+            Err(Error::Store(StoreError::NotFound)) => Ok(None),
+            Err(e) => Err(e),
+        }
+    }
+}
