@@ -29,6 +29,8 @@ mod handing_in;
 #[cfg(test)]
 mod import;
 #[cfg(test)]
+mod keys;
+#[cfg(test)]
 mod muster;
 #[cfg(test)]
 mod observing;

@@ -136,7 +136,9 @@ impl From<serde_json::Error> for Failure {
 
 fn of_store(error: &StoreError) -> Failure {
     let (kind, exit) = match error {
-        StoreError::SchemaMismatch { .. } | StoreError::ReadModelsMissing => ("schema", Exit::Failed),
+        StoreError::SchemaMismatch { .. } | StoreError::AccessMismatch { .. } | StoreError::ReadModelsMissing => {
+            ("schema", Exit::Failed)
+        }
         StoreError::Busy => ("busy", Exit::Failed),
         StoreError::Full => ("disk_full", Exit::Failed),
         StoreError::Unavailable(_) => ("unavailable", Exit::Failed),

@@ -6,7 +6,10 @@ use chrono::{Duration, Utc};
 use muster_domain::access::{
     Action, ApiKey, Denied, INSTALLATION, KeyKind, KeyText, Preset, Resource, Rights, Role, User, UserKind, network,
 };
-use muster_engine::access::{AccessEntry, AccessLogFilter, Caller, MadeKey, Maker, NewUser, Refusal, Terms};
+use muster_engine::{
+    access::{AccessEntry, AccessLogFilter, Caller, MadeKey, Maker, NewUser, Refusal, Terms},
+    serve,
+};
 use muster_store::access::Answer;
 
 use crate::rules_given::*;
@@ -492,4 +495,58 @@ async fn a_request_that_comes_again_gets_its_answer_for_24_hours() {
     let later = engine.now() + Duration::hours(24) - Duration::minutes(1);
     assert_eq!(engine.tidy_access(org, later).await.unwrap().answers, 0);
     assert_eq!(engine.tidy_access(org, later + Duration::minutes(2)).await.unwrap().answers, 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_serves_writes_what_was_noted_and_deletes_what_is_old() {
+    let (given, user) = given().await;
+    let (acme, engine) = (given.acme().await, &given.engine);
+    let made = anything(&given, &user).await;
+    let now = engine.now();
+    engine.note_access(acme.row.id, entry(&made.key, now - Duration::days(91), None));
+    engine.flush_access().await.unwrap();
+    let roles = [serve::Role::Api, serve::Role::Scheduler].into();
+    let pace = serve::Pace { notes: std::time::Duration::from_millis(20), ..serve::Pace::default() };
+    let (tell, stop) = tokio::sync::watch::channel(false);
+    let serving = serve::Serving {
+        engine: engine.clone(),
+        bus: muster_bus::Bus::in_process(),
+        alone: true,
+        pace,
+        figures: std::sync::Arc::default(),
+    };
+    let serving = tokio::spawn(async move { serving.run(&roles, stop).await });
+    let all = AccessLogFilter { key: None, since: None, limit: 10 };
+    let read = async || engine.access_log(&acme, &all).await.unwrap();
+    // What this process notes is written, and what is too old goes: wait until both are so.
+    engine.note_access(acme.row.id, entry(&made.key, now, None));
+    let both = async {
+        while read().await != [entry(&made.key, now, None)] {
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(60), both).await.expect("it was not written, or not deleted");
+    tell.send(true).unwrap();
+    serving.await.unwrap();
+    assert_eq!(read().await.len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_cannot_be_written_is_kept_for_the_next_time() {
+    let (given, user) = given().await;
+    let (acme, engine) = (given.acme().await, &given.engine);
+    let made = anything(&given, &user).await;
+    let now = engine.now();
+    let file = muster_store::access::path(&engine.data_dir().join("muster.db"));
+    let pool = sqlx::SqlitePool::connect(&format!("sqlite:{}", file.display())).await.unwrap();
+    sqlx::query("ALTER TABLE access_log RENAME TO elsewhere").execute(&pool).await.unwrap();
+    engine.note_access(acme.row.id, entry(&made.key, now, None));
+    assert!(engine.flush_access().await.is_err());
+    engine.note_access(acme.row.id, entry(&made.key, now + Duration::seconds(1), None));
+    sqlx::query("ALTER TABLE elsewhere RENAME TO access_log").execute(&pool).await.unwrap();
+    pool.close().await;
+    engine.flush_access().await.unwrap();
+    let all = AccessLogFilter { key: None, since: None, limit: 10 };
+    assert_eq!(engine.access_log(&acme, &all).await.unwrap().len(), 2);
+    assert_eq!(engine.access_figures().lost_entries, 0);
 }

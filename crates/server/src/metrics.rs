@@ -118,7 +118,8 @@ impl Collector for Now {
     fn encode(&self, mut encoder: DescriptorEncoder) -> Result<(), std::fmt::Error> {
         let done = self.state.figures.read();
         uploads(&mut encoder, &done)?;
-        let counters: [(&str, &str, u64); 8] = [
+        let access = self.state.engine.access_figures();
+        let counters: [(&str, &str, u64); 10] = [
             ("upload_failures", "Attempts to work on an upload that failed and are made again", done.work_failures),
             ("lease_waits", "How often another worker's lease was waited for", done.lease_waits),
             ("relay_rung", "Organisations of whose news every role was told", done.rung),
@@ -130,6 +131,8 @@ impl Collector for Now {
                 "Steps on projections that were done here: a slice of a log each, or less",
                 done.projected,
             ),
+            ("unknown_keys", "Requests with an API key that is none", access.unknown_keys),
+            ("lost_reads", "Entries of the log of reads that could not be written for too long", access.lost_entries),
             ("role_restarts", "Roles that ended by a bug and were begun again", done.restarts),
         ];
         for (name, help, value) in counters {

@@ -52,7 +52,7 @@ impl Store {
                     let found = found_on_server(&mut first).await?;
                     first.close().await?;
                     if found != ACCESS_VERSION {
-                        return Err(StoreError::SchemaMismatch { found, needed: ACCESS_VERSION });
+                        return Err(StoreError::AccessMismatch { found, needed: ACCESS_VERSION });
                     }
                     Pools::Postgres(connect::postgres_pool(options))
                 }
@@ -134,7 +134,7 @@ async fn found_on_server(conn: &mut PgConnection) -> Result<i64> {
 
 fn pending(found: i64) -> Result<impl Iterator<Item = (i64, &'static str)>> {
     if !(0..=ACCESS_VERSION).contains(&found) {
-        return Err(StoreError::SchemaMismatch { found, needed: ACCESS_VERSION });
+        return Err(StoreError::AccessMismatch { found, needed: ACCESS_VERSION });
     }
     Ok((1i64..).zip(MIGRATIONS.iter().copied()).skip(found as usize))
 }

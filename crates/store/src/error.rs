@@ -37,6 +37,14 @@ pub enum StoreError {
         /// The version that this binary works with.
         needed: i64,
     },
+    /// The users and keys are of another version of Muster, or not there yet.
+    #[error("The users and keys of the database have schema {found} and this muster needs {needed}; {}", advice(*found, *needed))]
+    AccessMismatch {
+        /// Their version; 0 if they are not there.
+        found: i64,
+        /// The version that this binary works with.
+        needed: i64,
+    },
     /// The read models are not there, or of another version of Muster.
     #[error("the read models of the database are not those of this muster; run `muster migrate`")]
     ReadModelsMissing,

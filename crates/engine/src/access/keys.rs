@@ -221,7 +221,7 @@ impl Engine {
     pub async fn list_keys(&self, org: &Organisation, by: &Maker) -> Result<Vec<ListedKey>> {
         may(by, Action::Read)?;
         let access = self.users_and_keys().await?;
-        let users: Vec<User> = self.users().await?.into_iter().map(|u| u.user).collect();
+        let users = self.all_users().await?;
         let now = self.now();
         let mut listed = Vec::new();
         for (row, used) in access.keys(org.row.id).await? {

@@ -113,6 +113,12 @@ impl Engine {
         Ok(users)
     }
 
+    /// All users, without their roles.
+    pub(super) async fn all_users(&self) -> Result<Vec<User>> {
+        let accounts = self.users_and_keys().await?.accounts().await?;
+        Ok(accounts.iter().map(|a| serde_json::from_slice(&a.doc)).collect::<Result<_, _>>()?)
+    }
+
     /// A user.
     ///
     /// # Errors
@@ -135,7 +141,8 @@ impl Engine {
             user.email.as_deref().is_some_and(|email| email.eq_ignore_ascii_case(text))
                 || user.name.to_lowercase() == text.to_lowercase()
         };
-        let mut named: Vec<User> = self.users().await?.into_iter().map(|u| u.user).filter(is_meant).collect();
+        let mut named = self.all_users().await?;
+        named.retain(is_meant);
         match (named.pop(), named.is_empty()) {
             (Some(user), true) => Ok(user),
             (Some(_), false) => Err(Error::Wrong(
