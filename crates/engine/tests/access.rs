@@ -217,6 +217,9 @@ async fn a_key_makes_changes_and_rotates_none_that_is_stronger_than_itself() {
         Ok(())
     };
     assert!(is_forbidden(engine.edit_key(&acme, &made.key.id, more, &by).await));
+    let mut faster = terms(rights);
+    faster.rates.requests = Some(acme.settings.api.rate.requests + 1);
+    assert!(is_forbidden(engine.create_key(&acme, KeyKind::General, faster, &by).await));
     // Neither may it get hold of a stronger one's secret, nor of its terms.
     assert!(is_forbidden(engine.rotate_key(&acme, &strong.key.id, Duration::zero(), &by).await));
     assert!(is_forbidden(engine.edit_key(&acme, &strong.key.id, |_| Ok(()), &by).await));

@@ -15,7 +15,7 @@ use super::{
 use crate::{
     field::{FieldId, FieldSet},
     ids::{FeedNo, OrganisationId},
-    settings::Mode,
+    settings::{ApiRates, Mode},
 };
 
 /// A key as people see it: everything but its secret.
@@ -194,8 +194,9 @@ impl Grant {
         mode != Mode::Full || self.key.rows.is_empty() || self.key.feed == Some(feed)
     }
 
-    /// Why a key must not be made, or changed to this, by this caller: it could do more than the caller's own.
-    pub fn cannot_make(&self, key: &ApiKey, user: &User) -> Option<&'static str> {
+    /// Why a key must not be made, or changed to this, by this caller: it could do more than the caller's own. `usual` is how
+    /// often a key without rates of its own may be used.
+    pub fn cannot_make(&self, key: &ApiKey, user: &User, usual: ApiRates) -> Option<&'static str> {
         let own = &self.key;
         let outlives = match (key.expires_at, own.expires_at) {
             (_, None) => false,
@@ -203,7 +204,11 @@ impl Grant {
             (Some(new), Some(own)) => new > own,
         };
         let is_bound = own.feed.is_none() || own.feed == key.feed;
-        let slower = |new: Option<u32>, own: Option<u32>| own.is_none_or(|own| new.is_some_and(|new| new <= own));
+        // Who has no rate of their own goes by the usual one, which may be another tomorrow: so may the new key then.
+        let slower = |new: Option<u32>, own: Option<u32>, usual: u32| match (new, own) {
+            (None, own) => own.is_none(),
+            (Some(new), own) => new <= own.unwrap_or(usual),
+        };
         let (new, old) = (key.rates, own.rates);
         let for_self = user.id == self.user.id;
         let for_service = self.role == Role::Administrator && user.kind == UserKind::Service && !user.operator;
@@ -216,9 +221,9 @@ impl Grant {
             (!is_bound, "this key is bound to one feed, and it would not be"),
             (!networks_within(&key.networks, &own.networks), "it could be used from where this key cannot"),
             (
-                !(slower(new.requests, old.requests)
-                    && slower(new.uploads, old.uploads)
-                    && slower(new.eligibility, old.eligibility)),
+                !(slower(new.requests, old.requests, usual.requests)
+                    && slower(new.uploads, old.uploads, usual.uploads)
+                    && slower(new.eligibility, old.eligibility, usual.eligibility)),
                 "it could be used more often than this key",
             ),
             (!for_self && !for_service, "it would act on behalf of somebody else"),

@@ -3,7 +3,11 @@ use proptest::prelude::*;
 use uuid::Uuid;
 
 use super::*;
-use crate::{ids::FeedNo, ids::OrganisationId, settings::Mode};
+use crate::{
+    ids::FeedNo,
+    ids::OrganisationId,
+    settings::{ApiRates, Mode},
+};
 
 fn noon() -> DateTime<Utc> {
     DateTime::from_timestamp(1_800_000_000, 0).unwrap()
@@ -143,6 +147,7 @@ fn both_secrets_work_while_a_rotation_overlaps() {
 #[test]
 fn a_key_makes_none_that_is_stronger() {
     let ada = user(UserKind::Person);
+    let usual = ApiRates::default();
     let mut own = key(&["apikey:write", "member:read"]);
     own.expires_at = Some(noon() + Duration::days(1));
     own.networks = vec![network("10.0.0.0/8").unwrap()];
@@ -154,9 +159,10 @@ fn a_key_makes_none_that_is_stronger() {
         Fields { read: Some(["email".to_owned(), "department".to_owned()].into()), write: None },
     );
     let grant = own.grant(&ada, Some(Role::Administrator), home(), noon()).unwrap();
-    let weaker = ApiKey { rights: Rights::read(["member:read"]).unwrap(), ..own.clone() };
-    assert_eq!(grant.cannot_make(&weaker, &ada), None);
-    let changes: [fn(&mut ApiKey); 9] = [
+    let mut weaker = ApiKey { rights: Rights::read(["member:read"]).unwrap(), ..own.clone() };
+    weaker.rates.eligibility = Some(usual.eligibility);
+    assert_eq!(grant.cannot_make(&weaker, &ada, usual), None);
+    let changes: [fn(&mut ApiKey); 10] = [
         |k| k.rights = Rights::all(),
         |k| k.expires_at = None,
         |k| k.networks.clear(),
@@ -164,18 +170,20 @@ fn a_key_makes_none_that_is_stronger() {
         |k| k.feed = None,
         |k| k.rates.requests = None,
         |k| k.rates.requests = Some(61),
+        // Its own rate of uploads is the usual one.
+        |k| k.rates.uploads = Some(ApiRates::default().uploads + 1),
         |k| k.rows.departments.clear(),
         |k| k.fields = FieldLimits::default(),
     ];
     for (no, change) in changes.iter().enumerate() {
         let mut stronger = weaker.clone();
         change(&mut stronger);
-        assert!(grant.cannot_make(&stronger, &ada).is_some(), "{no}");
+        assert!(grant.cannot_make(&stronger, &ada, usual).is_some(), "{no}");
     }
     let other = User { id: Uuid::from_u128(8), ..user(UserKind::Person) };
-    assert!(grant.cannot_make(&weaker, &other).is_some());
+    assert!(grant.cannot_make(&weaker, &other, usual).is_some());
     let service = User { id: Uuid::from_u128(9), ..user(UserKind::Service) };
-    assert_eq!(grant.cannot_make(&weaker, &service), None);
+    assert_eq!(grant.cannot_make(&weaker, &service, usual), None);
 }
 
 #[test]

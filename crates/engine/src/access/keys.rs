@@ -150,8 +150,8 @@ fn may(by: &Maker, action: Action) -> Result<()> {
     }
 }
 
-fn no_stronger(by: &Maker, key: &ApiKey, user: &User) -> Result<()> {
-    match by.grant().and_then(|grant| grant.cannot_make(key, user)) {
+fn no_stronger(org: &Organisation, by: &Maker, key: &ApiKey, user: &User) -> Result<()> {
+    match by.grant().and_then(|grant| grant.cannot_make(key, user, org.settings.api.rate)) {
         Some(why) => Err(Error::Forbidden(format!("A key makes none that is stronger than itself: {why}."))),
         None => Ok(()),
     }
@@ -203,7 +203,7 @@ impl Engine {
         };
         terms.put(&mut key);
         let user = self.check_terms(org, &mut key).await?;
-        no_stronger(by, &key, &user)?;
+        no_stronger(org, by, &key, &user)?;
         let mut tx = self.users_and_keys().await?.begin(org.row.id).await?;
         let hash = org.keys.secret_of(&secret);
         let doc = serde_json::to_vec(&key)?;
@@ -266,13 +266,13 @@ impl Engine {
         may(by, Action::Update)?;
         let mut tx = self.users_and_keys().await?.begin(org.row.id).await?;
         let mut row = tx.key(id).await.map_err(is_unknown)?;
-        let before = self.changeable(&row, by).await?;
+        let before = self.changeable(org, &row, by).await?;
         let mut terms = Terms::of(&before);
         change(&mut terms)?;
         let mut key = before.clone();
         terms.put(&mut key);
         let user = self.check_terms(org, &mut key).await?;
-        no_stronger(by, &key, &user)?;
+        no_stronger(org, by, &key, &user)?;
         if key == before {
             tx.rollback().await?;
             return Ok(key);
@@ -300,7 +300,7 @@ impl Engine {
         let now = self.now();
         let mut tx = self.users_and_keys().await?.begin(org.row.id).await?;
         let mut row = tx.key(id).await.map_err(is_unknown)?;
-        let before = self.changeable(&row, by).await?;
+        let before = self.changeable(org, &row, by).await?;
         if before.expires_at.is_some_and(|at| at <= now) {
             return Err(Error::Wrong("The time of that key is over; give it a later end first.".to_owned()));
         }
@@ -371,7 +371,7 @@ impl Engine {
     }
 
     /// A key that may still be changed, by somebody who sees it and could have made it.
-    async fn changeable(&self, row: &KeyRow, by: &Maker) -> Result<ApiKey> {
+    async fn changeable(&self, org: &Organisation, row: &KeyRow, by: &Maker) -> Result<ApiKey> {
         let key: ApiKey = serde_json::from_slice(&row.doc)?;
         if !is_visible(by, &key) {
             return Err(is_unknown(StoreError::NotFound));
@@ -380,7 +380,7 @@ impl Engine {
             return Err(Error::Wrong("That key was revoked, for good; make another.".to_owned()));
         }
         if by.grant().is_some() {
-            no_stronger(by, &key, &self.user(key.user).await?)?;
+            no_stronger(org, by, &key, &self.user(key.user).await?)?;
         }
         Ok(key)
     }
