@@ -122,6 +122,7 @@ async fn take_in(engine: Engine, n: u32) {
 async fn over_and_over<F: Future<Output = ()>>(
     lived: Lived,
     stopped: watch::Receiver<bool>,
+    pause: Duration,
     small: impl Fn(u32) -> F,
 ) -> Made {
     let mut made = Made::default();
@@ -129,7 +130,7 @@ async fn over_and_over<F: Future<Output = ()>>(
         let began = lived.now();
         small(made.count).await;
         made.add(lived.now() - began);
-        tokio::time::sleep(Duration::from_millis(200)).await;
+        tokio::time::sleep(pause).await;
     }
     made
 }
@@ -189,8 +190,10 @@ async fn beside(on: On, engine: &Engine, import: &mut Child) {
     }
     let (lived, (stop, stopped)) = (Lived::begin(), watch::channel(false));
     let (one, other) = (engine.clone(), engine.clone());
-    let changes = over_and_over(lived.clone(), stopped.clone(), move |n| change(one.clone(), n));
-    let taken_in = over_and_over(lived.clone(), stopped, move |n| take_in(other.clone(), n));
+    let (soon, later) = (Duration::from_millis(200), Duration::from_secs(1));
+    let changes = over_and_over(lived.clone(), stopped.clone(), soon, move |n| change(one.clone(), n));
+    // All of these wait for the import, and are worked on behind it.
+    let taken_in = over_and_over(lived.clone(), stopped, later, move |n| take_in(other.clone(), n));
     let (changes, taken_in) = (tokio::spawn(changes), tokio::spawn(taken_in));
     let reads = read_at_pace(engine.clone(), lived.clone(), import).await;
     let took = lived.now();

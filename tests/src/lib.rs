@@ -1,6 +1,8 @@
 //! End-to-end tests: one module a user story.
 
 #[cfg(test)]
+mod api;
+#[cfg(test)]
 mod backup;
 #[cfg(test)]
 mod beside_import;

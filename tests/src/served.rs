@@ -83,6 +83,11 @@ impl Served {
         value.map_or(0.0, |value| value.trim().parse().unwrap())
     }
 
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
     /// Its process id.
     pub fn id(&self) -> u32 {
         self.child.id()

@@ -88,6 +88,11 @@ impl Keys {
         self.hashed(kind, |out| normalise::key_into(text, out))
     }
 
+    /// The hash of a member's identity.
+    pub fn member(&self, id: uuid::Uuid) -> u64 {
+        xxh3_64_with_secret(id.as_bytes(), &self.hash[..])
+    }
+
     /// The hash of a name and birth date.
     pub fn person(&self, first: &str, last: &str, born: &str) -> u64 {
         self.hashed(Identifier::Person, |out| {

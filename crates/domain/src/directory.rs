@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use unicode_normalization::{UnicodeNormalization, char::is_combining_mark};
 
 use crate::{
+    access::RowLimits,
     codec::{self, Damaged, Glance},
     eligibility,
     field::FieldId,
@@ -27,6 +28,8 @@ pub struct Query {
     pub status: Option<String>,
     /// Claimed by this feed.
     pub feed: Option<FeedNo>,
+    /// Only people whom these limits let through, whatever else is asked.
+    pub only: RowLimits,
     /// In which order.
     pub sort: Sort,
     /// From the last to the first; those without a value stay behind the others.
@@ -149,6 +152,11 @@ const SEARCHED: [FieldId; 6] = [
 /// Stands between two things that are searched, so that no word is found across them.
 const BETWEEN: u8 = b'\n';
 
+fn is_among(limits: &RowLimits, glance: &Glance) -> bool {
+    let claimed = |feed| glance.spells.iter().any(|s| s.feed == feed && s.to.is_none());
+    limits.take(claimed, |field| glance.value(field))
+}
+
 /// Looks through packed members, one after the other. It keeps its memory.
 pub struct Search<'q> {
     words: Vec<memchr::memmem::Finder<'q>>,
@@ -184,6 +192,7 @@ impl<'q> Search<'q> {
         codec::glance(no, packed, glance)?;
         Ok(!glance.spells.is_empty()
             && self.query.feed.is_none_or(|f| glance.spells.iter().any(|s| s.feed == f && s.to.is_none()))
+            && (self.query.only.is_empty() || is_among(&self.query.only, glance))
             && self.has_values(glance)
             && self.has_words(glance)
             && self.stands(glance))

@@ -17,7 +17,6 @@ use muster_domain::{
     read_as::ReadAs,
     selection::Selection,
     settings::{Mode, Settings},
-    values::Values,
 };
 use muster_intake::{Original, Reader, RowIssue, payload::Plain};
 
@@ -228,11 +227,8 @@ impl<'a> Comparison<'a> {
 
 /// Every hash by which a member is found.
 pub fn hashes(member: &Member, keys: &Keys) -> Vec<u64> {
-    hashes_of(&member.key, &member.aliases, &member.values, keys)
-}
-
-fn hashes_of(key: &str, aliases: &[String], values: &Values, keys: &Keys) -> Vec<u64> {
-    let mut hashes = vec![keys.identifier(Identifier::Key, key)];
+    let Member { uuid, key, aliases, values, .. } = member;
+    let mut hashes = vec![keys.identifier(Identifier::Key, key), keys.member(*uuid)];
     hashes.extend(aliases.iter().map(|a| keys.identifier(Identifier::Key, a)));
     hashes.extend(values.get(FieldId::EMAIL).map(|v| keys.identifier(Identifier::Email, v)));
     hashes.extend(

@@ -13,6 +13,12 @@ pub enum Error {
     /// The request makes no sense as it stands.
     #[error("{0}")]
     Wrong(String),
+    /// The idempotency key came with another payload before.
+    #[error("{0}")]
+    Reused(String),
+    /// Somebody else is working on the organisation, for longer than was to be waited.
+    #[error("{0}")]
+    Busy(String),
     /// Something that was named does not exist.
     #[error("{0}")]
     Unknown(String),

@@ -81,6 +81,12 @@ pub struct History {
     pub first: Option<HistoryEntry>,
 }
 
+/// The index must reflect whatever event is asked about.
+fn reaching(at: At, wait: Wait) -> Wait {
+    let reaches = if let At::Event(seq) = at { Some(seq) } else { None };
+    Wait { until: wait.until.max(reaches), ..wait }
+}
+
 impl Engine {
     /// Every value ever set, up to some time, of whoever has or had the key by now. Of the log only the events are read
     /// that tell of them.
@@ -90,9 +96,22 @@ impl Engine {
     /// it must.
     pub async fn history(&self, org: &Organisation, key: &str, at: At, wait: Wait) -> Result<History> {
         self.is_in_log(org, at).await?;
-        let reaches = if let At::Event(seq) = at { Some(seq) } else { None };
-        let mut index = self.history_index(org.row.id, Wait { until: wait.until.max(reaches), ..wait }).await?;
+        let index = self.history_index(org.row.id, reaching(at, wait)).await?;
         let member = self.member(org, key).await?;
+        self.history_by(index, org, &member, at).await
+    }
+
+    /// The same of a member who is known.
+    ///
+    /// # Errors
+    /// As [`history`](Self::history).
+    pub async fn history_of(&self, org: &Organisation, member: &Member, at: At, wait: Wait) -> Result<History> {
+        self.is_in_log(org, at).await?;
+        let index = self.history_index(org.row.id, reaching(at, wait)).await?;
+        self.history_by(index, org, member, at).await
+    }
+
+    async fn history_by(&self, mut index: Index, org: &Organisation, member: &Member, at: At) -> Result<History> {
         let mut search = Search::new(org, member.uuid);
         let mut read = BTreeSet::new();
         for (seq, ordinals) in index.applied(member.no).await? {

@@ -5,6 +5,7 @@
 use std::{
     path::{Path, PathBuf},
     sync::Arc,
+    time::Duration,
 };
 
 use chrono::{DateTime, Utc};
@@ -85,6 +86,9 @@ pub mod worked_out;
 pub use error::{Error, Result};
 use sizes::Sizes;
 
+/// For how long another process's lease is waited for, unless somebody says otherwise.
+const PATIENCE: Duration = Duration::from_secs(60);
+
 /// The engine over one store and one directory of payloads.
 #[derive(Clone)]
 pub struct Engine {
@@ -96,6 +100,8 @@ pub struct Engine {
     pub actor: String,
     /// From which sizes on the work is done in another way.
     pub sizes: Sizes,
+    /// For how long somebody else who works on the organisation is waited for.
+    pub patience: Duration,
     data_dir: PathBuf,
     access: Arc<access::Memory>,
 }
@@ -126,6 +132,7 @@ impl Engine {
             payloads,
             actor: actor.to_owned(),
             sizes: Sizes::default(),
+            patience: PATIENCE,
             data_dir: data_dir.to_owned(),
             access: Arc::default(),
         })
@@ -139,6 +146,18 @@ impl Engine {
     /// Now, in microseconds, which is what both databases keep.
     pub fn now(&self) -> DateTime<Utc> {
         clock::now()
+    }
+
+    /// The same engine, acting for somebody else.
+    #[must_use]
+    pub fn acting_as(&self, actor: String) -> Engine {
+        Engine { actor, ..self.clone() }
+    }
+
+    /// The same engine, which waits for others only so long.
+    #[must_use]
+    pub fn patient_for(self, patience: Duration) -> Engine {
+        Engine { patience, ..self }
     }
 
     /// Who acts, for one command.

@@ -175,6 +175,114 @@ impl Engine {
     }
 }
 
+/// By what somebody is looked up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum By<'a> {
+    /// The match key, of now or before.
+    Key(&'a str),
+    /// The e-mail address, if only one has it.
+    Email(&'a str),
+    /// The identity, which never changes.
+    Id(Uuid),
+}
+
+impl Engine {
+    /// The member who is meant; none if there is none.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    pub async fn look_up(&self, org: &Organisation, by: By<'_>) -> Result<Option<Member>> {
+        let hash = match by {
+            By::Key(key) => org.keys.identifier(Identifier::Key, key),
+            By::Email(email) => org.keys.identifier(Identifier::Email, email),
+            By::Id(id) => org.keys.member(id),
+        };
+        let mut numbers: Vec<u32> = self.store.idents(org.row.id, &[hash]).await?.iter().map(|i| i.1).collect();
+        numbers.sort_unstable();
+        numbers.dedup();
+        let found = self.members(org.row.id, &numbers).await?;
+        let mut members: Vec<&Member> = numbers.iter().filter_map(|no| found.get(no)).collect();
+        members.sort_by_key(|m| (!m.is_listed(), m.spells.is_empty()));
+        let member = match by {
+            By::Id(id) => members.into_iter().find(|m| m.uuid == id),
+            By::Key(key) => {
+                let is = |text: &str| normalise::key(text) == normalise::key(key);
+                let by_alias = || members.iter().find(|m| m.aliases.iter().any(|a| is(a)));
+                members.iter().find(|m| is(&m.key)).or_else(by_alias).copied()
+            }
+            By::Email(email) => {
+                let is = |m: &&Member| {
+                    m.values.get(FieldId::EMAIL).is_some_and(|e| normalise::key(e) == normalise::key(email))
+                };
+                let all: Vec<&Member> = members.into_iter().filter(is).collect();
+                // Of several who have it, the only one who is on the roster is meant, or nobody.
+                let listed: Vec<&&Member> = all.iter().filter(|m| m.is_listed()).collect();
+                match (&listed[..], &all[..]) {
+                    ([one], _) => Some(**one),
+                    ([], [one]) => Some(*one),
+                    _ => None,
+                }
+            }
+        };
+        Ok(member.cloned())
+    }
+
+    /// Whether somebody is eligible on a day (today, if none is named), by what is known now or was known at another time.
+    /// Only whoever `sees` lets pass is known at all.
+    ///
+    /// # Errors
+    /// If store or log cannot be read.
+    pub async fn check(
+        &self,
+        org: &Organisation,
+        by: By<'_>,
+        on: Option<NaiveDate>,
+        sees: impl Fn(&Member) -> bool,
+    ) -> Result<(Eligible, Day)> {
+        // The version is read first: what it counts is then certainly in the answer.
+        let roster_version = self.store.head(org.row.id).await?.roster_version;
+        let member = self.look_up(org, by).await?.filter(|m| sees(m) && !m.spells.is_empty());
+        let on = on.map_or_else(|| eligibility::today(&org.settings, self.now()), day_of);
+        Ok((Eligible::of(member.as_ref(), &org.settings, on, roster_version), on))
+    }
+
+    /// The same by what was known at another time.
+    ///
+    /// # Errors
+    /// If the log cannot be read.
+    pub async fn check_at(
+        &self,
+        org: &Organisation,
+        by: By<'_>,
+        on: Option<NaiveDate>,
+        at: DateTime<Utc>,
+        sees: impl Fn(&Member) -> bool,
+    ) -> Result<(Eligible, Day)> {
+        let then = self.fold_until(org, At::Time(at)).await?;
+        let mut alike = Vec::new();
+        let is_asked = |m: &Member| match by {
+            By::Id(id) => m.uuid == id,
+            By::Key(key) => {
+                let is = |text: &str| normalise::key(text) == normalise::key(key);
+                is(&m.key) || m.aliases.iter().any(|a| is(a))
+            }
+            By::Email(email) => {
+                m.values.get(FieldId::EMAIL).is_some_and(|e| normalise::key(e) == normalise::key(email))
+            }
+        };
+        for member in then.members() {
+            alike.extend(Some(member?).filter(|m| is_asked(m) && sees(m) && !m.spells.is_empty()));
+        }
+        let member = match by {
+            By::Id(_) => alike.first(),
+            By::Key(text) | By::Email(text) => meant(alike.iter().collect(), text),
+        };
+        let settings = then.documents().settings();
+        let on = on.map_or_else(|| eligibility::today(settings, at), day_of);
+        Ok((Eligible::of(member, settings, on, then.roster_version()), on))
+    }
+}
+
 /// Whether any of what a member is known by is the key.
 fn may_be(member: &Member, key: &str) -> bool {
     let key = normalise::key(key);

@@ -22,9 +22,6 @@ use crate::{
     mapping::leave_out_lacking,
 };
 
-/// For how long another process's lease is waited for.
-const PATIENCE: Duration = Duration::from_secs(60);
-
 impl Engine {
     /// Creates an organisation with its feed `main`.
     ///
@@ -173,8 +170,8 @@ impl Engine {
             if let Some(lease) = self.lease_if_free(org).await? {
                 return Ok(lease);
             }
-            if started.elapsed() > PATIENCE {
-                return Err(Error::Wrong(
+            if started.elapsed() > self.patience {
+                return Err(Error::Busy(
                     "Another process is working on this organisation; try again when it is done.".to_owned(),
                 ));
             }
@@ -251,6 +248,39 @@ impl Organisation {
 pub async fn put_feed(tx: &mut Tx, feed: &Feed) -> Result<()> {
     let doc = serde_json::to_vec(feed)?;
     Ok(tx.put_feed(&FeedRow { no: feed.no, name: feed.settings.name.clone(), doc }).await?)
+}
+
+/// Checks the name of a new feed.
+///
+/// # Errors
+/// A sentence that says how it is written.
+pub fn check_feed_name(name: &str) -> Result<()> {
+    let fits = (1..=63).contains(&name.len())
+        && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'-' | b'_' | b'.'));
+    match (fits, name) {
+        (_, "hand") => {
+            Err(Error::Wrong("The feed hand is what administrators do by hand; choose another name.".to_owned()))
+        }
+        (true, _) => Ok(()),
+        (false, _) => {
+            let shown: String = name.chars().filter(|c| !c.is_control()).take(63).collect();
+            Err(Error::Wrong(format!("`{shown}` is no name for a feed: use up to 63 of a-z, 0-9, -, _ and .")))
+        }
+    }
+}
+
+/// The longest prefix of match keys: room must be left for the keys.
+const MOST_PREFIX: usize = 32;
+
+/// Checks what is to be put in front of a feed's match keys.
+///
+/// # Errors
+/// A sentence that says how it is written.
+pub fn check_key_prefix(prefix: &str) -> Result<()> {
+    if prefix.chars().count() > MOST_PREFIX || prefix.chars().any(char::is_control) {
+        return Err(Error::Wrong(format!("A key prefix is up to {MOST_PREFIX} characters on one line.")));
+    }
+    Ok(())
 }
 
 /// A random secret.

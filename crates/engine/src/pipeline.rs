@@ -4,6 +4,7 @@ use std::io::Read;
 
 use muster_domain::{
     documents::{Feed, Upload},
+    event::Body,
     fact::{Counts, Fact, Received, Refusal, State},
     guard,
     ids::{ChangeSetId, OrganisationId, UploadId},
@@ -21,6 +22,7 @@ use crate::{
     receive::{Arrival, check_as_of},
     recorder::Spills,
     refused::{self, Asked, Witness},
+    report::issues_body,
     seal::Run,
     supersede::Naming,
     wholeness::wholeness,
@@ -311,10 +313,18 @@ impl Engine {
 
     /// Records that nothing was taken from an upload.
     async fn refuse(&self, lease: &Lease, org: &Organisation, received: &Received, why: &str) -> Result<Report> {
-        self.decide_without_changes(lease, org, received.upload, State::Refused, Counts::default(), None).await?;
+        let whole = Issue { line: 0, column: String::new(), value: String::new(), reason: why.to_owned() };
+        let fact = Fact::UploadDecided {
+            upload: received.upload,
+            state: State::Refused,
+            counts: Counts::default(),
+            roster_version: self.store.head(org.row.id).await?.roster_version,
+            reason: None,
+        };
+        self.record_decided(lease, org, &fact, issues_body(std::slice::from_ref(&whole))).await?;
         Ok(Report {
             upload_id: Some(received.upload),
-            issues: vec![Issue { line: 0, column: String::new(), value: String::new(), reason: why.to_owned() }],
+            issues: vec![whole],
             mapping_version: Some(feed_of(org, received)?.settings.mapping_version),
             ..self.nothing_yet(org, State::Refused).await?
         })
@@ -332,8 +342,14 @@ impl Engine {
     ) -> Result<()> {
         let roster_version = self.store.head(org.row.id).await?.roster_version;
         let fact = Fact::UploadDecided { upload, state, counts, roster_version, reason };
+        self.record_decided(lease, org, &fact, None).await
+    }
+
+    /// Records what an upload came to; the body says why, where that may quote the payload.
+    async fn record_decided(&self, lease: &Lease, org: &Organisation, fact: &Fact, body: Option<Body>) -> Result<()> {
+        let Fact::UploadDecided { upload, state, counts, .. } = *fact else { return Ok(()) };
         let mut tx = self.store.begin(org.row.id, Some(lease)).await?;
-        tx.append(vec![event(&fact, None)], &self.who(upload.0)).await?;
+        tx.append(vec![event(fact, body)], &self.who(upload.0)).await?;
         self.put_upload_state(&mut tx, org, upload, state, None, counts).await?;
         tx.commit().await?;
         Ok(())

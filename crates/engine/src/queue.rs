@@ -113,7 +113,9 @@ impl Engine {
         let state = async {
             let upload: Upload = serde_json::from_slice(&upload.doc)?;
             let org = self.load(row.clone()).await?;
-            match self.work(lease, &org, &upload.received, None, false, None).await {
+            // What policy lets pass is applied by whoever sent it, not by whoever happens to work on it.
+            let sender = self.acting_as(upload.actor.clone());
+            match sender.work(lease, &org, &upload.received, None, false, None).await {
                 Ok(report) => Ok(report.state),
                 Err(Error::Refused(_)) => Ok(State::Refused),
                 Err(e) => Err(e),

@@ -147,7 +147,7 @@ impl Engine {
         let answer = self.settle_arrival(None, &org, &request, &mut received, stored).await;
         // Where the database failed, the upload may be accepted all the same: then its payload must be there. If it is not
         // accepted, the file is found to be a leftover later.
-        if let Ok(Some(_)) | Err(Error::Refused(_) | Error::Wrong(_)) = &answer {
+        if let Ok(Some(_)) | Err(Error::Refused(_) | Error::Wrong(_) | Error::Reused(_)) = &answer {
             self.payloads.discard(id, upload);
         }
         if let Some(report) = answer? {
@@ -279,7 +279,7 @@ impl Engine {
             && before.mode == received.mode
             && before.sheet == received.sheet;
         if !same {
-            return Err(Error::Wrong(
+            return Err(Error::Reused(
                 "This idempotency key came with another payload, feed or mode before; use a new key for a new payload."
                     .to_owned(),
             ));

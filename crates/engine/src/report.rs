@@ -75,6 +75,27 @@ impl Engine {
         Ok(report)
     }
 
+    /// The issues that are kept of an upload: those of its rows, or why nothing was taken from it. Lines about people who
+    /// were forgotten are left out.
+    ///
+    /// # Errors
+    /// If the log cannot be read.
+    pub async fn issues(&self, org: &Organisation, upload: &Upload) -> Result<Vec<Issue>> {
+        let event = match upload.change_set {
+            Some(id) => {
+                let row = self.store.change_set(org.row.id, id).await?;
+                Some(self.store.event(org.row.id, row.created_seq).await?)
+            }
+            None => {
+                let stream = format!("upload:{}", upload.received.upload);
+                let events = self.store.stream_events(org.row.id, &stream).await?;
+                events.into_iter().rfind(|e| e.meta.kind == "upload.decided")
+            }
+        };
+        let body = event.and_then(|e| e.body).unwrap_or_default();
+        body.iter().flatten().map(|line| Ok(serde_json::from_slice(line)?)).collect()
+    }
+
     /// A report of which nothing is known but the state.
     pub(crate) async fn nothing_yet(&self, org: &Organisation, state: State) -> Result<Report> {
         let head = self.store.head(org.row.id).await?;
@@ -100,11 +121,16 @@ pub(crate) fn issue(issue: &RowIssue) -> Issue {
 
 /// Row issues may hold personal data, so they are lines of the body. The first 10,000 are kept.
 pub(crate) fn issue_body(issues: &[RowIssue]) -> Option<Body> {
+    let issues: Vec<Issue> = issues.iter().take(10_000).map(issue).collect();
+    issues_body(&issues)
+}
+
+pub(crate) fn issues_body(issues: &[Issue]) -> Option<Body> {
     let mut body = Body::default();
-    for row in issues.iter().take(10_000) {
+    for issue in issues {
         let mut salt = [0; 16];
         rand::Rng::fill_bytes(&mut rand::rng(), &mut salt);
-        body.push(salt, &serde_json::to_vec(&issue(row)).unwrap_or_default());
+        body.push(salt, &serde_json::to_vec(issue).unwrap_or_default());
     }
     (!body.is_empty()).then_some(body)
 }

@@ -60,7 +60,7 @@ async fn an_idempotency_key_answers_once() {
     let again = given.sync(keyed("monday", full()), &payload).await;
     assert_eq!((again.upload_id, again.counts), (first.upload_id, first.counts));
     assert_eq!(given.department("E6").await, "Sales", "the answer again, not the deed");
-    assert!(matches!(given.try_sync(keyed("monday", full()), &staff(1..=3)).await, Err(Error::Wrong(_))));
+    assert!(matches!(given.try_sync(keyed("monday", full()), &staff(1..=3)).await, Err(Error::Reused(_))));
     given.verified().await;
 }
 

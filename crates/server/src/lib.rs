@@ -1,14 +1,19 @@
-//! HTTP. Three answers for whoever runs Muster: does it live, is it ready, what has happened.
+//! HTTP: the API with its documentation, and three answers for whoever runs Muster: does it live, is it ready, what has happened.
 
-use std::{sync::Arc, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use axum::{Router, routing::get};
+use axum::{Router, middleware, routing::get};
+use ipnet::IpNet;
 use muster_bus::Bus;
 use muster_engine::{Engine, serve::Figures};
 use tokio::{net::TcpListener, sync::watch};
 
+mod api;
+mod docs;
 mod health;
 mod metrics;
+pub mod openapi;
+pub mod problem;
 
 /// How long the database may take to answer.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -22,6 +27,23 @@ pub struct State {
     pub bus: Bus,
     /// What the roles of this process have done.
     pub figures: Arc<Figures>,
+    /// Proxies that are believed when they say from where a request comes.
+    pub trusted: Arc<[IpNet]>,
+    /// Whether this process answers the API and its documentation, and not only those who run it.
+    pub answers_api: bool,
+}
+
+/// Every route.
+pub fn routes(state: State) -> Router {
+    let own = Router::new()
+        .route("/livez", get(health::lives))
+        .route("/readyz", get(health::is_ready))
+        .route("/metrics", get(metrics::show))
+        .with_state(state.clone());
+    if !state.answers_api {
+        return own;
+    }
+    own.merge(docs::routes()).merge(api::routes(state)).layer(middleware::from_fn(api::identified))
 }
 
 /// Answers requests until `stop` is true; those under way are finished.
@@ -29,14 +51,10 @@ pub struct State {
 /// # Errors
 /// If the listener fails.
 pub async fn serve(listener: TcpListener, state: State, mut stop: watch::Receiver<bool>) -> std::io::Result<()> {
-    let routes = Router::new()
-        .route("/livez", get(health::lives))
-        .route("/readyz", get(health::is_ready))
-        .route("/metrics", get(metrics::show))
-        .with_state(state);
+    let service = routes(state).into_make_service_with_connect_info::<SocketAddr>();
     let stopped = async move {
         // An error means that nobody can tell us any more: the process is ending.
         let _ = stop.wait_for(|stop| *stop).await;
     };
-    axum::serve(listener, routes).with_graceful_shutdown(stopped).await
+    axum::serve(listener, service).with_graceful_shutdown(stopped).await
 }

@@ -9,7 +9,12 @@ use muster_domain::{
     documents::Feed,
     settings::{FeedSettings, Mode, Policy, Settings},
 };
-use muster_engine::{Engine, Organisation, handover::HandedOver, watch::FeedWatch};
+use muster_engine::{
+    Engine, Organisation,
+    handover::HandedOver,
+    organisation::{check_feed_name, check_key_prefix},
+    watch::FeedWatch,
+};
 use serde_json::{Value, json};
 
 use crate::{
@@ -127,18 +132,13 @@ struct Wanted {
     expectation: expected::Expectation,
 }
 
-/// The longest prefix of match keys: room must be left for the keys.
-const MOST_PREFIX: usize = 32;
-
 impl Wanted {
     fn put(self, feed: &mut FeedSettings, settings: &Settings) -> Result<(), Failure> {
         feed.mode = self.mode.or(feed.mode);
         feed.priority = self.priority.unwrap_or(feed.priority);
         feed.policy = self.policy.or(feed.policy);
         if let Some(prefix) = self.key_prefix {
-            if prefix.chars().count() > MOST_PREFIX || prefix.chars().any(char::is_control) {
-                return Err(Failure::wrong(format!("A key prefix is up to {MOST_PREFIX} characters on one line.")));
-            }
+            check_key_prefix(&prefix)?;
             feed.key_prefix = Some(prefix.trim().to_owned()).filter(|p| !p.is_empty());
         }
         for (field, column) in by_key(self.mapping.iter().cloned())? {
@@ -165,7 +165,7 @@ pub async fn run(feeds: Feeds, session: &mut Session<'_>) -> Result<Exit, Failur
         }
         Command::Create { name, org, wanted } => {
             let org = engine.organisation(&org.slug).await?;
-            check_name(&name)?;
+            check_feed_name(&name)?;
             let mut settings = FeedSettings { name, ..FeedSettings::default() };
             wanted.put(&mut settings, &org.settings)?;
             let feed = engine.create_feed(&org, settings).await?;
@@ -212,18 +212,6 @@ fn handed_over(moved: &HandedOver, from: &str, to: &str, slug: &str, session: &m
     }
     let undo = session.suggestion(&format!("changes undo {id} --org {slug}"));
     session.out.line(format_args!("\nTo take it back\n  {undo}"));
-}
-
-fn check_name(name: &str) -> Result<(), Failure> {
-    let fits = (1..=63).contains(&name.len())
-        && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'-' | b'_' | b'.'));
-    match (fits, name) {
-        (_, "hand") => Err(Failure::wrong("The feed hand is what administrators do by hand; choose another name.")),
-        (true, _) => Ok(()),
-        (false, _) => {
-            Err(Failure::wrong(format!("`{name}` is no name for a feed: use up to 63 of a-z, 0-9, -, _ and .")))
-        }
-    }
 }
 
 async fn list(engine: &Engine, org: &Organisation, session: &mut Session<'_>) -> Result<(), Failure> {

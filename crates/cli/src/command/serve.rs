@@ -7,6 +7,7 @@ use clap::{
     builder::{PossibleValuesParser, TypedValueParser},
 };
 use muster_bus::{Bus, Settings};
+use muster_domain::access::{IpNet, network};
 use muster_engine::{
     Engine,
     serve::{Figures, Pace, Role, Serving},
@@ -51,6 +52,9 @@ pub struct Serve {
     /// What the names of queues and exchange begin with: another for each installation on a virtual host
     #[arg(long, value_name = "NAME", env = "MUSTER_AMQP_PREFIX", hide_env_values = true, default_value = "muster")]
     amqp_prefix: String,
+    /// Networks of proxies that are believed when they say from where a request comes (X-Forwarded-For)
+    #[arg(long, value_name = "NETWORK", value_delimiter = ',', env = "MUSTER_TRUSTED_PROXY", hide_env_values = true, value_parser = network)]
+    trusted_proxy: Vec<IpNet>,
 }
 
 fn role() -> impl TypedValueParser<Value = Role> {
@@ -96,7 +100,13 @@ pub async fn keep_serving(engine: Engine, serve: Serve, session: &mut Session<'_
     let figures = Arc::new(Figures::default());
     let (tell, stop) = watch::channel(false);
     let mut end = End::watch()?;
-    let state = State { engine: engine.clone(), bus: bus.clone(), figures: figures.clone() };
+    let state = State {
+        engine: engine.clone(),
+        bus: bus.clone(),
+        figures: figures.clone(),
+        trusted: serve.trusted_proxy.into(),
+        answers_api: roles.contains(&Role::Api),
+    };
     let answering = tokio::spawn(muster_server::serve(listener, state, stop.clone()));
     let serving = Serving { engine: engine.clone(), bus: bus.clone(), alone, pace: Pace::default(), figures };
     let working = tokio::spawn(async move { serving.run(&roles, stop).await });

@@ -91,9 +91,13 @@ impl RowLimits {
 
     /// Whether a member is among them.
     pub fn has(&self, member: &Member) -> bool {
-        let value = |field| member.values.get(field).unwrap_or("");
+        self.take(|feed| member.is_claimed_by(feed), |field| member.values.get(field).unwrap_or(""))
+    }
+
+    /// The same, of whomever these tell: whether a feed claims them, and the value of a field.
+    pub fn take<'a>(&self, is_claimed_by: impl Fn(FeedNo) -> bool, value: impl Fn(FieldId) -> &'a str) -> bool {
         let among = |all: &[String], field| all.is_empty() || all.iter().any(|one| is_same(one, value(field)));
-        let fed = self.feeds.is_empty() || self.feeds.iter().any(|feed| member.is_claimed_by(*feed));
+        let fed = self.feeds.is_empty() || self.feeds.iter().any(|feed| is_claimed_by(*feed));
         fed && among(&self.departments, FieldId::DEPARTMENT) && among(&self.subcompanies, FieldId::SUBCOMPANY)
     }
 

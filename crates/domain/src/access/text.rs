@@ -99,9 +99,11 @@ impl KeyText {
         &self.secret
     }
 
-    /// The last four letters of the secret, by which people tell one key from another.
-    pub fn last4(&self) -> &str {
-        &self.secret[SECRET_LETTERS - 4..]
+    /// The last four letters of the whole key, by which people tell one key from another; of a pair, which has no whole text,
+    /// the last four of the secret.
+    pub fn last4(&self) -> String {
+        let text = self.show().unwrap_or_else(|| self.secret.clone());
+        text[text.len() - 4..].to_owned()
     }
 }
 

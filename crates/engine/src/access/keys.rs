@@ -198,7 +198,7 @@ impl Engine {
             feed: None,
             networks: Vec::new(),
             rates: Rates::default(),
-            last4: secret.last4().to_owned(),
+            last4: secret.last4(),
             revoked_at: None,
         };
         terms.put(&mut key);
@@ -305,7 +305,7 @@ impl Engine {
             return Err(Error::Wrong("The time of that key is over; give it a later end first.".to_owned()));
         }
         let (secret, text) = new_secret(before.kind, before.id.clone());
-        let key = ApiKey { last4: secret.last4().to_owned(), ..before.clone() };
+        let key = ApiKey { last4: secret.last4(), ..before.clone() };
         row.former = Some((row.hash, now + overlap));
         (row.hash, row.doc) = (org.keys.secret_of(&secret), serde_json::to_vec(&key)?);
         tx.put_key(&row).await?;

@@ -73,12 +73,35 @@ impl Engine {
         choice: Choice,
         comment: Option<String>,
     ) -> Result<Report> {
+        self.reject_seen(slug, id, choice, comment, None).await
+    }
+
+    /// The same, if what waits is what was seen: it has this digest.
+    ///
+    /// # Errors
+    /// [`Error::Stale`] if it has another.
+    pub async fn reject_seen(
+        &self,
+        slug: &str,
+        id: Option<&str>,
+        choice: Choice,
+        comment: Option<String>,
+        digest: Option<&str>,
+    ) -> Result<Report> {
         let org = self.organisation(slug).await?;
         let lease = self.lease(org.row.id).await?;
         let outcome = async {
             let org = self.organisation(slug).await?;
             let set = self.find_change_set(&org, id).await?;
             expect_waiting(&set)?;
+            if digest.is_some_and(|digest| digest != set.digest) {
+                return Err(Error::Stale(format!(
+                    "Nothing was rejected: something was decided since. {} of {} changes wait now, with the digest {}.",
+                    set.waiting().len(),
+                    set.changes,
+                    set.digest,
+                )));
+            }
             let everything = choice.is_everything();
             let chosen = match everything {
                 true => set.waiting(),

@@ -105,9 +105,15 @@ pub async fn two_at_once_move_a_lane_once(database: &Database) {
     let mut snapshot = others.snapshot(org, "test").await.unwrap().unwrap();
     assert_eq!(snapshot.get(1, b"a").await.unwrap().as_deref(), Some(&b"first"[..]));
     drop(snapshot);
-    // What was given up is free again.
+    // What was given up is free again, as soon as the server has heard of it.
     drop(models.claim(org, begun.id).await.unwrap().expect("free"));
-    assert!(put(&others, &found(&others, org, LaneState::Live).await.unwrap(), row("a", "next"), 2).await);
+    let next = loop {
+        match others.claim(org, begun.id).await.unwrap() {
+            Some(claim) => break claim,
+            None => tokio::time::sleep(std::time::Duration::from_millis(5)).await,
+        }
+    };
+    assert!(next.commit(row("a", "next"), &step(2)).await.unwrap());
     second.close().await;
 }
 

@@ -89,6 +89,7 @@ pub async fn run(find: Find, session: &mut Session<'_>) -> Result<Exit, Failure>
     let feed = find.feed.as_deref().map(|name| feed(&org, name)).transpose()?;
     let request = SearchRequest {
         query: Query {
+            only: Default::default(),
             text: find.text,
             who: find.who,
             department: find.department,

@@ -1,0 +1,168 @@
+//! Who asks, and what they may do: every handler begins by asking that.
+
+use std::{
+    convert::Infallible,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use axum::{extract::FromRequestParts, http::request::Parts};
+use muster_domain::{
+    access::{Action, Grant, Resource},
+    documents::Feed,
+    field::{FieldId, FieldSet},
+    ids::FeedNo,
+    member::Member,
+};
+use muster_engine::{Engine, Organisation};
+use uuid::Uuid;
+
+use super::rate::Class;
+use crate::problem::{MISSING_RIGHT, NOT_FOUND, Problem, Result, WRONG_FEED};
+
+/// The caller of a request.
+#[derive(Clone)]
+pub struct Caller {
+    /// The engine, acting for the caller.
+    pub engine: Engine,
+    /// The caller's organisation.
+    pub organisation: Organisation,
+    /// What the caller may do.
+    pub grant: Grant,
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Caller {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Caller> {
+        parts.extensions.get::<Caller>().cloned().ok_or_else(|| {
+            // Only a route outside the gate can lack it.
+            Problem::new(&crate::problem::NO_KEY, "Send a key with the request.")
+        })
+    }
+}
+
+/// What a read was about.
+#[derive(Clone, Debug, Default)]
+pub struct About {
+    /// Who.
+    pub member: Option<Uuid>,
+    /// Whether they are eligible.
+    pub eligible: Option<bool>,
+    /// Why, as a code.
+    pub reason: Option<String>,
+    /// Of which version of the roster that was said.
+    pub roster_version: Option<u64>,
+}
+
+/// What is worth keeping of a read, put down by its handler.
+#[derive(Clone, Default)]
+pub struct Noted(Arc<Mutex<Vec<About>>>);
+
+impl Noted {
+    /// Keeps something.
+    pub fn keep(&self, about: About) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(about);
+    }
+
+    /// All that was kept.
+    pub fn take(&self) -> Vec<About> {
+        std::mem::take(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Noted {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Noted, Infallible> {
+        Ok(parts.extensions.get::<Noted>().cloned().unwrap_or_default())
+    }
+}
+
+impl Caller {
+    /// The organisation's name in addresses and commands.
+    pub fn slug(&self) -> &str {
+        &self.organisation.row.slug
+    }
+
+    /// Refuses unless the caller has a right.
+    ///
+    /// # Errors
+    /// If they have not.
+    pub fn needs(&self, resource: Resource, action: Action) -> Result<()> {
+        if self.grant.may(resource, action) {
+            return Ok(());
+        }
+        let scope = format!("{}:{}", resource.scope(), action.word());
+        let whose = if self.grant.key.rights.has(resource, action) {
+            format!("The user on whose behalf the key acts is {} now, and may not do that.", self.grant.role.word())
+        } else {
+            format!("The key lacks the right {scope}.")
+        };
+        Err(Problem::new(&MISSING_RIGHT, whose).with("scope", scope))
+    }
+
+    /// How many requests of a class a minute are allowed.
+    pub fn per_minute(&self, class: Class) -> u32 {
+        let rates = self.organisation.settings.api.rate.with(self.grant.key.rates);
+        match class {
+            Class::Requests => rates.requests,
+            Class::Uploads => rates.uploads,
+            Class::Eligibility => rates.eligibility,
+        }
+    }
+
+    /// The feed that is spoken for.
+    ///
+    /// # Errors
+    /// If there is none of that name, or the key is bound to another.
+    pub fn feed(&self, name: Option<&str>) -> Result<&Feed> {
+        let asked = match name {
+            Some(name) => Some(self.organisation.feed(name).map_err(|_| no_feed(self, name))?.no),
+            None => None,
+        };
+        let no = self.grant.feed(asked).map_err(|bound| {
+            let bound = self.organisation.feed_name(bound);
+            Problem::new(&WRONG_FEED, format!("The key speaks for the feed {bound} alone."))
+        })?;
+        self.feed_of(no)
+    }
+
+    /// A feed by number.
+    ///
+    /// # Errors
+    /// If it is gone.
+    pub fn feed_of(&self, no: FeedNo) -> Result<&Feed> {
+        let found = self.organisation.feeds.iter().find(|f| f.no == no);
+        found.ok_or_else(|| Problem::new(&NOT_FOUND, "The feed that the key is bound to is gone."))
+    }
+
+    /// The field of a name.
+    pub fn field(&self, name: &str) -> Option<FieldId> {
+        let settings = &self.organisation.settings;
+        if name == "unique_id" { Some(settings.match_key.field()) } else { settings.fields.by_name(name) }
+    }
+
+    /// The fields that may be read in what is shown of a resource; none for all.
+    pub fn readable(&self, resource: Resource) -> Option<FieldSet> {
+        self.grant.readable(resource, |name| self.field(name))
+    }
+
+    /// The fields that may be written through a resource; none for all.
+    pub fn writable(&self, resource: Resource) -> Option<FieldSet> {
+        self.grant.writable(resource, |name| self.field(name))
+    }
+
+    /// Whether a member is one whom the caller sees.
+    pub fn sees(&self, member: &Member) -> bool {
+        self.grant.key.rows.has(member)
+    }
+}
+
+fn no_feed(caller: &Caller, name: &str) -> Problem {
+    let names: Vec<&str> = match caller.grant.key.feed {
+        Some(bound) => vec![caller.organisation.feed_name(bound)],
+        None => caller.organisation.feeds.iter().map(|f| f.settings.name.as_str()).collect(),
+    };
+    let shown: String = name.chars().take(60).collect();
+    Problem::new(&crate::problem::INVALID, format!("There is no feed {shown:?}; there are: {}.", names.join(", ")))
+}

@@ -1,0 +1,419 @@
+//! Members: looked at, found, and brought up to date one by one.
+
+use axum::{
+    Json, Router,
+    extract::Path,
+    http::{HeaderMap, HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+    routing::{get, post},
+};
+use chrono::{DateTime, NaiveDate, Utc};
+use muster_domain::{
+    access::{Action, Resource},
+    directory::{self, Sort, Who},
+    field::FieldSet,
+    ids::{date_of, day_of},
+    member::Member,
+};
+use muster_engine::{
+    members::{At, By},
+    projections::{directory::SearchRequest, reading::Wait},
+};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use std::time::Duration;
+use utoipa::{IntoParams, ToSchema};
+use uuid::Uuid;
+
+use super::{
+    Api,
+    body::{self, Query},
+    caller::{About, Caller, Noted},
+    page,
+};
+use crate::problem::{FIELD_NOT_ALLOWED, INVALID, NOT_FOUND, Problem, ProblemDocument, Result, UNREADABLE};
+
+pub(crate) mod history;
+pub(crate) mod write;
+
+pub use write::{Outcome, Written, bring};
+
+/// The routes.
+pub fn routes() -> Router<Api> {
+    Router::new()
+        .route("/members", get(list).put(write::put))
+        .route("/members/search", post(search))
+        .route("/members/lookup", post(lookup))
+        .route("/members/{id}", get(show).patch(write::patch).delete(write::delete))
+        .route("/members/{id}/history", get(history::show))
+}
+
+/// A stretch of time in which a feed claimed the member.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Claim {
+    /// The feed; `hand` for somebody added by hand.
+    pub feed: String,
+    /// From this day on.
+    pub from: NaiveDate,
+    /// Before this day; none while it runs.
+    pub to: Option<NaiveDate>,
+}
+
+/// Whether a member is eligible, on the day that was asked about.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Standing {
+    /// Yes or no.
+    pub eligible: bool,
+    /// Why.
+    pub reason: String,
+}
+
+/// A member.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct MemberDocument {
+    /// Identity, which never changes.
+    pub id: Uuid,
+    /// The match key; none if the key does not see it.
+    pub unique_id: Option<String>,
+    /// Whether they are on the roster.
+    pub listed: bool,
+    /// Match keys of before.
+    pub aliases: Vec<String>,
+    /// Values by field; blank ones are left out.
+    #[schema(value_type = Object)]
+    pub fields: Map<String, Value>,
+    /// Which feeds claimed them, and when.
+    pub claims: Vec<Claim>,
+    /// In lists: whether they are eligible on the day.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub eligibility: Option<Standing>,
+}
+
+impl MemberDocument {
+    /// A member as the caller sees them.
+    pub fn of(member: &Member, caller: &Caller, readable: Option<&FieldSet>) -> MemberDocument {
+        let settings = &caller.organisation.settings;
+        let sees = |field| readable.is_none_or(|fields| fields.contains(field));
+        let key = sees(settings.match_key.field());
+        let value = |(field, value): (_, &str)| (settings.fields.name(field).to_owned(), Value::from(value));
+        MemberDocument {
+            id: member.uuid,
+            unique_id: key.then(|| member.key.clone()),
+            listed: member.is_listed(),
+            aliases: if key { member.aliases.clone() } else { Vec::new() },
+            fields: member.values.iter().filter(|(field, _)| sees(*field)).map(value).collect(),
+            claims: (member.spells.iter())
+                .map(|s| Claim {
+                    feed: caller.organisation.feed_name(s.feed).to_owned(),
+                    from: date_of(s.from),
+                    to: s.to.map(date_of),
+                })
+                .collect(),
+            eligibility: None,
+        }
+    }
+
+    /// What tells this state of the member from others, as far as the caller sees it.
+    pub fn tag(&self) -> String {
+        let bytes = serde_json::to_vec(self).unwrap_or_default();
+        blake3::hash(&bytes).to_hex()[..32].to_owned()
+    }
+}
+
+/// Whom to list.
+#[derive(Debug, Default, Deserialize, IntoParams, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct Filters {
+    /// How they stand: `present` (by default), `eligible`, `not_eligible`, `former` or `all`.
+    pub who: Option<String>,
+    /// Of this department.
+    pub department: Option<String>,
+    /// At this location.
+    pub location: Option<String>,
+    /// With this employment status.
+    pub status: Option<String>,
+    /// Claimed by this feed.
+    pub feed: Option<String>,
+    /// `name` (by default), `key`, `email`, `department`, `location`, `status`, `start_date` or `end_date`.
+    pub sort: Option<String>,
+    /// From the last to the first.
+    pub descending: Option<bool>,
+    /// The day that is asked about.
+    pub on: Option<NaiveDate>,
+    /// At most so many, 1 to 200.
+    pub limit: Option<u32>,
+    /// Where the page before ended.
+    pub cursor: Option<String>,
+    /// Answer only once this event is reflected, for at most ten seconds.
+    pub wait_for: Option<u64>,
+}
+
+/// The same, with words to look for.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SearchFilters {
+    /// Words; each must stand somewhere in a name, an e-mail, a match key of now or before, an employee id or a department.
+    pub text: Option<String>,
+    /// As in the list.
+    pub who: Option<String>,
+    /// As in the list.
+    pub department: Option<String>,
+    /// As in the list.
+    pub location: Option<String>,
+    /// As in the list.
+    pub status: Option<String>,
+    /// As in the list.
+    pub feed: Option<String>,
+    /// As in the list.
+    pub sort: Option<String>,
+    /// As in the list.
+    pub descending: Option<bool>,
+    /// As in the list.
+    pub on: Option<NaiveDate>,
+    /// As in the list.
+    pub limit: Option<u32>,
+    /// As in the list.
+    pub cursor: Option<String>,
+    /// As in the list.
+    pub wait_for: Option<u64>,
+}
+
+/// A page of members.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct MemberPage {
+    /// The members.
+    pub members: Vec<MemberDocument>,
+    /// How many there are on all pages.
+    pub total: u64,
+    /// Where the next page begins; none after the last.
+    pub next: Option<String>,
+    /// The day that was asked about.
+    pub on: NaiveDate,
+    /// The event up to which this reflects the log.
+    pub seq: u64,
+}
+
+/// List members
+#[utoipa::path(get, path = "/api/v1/members", tag = "members", params(Filters), responses((status = 200, body = MemberPage)))]
+pub async fn list(caller: Caller, noted: Noted, Query(filters): Query<Filters>) -> Result<Json<MemberPage>> {
+    caller.needs(Resource::Members, Action::Read)?;
+    find(&caller, &noted, "", filters).await.map(Json)
+}
+
+/// Search members by words
+///
+/// What people are looked for by stands in the body, since addresses end in logs.
+#[utoipa::path(post, path = "/api/v1/members/search", tag = "members", request_body = SearchFilters,
+    responses((status = 200, body = MemberPage)))]
+pub async fn search(
+    caller: Caller,
+    noted: Noted,
+    body::Json(given): body::Json<SearchFilters>,
+) -> Result<Json<MemberPage>> {
+    caller.needs(Resource::Members, Action::Read)?;
+    let SearchFilters { text, who, department, location, status, feed, sort, descending, on, limit, cursor, wait_for } =
+        given;
+    let filters = Filters { who, department, location, status, feed, sort, descending, on, limit, cursor, wait_for };
+    find(&caller, &noted, text.as_deref().unwrap_or(""), filters).await.map(Json)
+}
+
+async fn find(caller: &Caller, noted: &Noted, text: &str, filters: Filters) -> Result<MemberPage> {
+    let readable = caller.readable(Resource::Members);
+    check_seen(caller, text, &filters, readable.as_ref())?;
+    let word =
+        |what: &str| Problem::new(&UNREADABLE, format!("`{what}` has a word that is none of those that it takes."));
+    let feed = match filters.feed.as_deref() {
+        Some(name) => Some(caller.organisation.feed(name).map_err(|_| word("feed"))?.no),
+        None => None,
+    };
+    let query = directory::Query {
+        text: text.to_owned(),
+        who: filters.who.as_deref().map_or(Some(Who::default()), Who::from_word).ok_or_else(|| word("who"))?,
+        department: filters.department,
+        location: filters.location,
+        status: filters.status,
+        feed,
+        only: caller.grant.key.rows.clone(),
+        sort: filters.sort.as_deref().map_or(Some(Sort::default()), Sort::from_word).ok_or_else(|| word("sort"))?,
+        descending: filters.descending.unwrap_or(false),
+    };
+    let request = SearchRequest {
+        query,
+        on: filters.on.map(day_of),
+        limit: page::limit(filters.limit)?,
+        after: filters.cursor,
+        wait: wait_for(filters.wait_for),
+    };
+    let had_cursor = request.after.is_some();
+    let found = caller.engine.search(&caller.organisation, &request).await.map_err(|e| match e {
+        muster_engine::Error::Wrong(_) if had_cursor => page::bad_cursor(),
+        e => e.into(),
+    })?;
+    let members = found.members.iter().map(|one| {
+        noted.keep(About { member: Some(one.member.uuid), ..About::default() });
+        let standing = Standing { eligible: one.answer.eligible, reason: one.answer.reason.word().to_owned() };
+        MemberDocument { eligibility: Some(standing), ..MemberDocument::of(&one.member, caller, readable.as_ref()) }
+    });
+    Ok(MemberPage {
+        members: members.collect(),
+        total: found.total,
+        next: found.next,
+        on: date_of(found.on),
+        seq: found.seq,
+    })
+}
+
+/// What a read waits for: another process makes what is read, or this one does.
+pub fn wait_for(seq: Option<u64>) -> Wait {
+    Wait { until: seq, at_most: Duration::from_secs(10), work: true }
+}
+
+/// Whoever does not see a field can neither look for it, nor filter or sort by it: that would tell what stands there.
+fn check_seen(caller: &Caller, text: &str, filters: &Filters, readable: Option<&FieldSet>) -> Result<()> {
+    let Some(readable) = readable else { return Ok(()) };
+    let sees = |name: &str| caller.field(name).is_some_and(|f| readable.contains(f));
+    let hidden = |name: &str| {
+        Problem::new(
+            &FIELD_NOT_ALLOWED,
+            format!("The key does not see {name}, so it cannot look for it or sort by it."),
+        )
+    };
+    let searched = ["first_name", "last_name", "preferred_name", "email", "employee_id", "department", "unique_id"];
+    let by_text = searched.into_iter().filter(|_| !text.trim().is_empty());
+    let by_filter =
+        [("department", &filters.department), ("location", &filters.location), ("employment_status", &filters.status)];
+    let by_filter = by_filter.into_iter().filter(|(_, value)| value.is_some()).map(|(name, _)| name);
+    let by_sort: &[&str] = match filters.sort.as_deref().unwrap_or("name") {
+        "name" => &["last_name", "first_name"],
+        "key" => &["unique_id"],
+        "email" => &["email"],
+        "department" => &["department", "last_name", "first_name"],
+        "location" => &["location", "last_name", "first_name"],
+        "status" => &["employment_status", "last_name", "first_name"],
+        "start_date" => &["start_date"],
+        "end_date" => &["end_date"],
+        _ => &[],
+    };
+    // The usual order shows names by their order alone; whoever asks for nothing in particular is not refused for it.
+    let by_sort = by_sort.iter().copied().filter(|_| filters.sort.is_some());
+    match by_text.chain(by_filter).chain(by_sort).find(|name| !sees(name)) {
+        Some(name) => Err(hidden(name)),
+        None => Ok(()),
+    }
+}
+
+/// By what somebody is looked up: exactly one of them.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Lookup {
+    /// The match key, of now or before.
+    pub unique_id: Option<String>,
+    /// The e-mail address.
+    pub email: Option<String>,
+}
+
+/// Look somebody up by match key or e-mail
+#[utoipa::path(post, path = "/api/v1/members/lookup", tag = "members", request_body = Lookup,
+    responses((status = 200, body = MemberDocument), (status = 404, body = ProblemDocument, content_type = "application/problem+json")))]
+pub async fn lookup(
+    caller: Caller,
+    noted: Noted,
+    headers: HeaderMap,
+    body::Json(by): body::Json<Lookup>,
+) -> Result<Response> {
+    caller.needs(Resource::Members, Action::Read)?;
+    let (by, name) = match (&by.unique_id, &by.email) {
+        (Some(key), None) => (By::Key(key), "unique_id"),
+        (None, Some(email)) => (By::Email(email), "email"),
+        _ => {
+            let why = "Give exactly one of unique_id and email.";
+            return Err(Problem::new(&INVALID, why).at("", why));
+        }
+    };
+    let readable = caller.readable(Resource::Members);
+    if readable.as_ref().is_some_and(|fields| caller.field(name).is_none_or(|f| !fields.contains(f))) {
+        return Err(Problem::new(
+            &FIELD_NOT_ALLOWED,
+            format!("The key does not see {name}, so it cannot look for it."),
+        ));
+    }
+    let member = seen(&caller, by).await?;
+    noted.keep(About { member: Some(member.uuid), ..About::default() });
+    Ok(tagged(&MemberDocument::of(&member, &caller, readable.as_ref()), &headers))
+}
+
+/// The member who is meant, if the caller sees them.
+pub async fn seen(caller: &Caller, by: By<'_>) -> Result<Member> {
+    let found = caller.engine.look_up(&caller.organisation, by).await?;
+    let found = found.filter(|m| !m.spells.is_empty() && caller.sees(m));
+    found.ok_or_else(|| Problem::new(&NOT_FOUND, "There is no such member in your organisation."))
+}
+
+/// The member of an identity, if the caller sees them.
+pub async fn seen_by_id(caller: &Caller, id: &str) -> Result<Member> {
+    match id.parse::<Uuid>() {
+        Ok(id) => seen(caller, By::Id(id)).await,
+        Err(_) => Err(Problem::new(&NOT_FOUND, "There is no such member in your organisation.")),
+    }
+}
+
+fn tagged(document: &MemberDocument, headers: &HeaderMap) -> Response {
+    let tag = document.tag();
+    let fresh = body::if_none_match(headers).is_some_and(|tags| tags.iter().any(|t| *t == tag || t == "*"));
+    let mut response = match fresh {
+        true => StatusCode::NOT_MODIFIED.into_response(),
+        false => Json(document).into_response(),
+    };
+    if let Ok(value) = HeaderValue::try_from(format!("\"{tag}\"")) {
+        response.headers_mut().insert(header::ETAG, value);
+    }
+    response
+}
+
+/// Of which time.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct When {
+    /// As it was known at that time.
+    pub at: Option<DateTime<Utc>>,
+    /// Answer only once this event is reflected, for at most ten seconds.
+    pub wait_for: Option<u64>,
+}
+
+impl When {
+    /// As the engine takes it.
+    pub fn at(&self) -> At {
+        self.at.map_or(At::Now, At::Time)
+    }
+}
+
+/// Show a member
+#[utoipa::path(get, path = "/api/v1/members/{id}", tag = "members", params(("id" = Uuid, Path), When),
+    responses((status = 200, body = MemberDocument), (status = 304), (status = 404, body = ProblemDocument, content_type = "application/problem+json")))]
+pub async fn show(
+    caller: Caller,
+    noted: Noted,
+    Path(id): Path<String>,
+    Query(when): Query<When>,
+    headers: HeaderMap,
+) -> Result<Response> {
+    caller.needs(Resource::Members, Action::Read)?;
+    let mut member = seen_by_id(&caller, &id).await?;
+    if when.at.is_some() {
+        member = then(&caller, when.at(), member.uuid).await?;
+    }
+    noted.keep(About { member: Some(member.uuid), ..About::default() });
+    let readable = caller.readable(Resource::Members);
+    Ok(tagged(&MemberDocument::of(&member, &caller, readable.as_ref()), &headers))
+}
+
+/// The same person on a roster of another time.
+async fn then(caller: &Caller, at: At, id: Uuid) -> Result<Member> {
+    let mut found = None;
+    let roster = caller.engine.roster_at(&caller.organisation, at).await?;
+    roster.each(|member| found = found.take().or(Some(member).filter(|m| m.uuid == id))).await?;
+    let found = found.filter(|m| caller.sees(m));
+    found.ok_or_else(|| Problem::new(&NOT_FOUND, "That member was not known then."))
+}

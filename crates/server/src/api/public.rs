@@ -1,0 +1,247 @@
+//! The widespread "eligibility upload" contract, in camelCase, for clients that were written against it.
+
+use axum::{
+    Json, Router,
+    extract::Request,
+    http::StatusCode,
+    response::{IntoResponse, Response},
+    routing::{post, put},
+};
+use muster_domain::{
+    access::{Action, Resource},
+    change::{Change, Kind},
+    documents::ChangeSet,
+    fact::State,
+    settings::Mode,
+};
+use muster_engine::review::Standing;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use utoipa::ToSchema;
+
+use super::{
+    Api, SMALL,
+    body::{self, media_type, read, small},
+    caller::Caller,
+    members::{Outcome, Written, bring},
+    uploads::{Coming, SendParameters, take},
+};
+use crate::problem::{INVALID, Problem, ProblemDocument, Result};
+
+/// The names of the contract, and ours.
+const NAMES: [(&str, &str); 9] = [
+    ("uniqueId", "unique_id"),
+    ("firstName", "first_name"),
+    ("lastName", "last_name"),
+    ("email", "email"),
+    ("department", "department"),
+    ("location", "location"),
+    ("role", "job_title"),
+    ("subcompany", "subcompany"),
+    ("endDate", "end_date"),
+];
+
+/// How many results an upload's answer has at most.
+const MOST_RESULTS: usize = 10_000;
+
+/// The routes.
+pub fn routes() -> Router<Api> {
+    Router::new().route("/members", put(members)).route("/upload", post(upload))
+}
+
+/// A member, in the words of the contract.
+#[derive(Debug, ToSchema)]
+#[allow(dead_code)]
+#[schema(rename_all = "camelCase")]
+pub struct PublicMember {
+    /// The match key.
+    unique_id: String,
+    /// First name.
+    first_name: Option<String>,
+    /// Last name.
+    last_name: Option<String>,
+    /// E-mail address.
+    email: Option<String>,
+    /// Department.
+    department: Option<String>,
+    /// Location.
+    location: Option<String>,
+    /// Job title.
+    role: Option<String>,
+    /// Subcompany.
+    subcompany: Option<String>,
+    /// The last day.
+    end_date: Option<String>,
+}
+
+/// What became of one member.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PublicItem {
+    /// The match key.
+    pub unique_id: String,
+    /// `updated`, `created`, `noChanges`, `removed`, `held` or `invalid`.
+    pub status: &'static str,
+    /// Why nothing was taken.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+/// What became of a request.
+#[derive(Debug, Default, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PublicAnswer {
+    /// How many were sent.
+    pub total: u64,
+    /// Of how many something is another now.
+    pub updated: u64,
+    /// How many are new, or back.
+    pub created: u64,
+    /// Of how many all was so already.
+    pub no_changes: u64,
+    /// How many left, by a full list.
+    pub removed: u64,
+    /// How many wait for a reviewer.
+    pub held: u64,
+    /// Of how many nothing was taken.
+    pub invalid: u64,
+    /// Each; of an upload those of whom something changes, at most 10,000.
+    pub results: Vec<PublicItem>,
+}
+
+fn word(outcome: Outcome) -> &'static str {
+    match outcome {
+        Outcome::Updated => "updated",
+        Outcome::Created | Outcome::Reinstated => "created",
+        Outcome::Removed => "removed",
+        Outcome::NoChanges => "noChanges",
+        Outcome::Held => "held",
+        Outcome::Invalid => "invalid",
+    }
+}
+
+impl From<Written> for PublicAnswer {
+    fn from(written: Written) -> PublicAnswer {
+        PublicAnswer {
+            total: written.total as u64,
+            updated: written.updated as u64,
+            created: (written.created + written.reinstated) as u64,
+            no_changes: written.no_changes as u64,
+            removed: written.removed as u64,
+            held: written.held as u64,
+            invalid: written.invalid as u64,
+            results: (written.results.into_iter())
+                .map(|item| PublicItem { unique_id: item.unique_id, status: word(item.status), reason: item.reason })
+                .collect(),
+        }
+    }
+}
+
+/// A row of the contract in our words.
+fn ours(row: Map<String, Value>, pointer: &str) -> Result<Map<String, Value>> {
+    let one = |(name, value): (String, Value)| match NAMES.iter().find(|(theirs, _)| *theirs == name) {
+        Some((_, ours)) => Ok(((*ours).to_owned(), value)),
+        None => {
+            let names: Vec<&str> = NAMES.iter().map(|n| n.0).collect();
+            let why = format!("There is no such field; there are: {}.", names.join(", "));
+            Err(Problem::new(&INVALID, "Something in the body cannot be taken; nothing was changed.")
+                .at(format!("{pointer}/{}", body::escaped(&name)), why))
+        }
+    };
+    row.into_iter().map(one).collect()
+}
+
+/// Bring members up to date, in the words of the "eligibility upload" contract
+#[utoipa::path(put, path = "/api/public/members", tag = "public contract", request_body(content = Vec<PublicMember>),
+    responses((status = 200, body = PublicAnswer), (status = 202, body = PublicAnswer),
+        (status = 422, body = ProblemDocument, content_type = "application/problem+json")))]
+pub async fn members(caller: Caller, request: Request) -> Result<Response> {
+    caller.needs(Resource::Members, Action::Update)?;
+    let bytes = small(request, &["application/json"]).await?;
+    let is_list = bytes.trim_ascii_start().first() == Some(&b'[');
+    let rows: Vec<Map<String, Value>> = if is_list { read(&bytes)? } else { vec![read(&bytes)?] };
+    let place = |no: usize| if is_list { format!("/{no}") } else { String::new() };
+    let rows = rows.into_iter().enumerate().map(|(no, row)| ours(row, &place(no))).collect::<Result<Vec<_>>>()?;
+    if rows.len() > 1000 {
+        return Err(Problem::new(&crate::problem::TOO_LARGE, "At most 1,000 members are sent at once."));
+    }
+    Ok(answered(bring(&caller, rows, Mode::Partial, place).await?.into()))
+}
+
+fn answered(answer: PublicAnswer) -> Response {
+    let status = if answer.held > 0 { StatusCode::ACCEPTED } else { StatusCode::OK };
+    (status, Json(answer)).into_response()
+}
+
+/// A list of people, in the words of the contract.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PublicUpload {
+    /// `full` or `partial`.
+    #[schema(value_type = String, example = "full")]
+    pub mode: Mode,
+    /// The rows.
+    #[schema(value_type = Vec<PublicMember>)]
+    pub rows: Vec<Map<String, Value>>,
+}
+
+/// Send a list, in the words of the "eligibility upload" contract
+///
+/// JSON with `mode` and `rows`, or a form with a CSV `file` and `mode`. It is worked on before the answer.
+#[utoipa::path(post, path = "/api/public/upload", tag = "public contract",
+    request_body(content((PublicUpload = "application/json"), ("multipart/form-data"))),
+    responses((status = 200, body = PublicAnswer), (status = 202, body = PublicAnswer),
+        (status = 422, body = ProblemDocument, content_type = "application/problem+json")))]
+pub async fn upload(caller: Caller, request: Request) -> Result<Response> {
+    caller.needs(Resource::Uploads, Action::Create)?;
+    let headers = request.headers().clone();
+    let coming = if media_type(&headers) == "multipart/form-data" {
+        Coming::take(&caller, SendParameters::default(), request).await?
+    } else {
+        let bytes = small(request, &["application/json"]).await?;
+        let given: PublicUpload = read(&bytes)?;
+        let mut lines = Vec::with_capacity(bytes.len().min(SMALL));
+        for (no, row) in given.rows.into_iter().enumerate() {
+            let row = ours(row, &format!("/rows/{no}"))?;
+            serde_json::to_writer(&mut lines, &row).map_err(|e| Problem::internal(&e))?;
+            lines.push(b'\n');
+        }
+        Coming::whole(lines, given.mode)?
+    };
+    let report = take(&caller, Coming { now: true, ..coming }, &headers).await?;
+    let counts = report.counts;
+    let held = matches!(report.state, State::Held | State::PartlyApplied);
+    let mut results = Vec::new();
+    let mut waiting = 0;
+    if let Some(id) = report.change_set_id {
+        let row = caller.engine.store.change_set(caller.organisation.row.id, id).await?;
+        let set: ChangeSet = serde_json::from_slice(&row.doc).map_err(|e| Problem::internal(&e))?;
+        let visit = |_, change: Option<&Change>, standing| {
+            let Some(change) = change else { return };
+            let status = match (standing, change.kind) {
+                (_, Kind::Say | Kind::Release) => return,
+                (Standing::Waiting, _) => "held",
+                (_, Kind::Add | Kind::Reinstate) => "created",
+                (_, Kind::Remove) => "removed",
+                (_, Kind::Update | Kind::Rekey) => "updated",
+            };
+            waiting += u64::from(status == "held");
+            if results.len() < MOST_RESULTS {
+                results.push(PublicItem { unique_id: change.key.to_string(), status, reason: None });
+            }
+        };
+        caller.engine.each_change(&caller.organisation, &set, visit).await?;
+    }
+    let all_held = held && report.state == State::Held;
+    let if_applied = |n: u64| if all_held { 0 } else { n };
+    Ok(answered(PublicAnswer {
+        total: counts.rows,
+        updated: if_applied(counts.updated + counts.rekeyed),
+        created: if_applied(counts.added + counts.reinstated),
+        no_changes: counts.unchanged + counts.suppressed,
+        removed: if_applied(counts.removed),
+        held: waiting,
+        invalid: counts.invalid,
+        results,
+    }))
+}

@@ -1,0 +1,89 @@
+//! The OpenAPI document, made from the handlers.
+
+use utoipa::{
+    Modify, OpenApi,
+    openapi::{
+        self,
+        security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme},
+    },
+};
+
+use crate::{api, problem};
+
+/// The API as it is documented.
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "Muster",
+        description = "Keep an organisation's list of eligible people in step with its HR systems, and ask who is eligible. \
+            The guide is at /api-docs.",
+        license(name = "MIT OR Apache-2.0"),
+    ),
+    paths(
+        api::uploads::send, api::uploads::list, api::uploads::show, api::uploads::issues::show, api::uploads::original,
+        api::members::write::put, api::members::list, api::members::search, api::members::lookup, api::members::show,
+        api::members::write::patch, api::members::write::delete, api::members::history::show,
+        api::eligibility::check,
+        api::change_sets::list, api::change_sets::show, api::change_sets::changes, api::change_sets::approve,
+        api::change_sets::reject, api::change_sets::undo,
+        api::events::show,
+        api::organisation::show, api::organisation::set,
+        api::feeds::list, api::feeds::create, api::feeds::show, api::feeds::change,
+        api::keys::list, api::keys::create, api::keys::show, api::keys::change, api::keys::delete, api::keys::rotate,
+        api::keys::revoke_all,
+        api::public::members, api::public::upload,
+    ),
+    components(schemas(problem::ProblemDocument)),
+    modifiers(&Keys, &Problems),
+)]
+pub struct Api;
+
+/// The three places of a key.
+struct Keys;
+
+impl Modify for Keys {
+    fn modify(&self, document: &mut openapi::OpenApi) {
+        let components = document.components.get_or_insert_with(Default::default);
+        let header = |name: &str| SecurityScheme::ApiKey(ApiKey::Header(ApiKeyValue::new(name)));
+        let bearer = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).build();
+        components.add_security_scheme("bearer", SecurityScheme::Http(bearer));
+        components.add_security_scheme("access_key", header("accessKey"));
+        components.add_security_scheme("secret_key", header("secretKey"));
+        let none: [&str; 0] = [];
+        document.security = Some(vec![
+            SecurityRequirement::new("bearer", none),
+            SecurityRequirement::new("access_key", none).add("secret_key", none),
+        ]);
+    }
+}
+
+/// What every address may answer besides.
+struct Problems;
+
+impl Modify for Problems {
+    fn modify(&self, document: &mut openapi::OpenApi) {
+        let mut all = std::collections::BTreeMap::<u16, Vec<&str>>::new();
+        for kind in problem::KINDS {
+            all.entry(kind.status).or_default().push(kind.title);
+        }
+        for item in document.paths.paths.values_mut() {
+            let operations = [&mut item.get, &mut item.put, &mut item.post, &mut item.delete, &mut item.patch];
+            for operation in operations.into_iter().flatten() {
+                for (status, titles) in &all {
+                    let code = status.to_string();
+                    if operation.responses.responses.contains_key(&code) {
+                        continue;
+                    }
+                    let content = openapi::content::ContentBuilder::new()
+                        .schema(Some(openapi::Ref::from_schema_name("ProblemDocument")))
+                        .build();
+                    let response = openapi::ResponseBuilder::new()
+                        .description(titles.join("; "))
+                        .content("application/problem+json", content)
+                        .build();
+                    operation.responses.responses.insert(code, response.into());
+                }
+            }
+        }
+    }
+}

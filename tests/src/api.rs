@@ -1,0 +1,122 @@
+//! The HTTP API as its users have it: a connector that pushes, a product that asks, an administrator who approves, and wrong hands.
+
+use std::{
+    io::{Read, Write},
+    net::TcpStream,
+};
+
+use serde_json::{Value, json};
+
+use crate::{
+    muster::{Muster, On},
+    served::{Answer, PATIENCE, Served},
+};
+
+mod doors;
+mod story;
+
+/// A server with API access, and a key that may do everything.
+pub struct Api {
+    pub key: String,
+    /// Dropped before the installation that it serves.
+    pub served: Served,
+    pub muster: Muster,
+}
+
+/// What is said with a request.
+#[derive(Default)]
+pub struct Said<'a> {
+    pub key: Option<&'a str>,
+    pub headers: &'a [(&'a str, &'a str)],
+    pub body: &'a [u8],
+}
+
+impl Api {
+    pub fn start(on: On) -> Api {
+        let muster = Muster::new(on);
+        muster.ok(&["org", "set", "acme", "api_access=on", "guard.removals.max_percent=off"]);
+        muster.ok(&["users", "create", "--name", "hris", "--service", "--org", "acme", "--role", "administrator"]);
+        let key = muster
+            .key(&["--name", "all", "--user", "hris", "--scope", "*", "--rate", "requests=100000,uploads=100000"]);
+        let served = Served::start(&muster, &[]);
+        Api { key, served, muster }
+    }
+
+    /// Sends a request with the key that may do everything.
+    pub fn send(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
+        self.said(method, path, &Said { key: Some(&self.key), headers, body })
+    }
+
+    pub fn said(&self, method: &str, path: &str, said: &Said<'_>) -> Answer {
+        let mut stream = TcpStream::connect(self.served.address()).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        let mut head = format!("{method} {path} HTTP/1.1\r\nHost: muster\r\nConnection: close\r\n");
+        if let Some(key) = said.key {
+            head.push_str(&format!("Authorization: Bearer {key}\r\n"));
+        }
+        for (name, value) in said.headers {
+            head.push_str(&format!("{name}: {value}\r\n"));
+        }
+        head.push_str(&format!("Content-Length: {}\r\n\r\n", said.body.len()));
+        stream.write_all(head.as_bytes()).unwrap();
+        // An answer may come before all of the body was read; it is read all the same.
+        let _ = stream.write_all(said.body);
+        let mut text = Vec::new();
+        let _ = stream.read_to_end(&mut text);
+        let text = String::from_utf8_lossy(&text).into_owned();
+        let (head, body) =
+            text.split_once("\r\n\r\n").unwrap_or_else(|| panic!("no answer to {method} {path}: {text}"));
+        let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+        Answer { status, headers: head.to_lowercase(), body: body.to_owned() }
+    }
+
+    pub fn get(&self, path: &str) -> Answer {
+        self.send("GET", path, &[], b"")
+    }
+
+    pub fn json(&self, method: &str, path: &str, body: &Value) -> Answer {
+        self.send(method, path, &[("Content-Type", "application/json")], body.to_string().as_bytes())
+    }
+
+    /// Sends a CSV and waits for what it comes to.
+    pub fn upload(&self, parameters: &str, csv: &str) -> Answer {
+        let headers = [("Content-Type", "text/csv"), ("Prefer", "wait=60")];
+        self.send("POST", &format!("/api/v1/uploads?{parameters}"), &headers, csv.as_bytes())
+    }
+}
+
+impl Muster {
+    /// Makes a key, and gives its whole text.
+    pub fn key(&self, more: &[&str]) -> String {
+        let made = self.ok(&[&["keys", "create", "--org", "acme"], more].concat());
+        made["api_key"].as_str().unwrap().to_owned()
+    }
+}
+
+impl Answer {
+    /// The kind of a problem.
+    pub fn problem(&self) -> String {
+        let document = self.json();
+        assert_eq!(document["status"], self.status, "{document}");
+        assert!(self.headers.contains("content-type: application/problem+json"), "{}", self.headers);
+        document["type"].as_str().unwrap().rsplit('/').next().unwrap().to_owned()
+    }
+
+    /// The value of a header.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))
+    }
+}
+
+/// People by number, as a file.
+pub fn people(numbers: std::ops::RangeInclusive<u32>, department: &str) -> String {
+    let rows: String = numbers.map(|n| format!("{n},First{n},Last{n},p{n}@example.com,{department}\n")).collect();
+    format!("employee_id,first_name,last_name,email,department\n{rows}")
+}
+
+/// The identity of a member by match key.
+pub fn id_of(api: &Api, key: &str) -> String {
+    let found = api.json("POST", "/api/v1/members/lookup", &json!({ "unique_id": key }));
+    assert_eq!(found.status, 200, "{}", found.body);
+    found.json()["id"].as_str().unwrap().to_owned()
+}
