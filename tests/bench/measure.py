@@ -18,6 +18,7 @@ import sys
 import time
 
 import long_log
+import over_http
 import serving
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -322,6 +323,23 @@ def by_engine(program, arguments):
     return found
 
 
+def api(size, expected):
+    """The rows of the HTTP API, by engine."""
+    found = {}
+    with open(f"{feeds(size)}/before.csv", encoding="utf-8") as file:
+        next(file)
+        ids = [next(file).split(",", 1)[0], None]
+    ids[1] = re.sub(r"\d+$", lambda digits: f"{int(digits[0]) + expected['before'] - 1:0{len(digits[0])}}", ids[0])
+    for engine in filter(None, ARGS.engines.split(",")):
+        try:
+            found[engine] = over_http.measure(engine, new_store, ARGS.muster, ARGS.work, ENVIRONMENT, f"{feeds(size)}/before.csv", ids,
+                                              ARGS.import_runs, lambda outcome: check_outcome(outcome, added=expected["before"]), say)
+        except (Failed, json.JSONDecodeError, KeyError, OSError, subprocess.SubprocessError) as error:
+            found[engine] = {"error": str(error)}
+            say(f"   {engine}: FAILED: {error}")
+    return found
+
+
 def lag_arguments(engine):
     """Where payloads lie, the largest feed, and the broker of whoever has one."""
     feed = f"{feeds(max(map(int, ARGS.sizes.split(','))))}/before.csv"
@@ -390,6 +408,10 @@ def main():
     if ARGS.lag:
         say("-- projecting and reading")
         results["lag"] = by_engine(ARGS.lag, lag_arguments)
+    if ARGS.engines:
+        say("-- the HTTP API")
+        largest = max(results["sizes"], key=int)
+        results["api"] = api(int(largest), results["sizes"][largest]["expected"])
     results["machine"]["load_after"] = round(os.getloadavg()[0], 2)
     with open(ARGS.results, "w", encoding="utf-8") as file:
         json.dump(results, file, indent=1)

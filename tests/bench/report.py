@@ -8,6 +8,7 @@ import argparse
 import json
 import sys
 
+import over_http
 import serving
 
 BEGIN, END = "<!-- bench:begin -->", "<!-- bench:end -->"
@@ -147,6 +148,8 @@ def report(results):
         lines += [*serving.append_lines(results["appends"], ENGINES), ""]
     if results.get("lag"):
         lines += [*serving.lag_lines(results["lag"], ENGINES), ""]
+    if results.get("api"):
+        lines += [*over_http.lines(results["api"], ENGINES), ""]
     return "\n".join(lines).rstrip() + "\n"
 
 
@@ -183,7 +186,8 @@ def failures(results):
             times = format_times(runs)
             if times is None or times > MOST_TIMES:
                 found.append(f"{size} people, {ending}: {times and round(times, 2)} times the parser, must be {MOST_TIMES}")
-    return found + serving.append_failures(results.get("appends", {})) + serving.lag_failures(results.get("lag", {}))
+    return found + serving.append_failures(results.get("appends", {})) + serving.lag_failures(results.get("lag", {})) + \
+        over_http.failures(results.get("api", {}))
 
 
 def main():
