@@ -60,7 +60,8 @@ impl<A: Attend> Attending<A> {
     fn hear(&mut self, delivery: Delivery) {
         let organisation = delivery.bell().organisation;
         match self.busy.entry(organisation) {
-            // Whoever is at it looks again when it is done. Should this process die, that one's own bell comes again.
+            // Whoever is at it looks again when it is done. Should this process die, that one's own bell comes again, and where a
+            // sweep began it, the next sweep finds it; a bell kept for so long would take one of the few places from others.
             Entry::Occupied(mut busy) => {
                 busy.insert(true);
                 delivery.done();
