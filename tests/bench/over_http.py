@@ -39,7 +39,7 @@ class Serving:
     """A process that serves one store."""
 
     def __init__(self, muster, store, environment, log):
-        command = [muster, "serve", "--listen", "127.0.0.1:0", "--database", store.url(), "--data-dir", store.directory]
+        command = [muster, "serve", "--json", "--listen", "127.0.0.1:0", "--database", store.url(), "--data-dir", store.directory]
         with open(log, "wb") as errors:
             self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors, env=environment)
         text, decoder = "", json.JSONDecoder()
@@ -184,10 +184,11 @@ ROWS = [
 ]
 
 
-def lines(data, engines):
-    """The table of the API."""
+def lines(data, engines, machine):
+    """The table of the API; `machine` if it was measured in a run of its own."""
     said = {"connections": CONNECTIONS, "least": LEAST_CHECKS, "times": MOST_TIMES}
-    found = ["**The HTTP API, with the largest roster above**", "", "| what | " + " | ".join(engines[e] for e in data) + " | must |",
+    own = f"Measured by itself, {machine['when']} at `{machine['commit']}`, load before {machine['load_before']}." if machine else ""
+    found = ["**The HTTP API, with the largest roster above**", "", *filter(None, [own]), *([""] if own else []), "| what | " + " | ".join(engines[e] for e in data) + " | must |",
              "| --- | " + " | ".join("---:" for _ in data) + " | --- |"]
     for name, title, must in ROWS:
         cells = [f"failed: {figures['error']}" if "error" in figures else f"{figures[name]:,.0f}" if figures[name] >= 100

@@ -149,7 +149,7 @@ def report(results):
     if results.get("lag"):
         lines += [*serving.lag_lines(results["lag"], ENGINES), ""]
     if results.get("api"):
-        lines += [*over_http.lines(results["api"], ENGINES), ""]
+        lines += [*over_http.lines(results["api"], ENGINES, results.get("api_machine")), ""]
     return "\n".join(lines).rstrip() + "\n"
 
 

@@ -12,6 +12,7 @@ use crate::{
     served::{Answer, PATIENCE, Served},
 };
 
+mod browsers;
 mod doors;
 mod story;
 

@@ -26,7 +26,7 @@ pub(crate) mod public;
 mod rate;
 pub(crate) mod uploads;
 
-pub use gate::identified;
+pub use gate::{REQUEST_ID, identified};
 pub use rate::Buckets;
 
 /// The largest body that is read into memory, in bytes.

@@ -9,11 +9,14 @@ use muster_engine::{Engine, serve::Figures};
 use tokio::{net::TcpListener, sync::watch};
 
 mod api;
+mod cors;
 mod docs;
 mod health;
 mod metrics;
 pub mod openapi;
 pub mod problem;
+
+pub use cors::Origin;
 
 /// How long the database may take to answer.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -29,6 +32,8 @@ pub struct State {
     pub figures: Arc<Figures>,
     /// Proxies that are believed when they say from where a request comes.
     pub trusted: Arc<[IpNet]>,
+    /// Origins of web pages that may ask the API.
+    pub origins: Arc<[Origin]>,
     /// Whether this process answers the API and its documentation, and not only those who run it.
     pub answers_api: bool,
 }
@@ -43,7 +48,12 @@ pub fn routes(state: State) -> Router {
     if !state.answers_api {
         return own;
     }
-    own.merge(docs::routes()).merge(api::routes(state)).layer(middleware::from_fn(api::identified))
+    let origins = state.origins.clone();
+    let mut api = api::routes(state);
+    if !origins.is_empty() {
+        api = api.layer(cors::layer(&origins));
+    }
+    own.merge(docs::routes()).merge(api).layer(middleware::from_fn(api::identified))
 }
 
 /// Answers requests until `stop` is true; those under way are finished.

@@ -12,7 +12,7 @@ use muster_engine::{
     Engine,
     serve::{Figures, Pace, Role, Serving},
 };
-use muster_server::State;
+use muster_server::{Origin, State};
 use serde_json::json;
 use tokio::{net::TcpListener, sync::watch};
 
@@ -55,6 +55,9 @@ pub struct Serve {
     /// Networks of proxies that are believed when they say from where a request comes (X-Forwarded-For)
     #[arg(long, value_name = "NETWORK", value_delimiter = ',', env = "MUSTER_TRUSTED_PROXY", hide_env_values = true, value_parser = network)]
     trusted_proxy: Vec<IpNet>,
+    /// Origins of web pages that may ask the API from a browser (CORS) [default: none]
+    #[arg(long, value_name = "ORIGIN", value_delimiter = ',', env = "MUSTER_CORS_ORIGIN", hide_env_values = true)]
+    cors_origin: Vec<Origin>,
 }
 
 fn role() -> impl TypedValueParser<Value = Role> {
@@ -105,6 +108,7 @@ pub async fn keep_serving(engine: Engine, serve: Serve, session: &mut Session<'_
         bus: bus.clone(),
         figures: figures.clone(),
         trusted: serve.trusted_proxy.into(),
+        origins: serve.cors_origin.into(),
         answers_api: roles.contains(&Role::Api),
     };
     let answering = tokio::spawn(muster_server::serve(listener, state, stop.clone()));
