@@ -67,6 +67,10 @@ pub struct Filter {
 }
 
 impl Filter {
+    fn before(&self) -> i64 {
+        self.before.map_or(i64::MAX, |before| i64::try_from(before).unwrap_or(i64::MAX))
+    }
+
     fn limit(&self) -> i64 {
         if self.limit == 0 { i64::MAX } else { self.limit.into() }
     }
@@ -117,6 +121,25 @@ from_row!(ChangeSetRow, row => ChangeSetRow {
     doc: row.try_get(5)?,
 });
 
+/// The text of a list, newest first. Each combination of conditions has a text of its own: for one that says "or nothing is asked"
+/// neither engine uses the index that has the list in order.
+macro_rules! listing {
+    ($filter:expr, $columns:literal, $table:literal, $order:literal) => {
+        match ($filter.feed.is_some(), $filter.state.is_some()) {
+            (false, false) => listing!(@ $columns, $table, $order, "$2 IS NULL AND $3 IS NULL"),
+            (true, false) => listing!(@ $columns, $table, $order, "feed = $2 AND $3 IS NULL"),
+            (false, true) => listing!(@ $columns, $table, $order, "$2 IS NULL AND state = $3"),
+            (true, true) => listing!(@ $columns, $table, $order, "feed = $2 AND state = $3"),
+        }
+    };
+    (@ $columns:literal, $table:literal, $order:literal, $which:literal) => {
+        concat!(
+            "SELECT ", $columns, " FROM ", $table, " WHERE org = $1 AND ", $which, " AND ", $order, " < $4 ORDER BY ", $order,
+            " DESC LIMIT $5"
+        )
+    };
+}
+
 /// Binds what both lists have in common.
 macro_rules! filtered {
     ($sql:expr, $org:expr, $filter:expr) => {
@@ -124,7 +147,7 @@ macro_rules! filtered {
             .bind($org.0)
             .bind($filter.feed.map(|f| i64::from(f.0)))
             .bind($filter.state.as_deref())
-            .bind($filter.before.map(|b| b as i64))
+            .bind($filter.before())
             .bind($filter.limit())
     };
 }
@@ -177,10 +200,8 @@ pub(crate) async fn upload_by_key(conn: &mut Conn<'_>, org: OrganisationId, key:
 }
 
 pub(crate) async fn uploads(conn: &mut Conn<'_>, org: OrganisationId, filter: &Filter) -> Result<Vec<UploadRow>> {
-    const SQL: &str = "SELECT id, arrival, feed, state, idempotency_key, doc FROM upload WHERE org = $1 \
-        AND ($2 IS NULL OR feed = $2) AND ($3 IS NULL OR state = $3) AND ($4 IS NULL OR arrival < $4) \
-        ORDER BY arrival DESC LIMIT $5";
-    Ok(on!(conn, c => filtered!(SQL, org, filter).fetch_all(&mut **c).await?))
+    let sql = listing!(filter, "id, arrival, feed, state, idempotency_key, doc", "upload", "arrival");
+    Ok(on!(conn, c => filtered!(sql, org, filter).fetch_all(&mut **c).await?))
 }
 
 pub(crate) async fn uploads_in_state(conn: &mut Conn<'_>, org: OrganisationId, state: &str) -> Result<Vec<UploadRow>> {
@@ -213,10 +234,8 @@ pub(crate) async fn change_sets(
     org: OrganisationId,
     filter: &Filter,
 ) -> Result<Vec<ChangeSetRow>> {
-    const SQL: &str = "SELECT id, upload, feed, state, created_seq, doc FROM change_set WHERE org = $1 \
-        AND ($2 IS NULL OR feed = $2) AND ($3 IS NULL OR state = $3) AND ($4 IS NULL OR created_seq < $4) \
-        ORDER BY created_seq DESC LIMIT $5";
-    Ok(on!(conn, c => filtered!(SQL, org, filter).fetch_all(&mut **c).await?))
+    let sql = listing!(filter, "id, upload, feed, state, created_seq, doc", "change_set", "created_seq");
+    Ok(on!(conn, c => filtered!(sql, org, filter).fetch_all(&mut **c).await?))
 }
 
 pub(crate) async fn change_sets_in_state(

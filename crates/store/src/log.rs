@@ -98,6 +98,16 @@ impl RawEvent {
         serde_json::from_slice::<Kind>(&self.meta).ok().map(|k| k.kind)
     }
 
+    /// Its metadata, without unpacking the body.
+    pub fn meta(&self) -> Result<Meta> {
+        serde_json::from_slice(&self.meta).map_err(|_| StoreError::Corrupt("the metadata of an event cannot be read"))
+    }
+
+    /// Unpacks its body alone, if it has one.
+    pub fn open_body(&self) -> Result<Option<event::Body>> {
+        self.body.as_deref().map(body::decode).transpose()
+    }
+
     /// Its hash in the chain.
     pub fn hash(&self) -> Result<Hash> {
         hash(self.hash.clone())
@@ -105,12 +115,10 @@ impl RawEvent {
 
     /// Opens it: reads the metadata and unpacks the body.
     pub fn open(self) -> Result<StoredEvent> {
-        let meta = serde_json::from_slice(&self.meta)
-            .map_err(|_| StoreError::Corrupt("the metadata of an event cannot be read"))?;
         Ok(StoredEvent {
-            meta,
+            meta: self.meta()?,
+            body: self.open_body()?,
             meta_bytes: self.meta,
-            body: self.body.as_deref().map(body::decode).transpose()?,
             root: hash(self.root)?,
             hash: hash(self.hash)?,
         })

@@ -50,6 +50,7 @@ on_both_engines! {
     log::organisations_do_not_see_each_other,
     documents::settings_and_feeds_come_back,
     documents::uploads_come_back,
+    documents::lists_are_filtered,
     documents::change_sets_come_back,
     roster::newer_rows_win_over_pages,
     roster::an_identifier_may_belong_to_several,

@@ -72,6 +72,45 @@ pub async fn uploads_come_back(store: &Store) {
     assert!(matches!(tx.put_upload(&upload(6, 1, "waiting", Some("k"))).await, Err(StoreError::KeyConflict)));
 }
 
+/// Lists by feed, state, place and length: what a look at each of them would find.
+pub async fn lists_are_filtered(store: &Store) {
+    let org = organisation(store, "acme").await;
+    let other = organisation(store, "other").await;
+    let states = ["held", "applied", "rejected"];
+    let uploads: Vec<UploadRow> = (1..=24).map(|n| upload(n, (n % 2) as u16, states[n as usize % 3], None)).collect();
+    let set = |n: u64| ChangeSetRow { feed: FeedNo((n % 2) as u16), ..change_set(n, states[n as usize % 3], None) };
+    let sets: Vec<ChangeSetRow> = (1..=24).map(set).collect();
+    for org in [org, other] {
+        let mut tx = store.begin(org, None).await.unwrap();
+        for (upload, set) in uploads.iter().zip(&sets) {
+            tx.put_upload(upload).await.unwrap();
+            tx.put_change_set(set).await.unwrap();
+        }
+        tx.commit().await.unwrap();
+    }
+    for feed in [None, Some(FeedNo(0)), Some(FeedNo(1)), Some(FeedNo(7))] {
+        for state in [None, Some("held"), Some("no such")] {
+            for before in [None, Some(1), Some(13), Some(u64::MAX)] {
+                for limit in [0, 1, 5] {
+                    let filter = Filter { feed, state: state.map(Into::into), before, limit };
+                    let is_meant = |f: FeedNo, s: &str, no: u64| {
+                        feed.is_none_or(|feed| feed == f)
+                            && state.is_none_or(|state| state == s)
+                            && before.is_none_or(|before| no < before)
+                    };
+                    let most = if limit == 0 { usize::MAX } else { limit as usize };
+                    let found = store.uploads(org, &filter).await.unwrap();
+                    let meant = uploads.iter().rev().filter(|u| is_meant(u.feed, &u.state, u.arrival)).take(most);
+                    assert_eq!(found, meant.cloned().collect::<Vec<_>>(), "{filter:?}");
+                    let found = store.change_sets(org, &filter).await.unwrap();
+                    let meant = sets.iter().rev().filter(|c| is_meant(c.feed, &c.state, c.created_seq)).take(most);
+                    assert_eq!(found, meant.cloned().collect::<Vec<_>>(), "{filter:?}");
+                }
+            }
+        }
+    }
+}
+
 /// Change sets by id, upload, state and page; counters.
 pub async fn change_sets_come_back(store: &Store) {
     let org = organisation(store, "acme").await;
