@@ -20,6 +20,7 @@ use muster_domain::{
 use muster_engine::{
     Engine, Organisation,
     hand::Edit,
+    members::By,
     pipeline::Request,
     projections::{self, reading::Wait},
 };
@@ -93,7 +94,7 @@ impl Made {
 async fn read(engine: &Engine, org: &Organisation, n: u32) {
     let key = format!("E{:04}", n % PEOPLE);
     match n % 4 {
-        0 => assert!(engine.is_eligible(org, &key, None, None).await.unwrap().answer.eligible),
+        0 => assert!(engine.check(org, By::Any(&key), None, None, |_| true).await.unwrap().answer.eligible),
         1 => assert_eq!(engine.member(org, &key).await.unwrap().key, key),
         2 => assert_eq!(engine.organisation("acme").await.unwrap().row.slug, "acme"),
         _ => {

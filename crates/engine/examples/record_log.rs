@@ -12,6 +12,7 @@ use muster_engine::{
     Engine,
     forget::ForgetRequest,
     hand::Edit,
+    lists::Which,
     pipeline::Request,
     review::{Approval, Choice},
     undo::UndoRequest,
@@ -141,7 +142,7 @@ async fn play_everything(engine: &Engine) -> Outcome {
         engine.by_hand(slug, edit, Some(Asked::Apply)).await?;
     }
     engine.hand_over(slug, "bikes", "agency").await?;
-    let sets = engine.change_sets(&engine.organisation(slug).await?, None).await?;
+    let sets = engine.change_sets(&engine.organisation(slug).await?, Which::default()).await?;
     let undone = sets.iter().find(|s| s.feed.0 == 3).ok_or("nothing of the agency")?.id.to_string();
     engine.undo(slug, UndoRequest { ids: vec![undone], asked: Some(Asked::Apply), ..UndoRequest::default() }).await?;
     Ok(())

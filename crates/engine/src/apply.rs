@@ -1,6 +1,6 @@
 //! Applying: the changes of a change set folded into the stored roster, which is written in the transaction that appends the fact.
 
-use std::{collections::HashMap, marker::PhantomData};
+use std::collections::HashMap;
 
 use muster_domain::{
     change::Change,
@@ -12,8 +12,7 @@ use muster_domain::{
     member::Member,
     selection::Selection,
 };
-use muster_store::{Store, Tx};
-use tokio::task::JoinHandle;
+use muster_store::Tx;
 
 use crate::{
     Engine, Error, Result,
@@ -207,86 +206,5 @@ impl Folded {
         let mut packed = Vec::with_capacity(192);
         codec::encode(member, &mut packed);
         self.rows.push((member.no, packed));
-    }
-}
-
-impl Engine {
-    /// Reads the chunks of a change set in order.
-    pub fn chunks(&self, org: OrganisationId, change_set: ChangeSetId) -> ChunkReader<'_> {
-        let stream = format!("change_set:{change_set}");
-        let place = Place { store: self.store.clone(), org, stream, version: 0, done: false };
-        ChunkReader { place: Some(place), ahead: None, engine: PhantomData }
-    }
-}
-
-/// Reads a change set's chunks from the log, the next ones while the present ones are worked on.
-pub struct ChunkReader<'a> {
-    place: Option<Place>,
-    ahead: Option<JoinHandle<(Place, Result<Option<Group>>)>>,
-    engine: PhantomData<&'a Engine>,
-}
-
-/// Chunks with the ordinals of their first changes.
-type Group = Vec<(u32, Body)>;
-
-/// How far a change set has been read.
-struct Place {
-    store: Store,
-    org: OrganisationId,
-    stream: String,
-    version: u64,
-    done: bool,
-}
-
-impl ChunkReader<'_> {
-    /// Up to so many chunks, each with the ordinal of its first change; `None` after the last.
-    ///
-    /// # Errors
-    /// If the log cannot be read.
-    pub async fn next(&mut self, limit: usize) -> Result<Option<Vec<(u32, Body)>>> {
-        let broken = || Error::Damaged("reading a change set was broken off".to_owned());
-        let (place, chunks) = match self.ahead.take() {
-            Some(ahead) => ahead.await.map_err(|_| broken())?,
-            None => self.place.take().ok_or_else(broken)?.read(limit).await,
-        };
-        match chunks {
-            Ok(Some(chunks)) => {
-                self.ahead = Some(tokio::spawn(place.read(limit)));
-                Ok(Some(chunks))
-            }
-            other => {
-                self.place = Some(place);
-                other
-            }
-        }
-    }
-}
-
-impl Place {
-    async fn read(mut self, limit: usize) -> (Self, Result<Option<Vec<(u32, Body)>>>) {
-        let chunks = self.chunks(limit).await;
-        (self, chunks)
-    }
-
-    async fn chunks(&mut self, limit: usize) -> Result<Option<Vec<(u32, Body)>>> {
-        if self.done {
-            return Ok(None);
-        }
-        let raw = self.store.raw_stream_events(self.org, &self.stream, self.version, limit as u32).await?;
-        self.version += raw.len() as u64;
-        // Chunks may stand behind the seal too: changes that were put in the place of others.
-        self.done = raw.len() < limit;
-        let mut chunks = Vec::with_capacity(raw.len());
-        for event in raw {
-            let event = tokio::task::block_in_place(|| event.open())?;
-            if event.meta.kind != "change_set.chunk" {
-                continue;
-            }
-            let muster_domain::fact::Fact::Chunk { first, .. } = muster_domain::fact::Fact::read(&event.meta)? else {
-                continue;
-            };
-            chunks.extend(event.body.map(|body| (first, body)));
-        }
-        Ok(if chunks.is_empty() && self.done { None } else { Some(chunks) })
     }
 }

@@ -16,7 +16,7 @@ use muster_store::{Lease, StoreError};
 use serde::Serialize;
 use uuid::Uuid;
 
-use crate::{Engine, Error, Organisation, Result, crash, event, export::SLICE, organisation::put_feed};
+use crate::{Engine, Error, Organisation, Result, crash, event, export::SLICE, lists::Which, organisation::put_feed};
 
 mod erase;
 mod log;
@@ -174,7 +174,7 @@ impl Engine {
 
     async fn forget_report(&self, org: &Organisation, plan: &Plan) -> Result<ForgetReport> {
         let mut waiting = 0;
-        for set in self.change_sets(org, None).await? {
+        for set in self.change_sets(org, Which::default()).await? {
             let theirs = plan.lines.changes.get(&set.id);
             let waits = matches!(set.state, State::Held | State::PartlyApplied);
             waiting += u64::from(waits && theirs.is_some_and(|t| t.iter().any(|o| set.waiting().contains(o))));

@@ -35,7 +35,7 @@ impl Engine {
     /// # Errors
     /// If the store cannot be read.
     pub async fn original(&self, org: &Organisation, upload: UploadId) -> Result<Original> {
-        let upload: Upload = serde_json::from_slice(&self.store.upload(org.row.id, upload).await?.doc)?;
+        let upload = self.upload(org, upload).await?;
         Ok(match upload.destroyed {
             Some(gone) => Original::Destroyed(gone),
             None if upload.received.feed == FeedNo::HAND => Original::None,

@@ -186,7 +186,7 @@ impl Engine {
     /// If the store cannot be read.
     pub(crate) async fn note_undone(&self, org: &Organisation, feeds: &mut [Feed], set: &ChangeSet) -> Result<()> {
         for undone in &set.undoes {
-            let undone: ChangeSet = serde_json::from_slice(&self.store.change_set(org.row.id, *undone).await?.doc)?;
+            let undone = self.change_set(org, *undone).await?;
             if let Some(handover) = undone.hands_over {
                 handover::claims_passed(feeds, handover);
             }

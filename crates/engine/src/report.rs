@@ -1,7 +1,7 @@
 //! What an upload came to, as people and machines read it.
 
 use muster_domain::{
-    documents::{ChangeSet, Upload},
+    documents::Upload,
     event::Body,
     fact::{Counts, State},
     guard::Hold,
@@ -67,7 +67,7 @@ impl Engine {
             ..self.nothing_yet(org, upload.state).await?
         };
         if let Some(id) = upload.change_set {
-            let set: ChangeSet = serde_json::from_slice(&self.store.change_set(org.row.id, id).await?.doc)?;
+            let set = self.change_set(org, id).await?;
             report.digest = Some(set.digest);
             report.holds = set.holds;
             report.mapping_version = set.read_as.map(|read| read.mapping_version);

@@ -2,10 +2,10 @@
 
 use muster_domain::{
     change::{Change, Kind},
-    documents::{ChangeSet, Upload},
+    documents::ChangeSet,
     event::Body,
     fact::State,
-    ids::{ChangeSetId, FeedNo, UploadId},
+    ids::FeedNo,
     member::Reason,
     normalise,
     selection::Selection,
@@ -113,65 +113,6 @@ struct Waiting {
 }
 
 impl Engine {
-    /// Change sets, newest first.
-    ///
-    /// # Errors
-    /// If the store cannot be read.
-    pub async fn change_sets(&self, org: &Organisation, state: Option<State>) -> Result<Vec<ChangeSet>> {
-        let filter = muster_store::Filter { state: state.map(|s| s.word().to_owned()), ..Default::default() };
-        let rows = self.store.change_sets(org.row.id, &filter).await?;
-        rows.iter().map(|r| Ok(serde_json::from_slice(&r.doc)?)).collect()
-    }
-
-    /// A change set by id or the beginning of one; without, the newest that waits.
-    ///
-    /// # Errors
-    /// If there is none, or more than one.
-    pub async fn find_change_set(&self, org: &Organisation, id: Option<&str>) -> Result<ChangeSet> {
-        let sets = self.change_sets(org, None).await?;
-        let Some(id) = id else {
-            let waits = |s: &ChangeSet| matches!(s.state, State::Held | State::PartlyApplied);
-            return sets
-                .into_iter()
-                .find(waits)
-                .ok_or_else(|| Error::Unknown("No change set waits for review.".to_owned()));
-        };
-        let id = id.trim().to_lowercase();
-        let mut matching = sets.into_iter().filter(|s| s.id.to_string().starts_with(&id));
-        match (matching.next(), matching.next()) {
-            (Some(set), None) => Ok(set),
-            (Some(_), Some(_)) => {
-                Err(Error::Wrong(format!("More than one change set begins with {id}; give more of the id.")))
-            }
-            _ => Err(Error::Unknown(format!(
-                "There is no change set {id}; `muster changes list` shows those there are."
-            ))),
-        }
-    }
-
-    /// Calls a function with every change of a change set, in order.
-    ///
-    /// # Errors
-    /// If the log cannot be read.
-    pub async fn each_change(
-        &self,
-        org: &Organisation,
-        set: &ChangeSet,
-        mut visit: impl FnMut(u32, Option<&Change>, Standing),
-    ) -> Result<()> {
-        let mut chunks = self.chunks(org.row.id, set.id);
-        while let Some(group) = chunks.next(20).await? {
-            for (first, body) in &group {
-                for (i, line) in body.iter().enumerate() {
-                    let ordinal = first + i as u32;
-                    let change = line.map(Change::read).transpose()?;
-                    visit(ordinal, change.as_ref(), standing(set, ordinal, change.is_none()));
-                }
-            }
-        }
-        Ok(())
-    }
-
     async fn look_through(&self, org: &Organisation, set: &ChangeSet, choice: &Choice) -> Result<Waiting> {
         let mut waiting = Waiting::default();
         let mut strangers = choice.named(org)?;
@@ -254,10 +195,6 @@ impl Engine {
     async fn review_report(&self, org: &Organisation, set: &ChangeSet) -> Result<Report> {
         self.report(org, &self.upload(org, set.upload).await?).await
     }
-
-    async fn upload(&self, org: &Organisation, id: UploadId) -> Result<Upload> {
-        Ok(serde_json::from_slice(&self.store.upload(org.row.id, id).await?.doc)?)
-    }
 }
 
 /// Why words that a change set displaces are no longer the roster's value.
@@ -269,7 +206,7 @@ pub(crate) fn displaced(feed: FeedNo, undo: bool) -> Reason {
     }
 }
 
-fn standing(set: &ChangeSet, ordinal: u32, erased: bool) -> Standing {
+pub(crate) fn standing(set: &ChangeSet, ordinal: u32, erased: bool) -> Standing {
     match () {
         () if set.applied.contains(ordinal) => Standing::Applied,
         () if set.rejected.contains(ordinal) => Standing::Rejected,
@@ -296,9 +233,4 @@ fn comment_body(comment: Option<&str>) -> Option<Body> {
     let mut body = Body::default();
     body.push(*Uuid::new_v4().as_bytes(), serde_json::json!({ "comment": comment }).to_string().as_bytes());
     Some(body)
-}
-
-/// A change set's id, for callers that have only its text.
-pub fn parse_id(id: &str) -> Option<ChangeSetId> {
-    Uuid::parse_str(id).ok().map(ChangeSetId)
 }

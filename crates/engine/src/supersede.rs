@@ -7,7 +7,7 @@
 use muster_domain::{
     change::Change,
     digest::Identifier,
-    documents::{ChangeSet, Upload},
+    documents::ChangeSet,
     fact::{Fact, State},
     ids::{FeedNo, UploadId},
     selection::Selection,
@@ -86,7 +86,7 @@ impl Engine {
         tx.append(vec![event(&fact, None)], &self.who(by.0)).await?;
         set.state = State::Superseded;
         put_change_set(tx, &set).await?;
-        let upload: Upload = serde_json::from_slice(&self.store.upload(org.row.id, set.upload).await?.doc)?;
+        let upload = self.upload(org, set.upload).await?;
         self.put_upload_state(tx, org, set.upload, State::Superseded, None, upload.counts).await
     }
 

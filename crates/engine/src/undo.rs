@@ -15,7 +15,7 @@ use muster_domain::{
 use muster_store::Lease;
 use serde::Serialize;
 
-use crate::{Engine, Error, Organisation, Result, propose::Proposal, report::Report};
+use crate::{Engine, Error, Organisation, Result, lists::Which, propose::Proposal, report::Report};
 
 /// What is to be undone.
 #[derive(Clone, Debug, Default)]
@@ -99,7 +99,7 @@ impl Engine {
             sets.sort_by_key(|s| std::cmp::Reverse(s.created_seq));
             return Ok(sets);
         }
-        let mut sets = self.change_sets(org, None).await?;
+        let mut sets = self.change_sets(org, Which::default()).await?;
         // One that was undone before may have been undone in part; what is as it was before is left alone.
         sets.retain(|s| !s.applied.is_empty() && s.undoes.is_empty());
         if let Some(since) = request.since {

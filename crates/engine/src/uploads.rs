@@ -1,52 +1,16 @@
-//! Uploads: which there are, and how one whose payload cannot be had any more is given up, so that others come after it.
+//! Uploads whose payload cannot be had any more: how one is given up, so that others come after it.
 
 use std::fs::File;
 
 use muster_domain::{
     documents::Upload,
     fact::{Counts, Received, Refusal, State},
-    ids::UploadId,
 };
-use muster_store::{Filter, Lease, StoreError};
-use uuid::Uuid;
+use muster_store::Lease;
 
 use crate::{Engine, Error, Organisation, Result};
 
 impl Engine {
-    /// Uploads of an organisation, newest first; of one state, or of any.
-    ///
-    /// # Errors
-    /// If the store cannot be read.
-    pub async fn uploads(&self, org: &Organisation, state: Option<State>) -> Result<Vec<Upload>> {
-        let filter = Filter { state: state.map(|s| s.word().to_owned()), ..Filter::default() };
-        let rows = self.store.uploads(org.row.id, &filter).await?;
-        rows.iter().map(|row| Ok(serde_json::from_slice(&row.doc)?)).collect()
-    }
-
-    /// The upload with this id, or the only one whose id begins so.
-    ///
-    /// # Errors
-    /// If there is none, or more than one.
-    pub async fn find_upload(&self, org: &Organisation, id: &str) -> Result<Upload> {
-        let id = id.trim().to_lowercase();
-        let unknown =
-            || Error::Unknown(format!("There is no upload {id}; `muster uploads list` shows those there are."));
-        if let Ok(whole) = Uuid::parse_str(&id) {
-            return match self.store.upload(org.row.id, UploadId(whole)).await {
-                Ok(row) => Ok(serde_json::from_slice(&row.doc)?),
-                Err(StoreError::NotFound) => Err(unknown()),
-                Err(e) => Err(e.into()),
-            };
-        }
-        let all = self.uploads(org, None).await?;
-        let mut matching = all.into_iter().filter(|u| u.received.upload.to_string().starts_with(&id));
-        match (matching.next(), matching.next()) {
-            (Some(upload), None) if !id.is_empty() => Ok(upload),
-            (Some(_), _) => Err(Error::Wrong(format!("More than one upload begins with {id}; give more of the id."))),
-            _ => Err(unknown()),
-        }
-    }
-
     /// Gives up an upload that waits to be worked on: nothing is taken from it, and those behind it have their turn. Its
     /// payload, if it lies somewhere, stays there.
     ///

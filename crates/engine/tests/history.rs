@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use muster_domain::{change::Kind, ids::MemberNo, settings::MatchKey};
 use muster_engine::{
     history::History,
+    lists::Which,
     members::At,
     projections::{Projection, directory::DIRECTORY, history::Histories, reading::Wait, runner::Progress},
     sizes::Sizes,
@@ -117,7 +118,7 @@ async fn more(world: &World, n: usize) -> bool {
 async fn settle(world: &World) {
     let org = world.engine.organisation("acme").await.unwrap();
     for state in [State::Held, State::PartlyApplied] {
-        for set in world.engine.change_sets(&org, Some(state)).await.unwrap() {
+        for set in world.engine.change_sets(&org, Which::all(Some(state))).await.unwrap() {
             let id = set.id.to_string();
             let known = Approval { confirm_removals: Some(set.counts.removed), ..Approval::default() };
             if Box::pin(world.engine.approve("acme", Some(&id), known)).await.is_err() {

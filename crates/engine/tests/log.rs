@@ -13,7 +13,8 @@ use muster_domain::{
 use muster_engine::{
     Engine, Organisation,
     hand::Edit,
-    members::At,
+    lists::Which,
+    members::{At, By},
     pipeline::Request,
     projections::reading::Wait,
     review::{Approval, Choice},
@@ -84,7 +85,7 @@ impl Place {
             assert!(claimants.is_sorted_by(|a, b| a < b), "{claimants:?}");
         }
         for state in [State::Held, State::PartlyApplied] {
-            let sets = self.engine.change_sets(&org, Some(state)).await.unwrap();
+            let sets = self.engine.change_sets(&org, Which::all(Some(state))).await.unwrap();
             assert!(sets.iter().all(|s| !s.waiting().is_empty()), "a change set waits for nothing");
         }
     }
@@ -300,7 +301,7 @@ async fn the_past_is_read_by_time_and_by_version() {
     assert_eq!(keys(At::Version(2)).await, ["1", "3", "4"]);
     assert_eq!(keys(At::Now).await, ["1", "3", "4"]);
     assert!(place.engine.roster(&org, At::Version(3)).await.is_err());
-    let bob = |at| place.engine.is_eligible(&org, " BOB@x.org", None, at);
+    let bob = |at| place.engine.check(&org, By::Any(" BOB@x.org"), None, at, |_| true);
     assert!(!bob(None).await.unwrap().answer.eligible);
     assert!(bob(Some(between)).await.unwrap().answer.eligible);
     assert!(!bob(Some(before)).await.unwrap().answer.eligible);

@@ -3,6 +3,7 @@
 mod access;
 mod cut;
 mod directory;
+mod finding;
 mod folding;
 mod given_log;
 mod history;

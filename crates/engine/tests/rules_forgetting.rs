@@ -157,7 +157,7 @@ async fn everybody_else_is_as_before_and_the_log_folds_to_it() {
     assert_eq!(told, before.keys().cloned().collect());
     let acme = given.acme().await;
     assert_eq!(replay.claims(FeedNo::MAIN), acme.feeds[0].claims);
-    let answer = given.engine.is_eligible(&acme, "ZQkey99", None, None).await.unwrap();
+    let answer = given.engine.check(&acme, By::Any("ZQkey99"), None, None, |_| true).await.unwrap();
     assert_eq!((answer.member, answer.answer), (None, muster_domain::eligibility::Answer::UNKNOWN));
 }
 

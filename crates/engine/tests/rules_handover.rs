@@ -113,9 +113,9 @@ async fn nobody_is_less_eligible_for_a_day() {
     let given = two_feeds().await;
     given.applied(full(), &staff(1..=6)).await;
     let acme = given.acme().await;
-    let before = given.engine.is_eligible(&acme, "E1", None, None).await.unwrap();
+    let before = given.engine.check(&acme, By::Any("E1"), None, None, |_| true).await.unwrap();
     hand_over(&given).await;
-    let after = given.engine.is_eligible(&acme, "E1", None, None).await.unwrap();
+    let after = given.engine.check(&acme, By::Any("E1"), None, None, |_| true).await.unwrap();
     assert_eq!((after.answer, after.answer.eligible), (before.answer, true));
 }
 

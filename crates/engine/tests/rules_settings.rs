@@ -55,7 +55,7 @@ async fn past_the_guard_on_removals_it_is_refused_unless_the_number_is_confirmed
     assert_eq!(given.acme().await.settings.version, version);
     let right = change(&given, &SettingsRequest { confirm_removals: Some(8), ..no_retired() }).await;
     assert_eq!((right.state, right.settings_version), (SettingsState::Set, version + 1));
-    let answer = given.engine.is_eligible(&given.acme().await, "E1", None, None).await.unwrap().answer;
+    let answer = given.engine.check(&given.acme().await, By::Any("E1"), None, None, |_| true).await.unwrap().answer;
     assert!(!answer.eligible);
     given.verified().await;
 }

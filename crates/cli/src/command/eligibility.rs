@@ -3,6 +3,7 @@
 use chrono::{DateTime, NaiveDate, Utc};
 use clap::Args;
 use muster_domain::{eligibility::ReasonCode, ids::date_of};
+use muster_engine::members::By;
 use serde_json::json;
 
 use crate::{
@@ -32,7 +33,7 @@ pub struct Eligibility {
 pub async fn run(asked: Eligibility, session: &mut Session<'_>) -> Result<Exit, Failure> {
     let engine = session.engine().await?;
     let org = engine.organisation(&asked.org.slug).await?;
-    let found = engine.is_eligible(&org, &asked.key, asked.on, asked.at).await?;
+    let found = engine.check(&org, By::Any(&asked.key), asked.on, asked.at, |_| true).await?;
     let answer = found.answer;
     let (since, until) = (answer.since.map(date_of), answer.until.map(date_of));
     if session.out.json {

@@ -46,7 +46,7 @@ impl Engine {
 
     /// Under the lease, the change set is read anew: it may have been decided meanwhile.
     async fn rebase_now(&self, lease: &Lease, org: &Organisation, set: &ChangeSet) -> Result<ChangeSet> {
-        let set = self.find_change_set(org, Some(&set.id.to_string())).await?;
+        let set = self.change_set(org, set.id).await?;
         if is_waiting(&set) { self.rebase(lease, org, set).await } else { Ok(set) }
     }
 

@@ -2,7 +2,7 @@
 
 use clap::Args;
 use muster_domain::{field::FieldId, member::Member};
-use muster_engine::{Engine, Organisation, members::At};
+use muster_engine::members::At;
 use serde_json::Map;
 
 use super::{When, person};
@@ -134,7 +134,9 @@ pub async fn show(show: Show, session: &mut Session<'_>) -> Result<Exit, Failure
     let now = engine.member(&org, &show.key).await?;
     let member = match show.when.at() {
         At::Now => now,
-        at => then(&engine, &org, at, &now, &show.key).await?,
+        at => engine.member_at(&org, at, now.uuid).await?.ok_or_else(|| {
+            Failure::new("not_found", Exit::WrongUse, format!("{} was not on the roster then.", show.key))
+        })?,
     };
     if session.out.json {
         session.out.document(&person::document(&member, &org));
@@ -142,12 +144,4 @@ pub async fn show(show: Show, session: &mut Session<'_>) -> Result<Exit, Failure
         person::print(&member, &org, session);
     }
     Ok(Exit::Done)
-}
-
-/// The same person on a roster of another time.
-async fn then(engine: &Engine, org: &Organisation, at: At, now: &Member, key: &str) -> Result<Member, Failure> {
-    let mut found = None;
-    let roster = engine.roster_at(org, at).await?;
-    roster.each(|member| found = found.take().or(Some(member).filter(|m| m.uuid == now.uuid))).await?;
-    found.ok_or_else(|| Failure::new("not_found", Exit::WrongUse, format!("{key} was not on the roster then.")))
 }

@@ -1,0 +1,187 @@
+//! Members found by match key, by an old key, by another identifier that only they have, or by their identity; and whether
+//! whoever is found is eligible.
+
+use chrono::{DateTime, NaiveDate, Utc};
+use muster_domain::{
+    digest::{Identifier, Keys},
+    eligibility::{self, Answer},
+    field::FieldId,
+    ids::{Day, MemberNo, day_of},
+    member::Member,
+    normalise,
+    settings::Settings,
+};
+use serde::Serialize;
+use uuid::Uuid;
+
+use super::At;
+use crate::{Engine, Error, Organisation, Result};
+
+/// By what somebody is looked up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum By<'a> {
+    /// The match key, of now or before.
+    Key(&'a str),
+    /// The e-mail address: of several who have it, the only one who is on the roster is meant, or nobody.
+    Email(&'a str),
+    /// The identity, which never changes.
+    Id(Uuid),
+    /// Whatever it may be: the match key, of now or before; else the e-mail address or employee id, if only one has it.
+    Any(&'a str),
+}
+
+impl By<'_> {
+    /// What it may stand under in the index of identifiers.
+    fn hashes(self, keys: &Keys) -> Vec<u64> {
+        let mut hashes = match self {
+            By::Key(text) => vec![keys.identifier(Identifier::Key, text)],
+            By::Email(text) => vec![keys.identifier(Identifier::Email, text)],
+            By::Id(id) => vec![keys.member(id)],
+            By::Any(text) => {
+                let kinds = [Identifier::Key, Identifier::Email, Identifier::EmployeeId];
+                kinds.iter().map(|kind| keys.identifier(*kind, text)).collect()
+            }
+        };
+        hashes.sort_unstable();
+        hashes
+    }
+
+    /// Whether a member may be the one.
+    fn may_be(self, member: &Member) -> bool {
+        match self {
+            By::Key(text) => is_key(member, text) || is_alias(member, text),
+            By::Email(text) => has(member, FieldId::EMAIL, text),
+            By::Id(id) => member.uuid == id,
+            By::Any(text) => is_key(member, text) || is_alias(member, text) || has_other(member, text),
+        }
+    }
+
+    /// The one who is meant. Somebody on the roster goes before a former member, and both before a person who was never taken
+    /// on.
+    fn meant(self, mut members: Vec<&Member>) -> Option<&Member> {
+        members.retain(|m| self.may_be(m));
+        members.sort_by_key(|m| (!m.is_listed(), m.spells.is_empty()));
+        let by_key = |text: &str| {
+            let now = members.iter().find(|m| is_key(m, text));
+            now.or_else(|| members.iter().find(|m| is_alias(m, text))).copied()
+        };
+        match self {
+            By::Key(text) => by_key(text),
+            By::Id(_) => members.first().copied(),
+            By::Any(text) => by_key(text).or_else(|| only(members)),
+            By::Email(_) => {
+                let listed = members.iter().copied().filter(|m| m.is_listed()).collect::<Vec<_>>();
+                if listed.is_empty() { only(members) } else { only(listed) }
+            }
+        }
+    }
+}
+
+fn is_same(one: &str, other: &str) -> bool {
+    normalise::key(one) == normalise::key(other)
+}
+
+fn is_key(member: &Member, text: &str) -> bool {
+    is_same(&member.key, text)
+}
+
+fn is_alias(member: &Member, text: &str) -> bool {
+    member.aliases.iter().any(|alias| is_same(alias, text))
+}
+
+fn has(member: &Member, field: FieldId, text: &str) -> bool {
+    member.values.get(field).is_some_and(|value| is_same(value, text))
+}
+
+fn has_other(member: &Member, text: &str) -> bool {
+    has(member, FieldId::EMAIL, text) || has(member, FieldId::EMPLOYEE_ID, text)
+}
+
+fn only(members: Vec<&Member>) -> Option<&Member> {
+    if let [one] = members[..] { Some(one) } else { None }
+}
+
+/// Whether a member is eligible.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Eligible {
+    /// Who; nobody, if the key is unknown.
+    pub member: Option<Uuid>,
+    /// Yes or no, why, since when and until when.
+    #[serde(flatten)]
+    pub answer: Answer,
+    /// The roster version that the answer was read from.
+    pub roster_version: u64,
+    /// The day that was asked about.
+    #[serde(skip)]
+    pub on: Day,
+}
+
+impl Eligible {
+    fn of(member: Option<&Member>, settings: &Settings, on: Day, roster_version: u64) -> Eligible {
+        let answer = member.map_or(Answer::UNKNOWN, |m| eligibility::eligible(m, settings, on));
+        Eligible { member: member.map(|m| m.uuid), answer, roster_version, on }
+    }
+}
+
+impl Engine {
+    /// The member of that match key; else of that old key; else the only one with that e-mail or employee id.
+    ///
+    /// # Errors
+    /// If there is none.
+    pub async fn member(&self, org: &Organisation, key: &str) -> Result<Member> {
+        self.look_up(org, By::Any(key)).await?.ok_or_else(|| {
+            Error::Unknown(format!("Nobody on the roster of {} is known as {key}, now or formerly.", org.row.slug))
+        })
+    }
+
+    /// The member who is meant; none if there is none.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    pub async fn look_up(&self, org: &Organisation, by: By<'_>) -> Result<Option<Member>> {
+        let numbers = self.numbers(org, by).await?;
+        let found = self.members(org.row.id, &numbers).await?;
+        Ok(by.meant(numbers.iter().filter_map(|no| found.get(no)).collect()).cloned())
+    }
+
+    /// The numbers of those who may be meant, in order.
+    pub(super) async fn numbers(&self, org: &Organisation, by: By<'_>) -> Result<Vec<MemberNo>> {
+        let idents = self.store.idents(org.row.id, &by.hashes(&org.keys)).await?;
+        let mut numbers: Vec<MemberNo> = idents.iter().map(|ident| ident.1).collect();
+        numbers.sort_unstable();
+        numbers.dedup();
+        Ok(numbers)
+    }
+
+    /// Whether somebody is eligible on a day (today, if none is named), by what is known now or was known at another time.
+    /// Only whoever was taken on at some time, and whom `sees` lets pass, is known at all; others are answered like somebody
+    /// who was never listed.
+    ///
+    /// # Errors
+    /// If store or log cannot be read.
+    pub async fn check(
+        &self,
+        org: &Organisation,
+        by: By<'_>,
+        on: Option<NaiveDate>,
+        at: Option<DateTime<Utc>>,
+        sees: impl Fn(&Member) -> bool,
+    ) -> Result<Eligible> {
+        let is_known = |m: &Member| sees(m) && !m.spells.is_empty();
+        let day = |settings, now| on.map_or_else(|| eligibility::today(settings, now), day_of);
+        let Some(at) = at else {
+            // The version is read first: what it counts is then certainly in the answer.
+            let roster_version = self.store.head(org.row.id).await?.roster_version;
+            let member = self.look_up(org, by).await?.filter(is_known);
+            return Ok(Eligible::of(member.as_ref(), &org.settings, day(&org.settings, self.now()), roster_version));
+        };
+        let then = self.fold_until(org, At::Time(at)).await?;
+        let mut alike = Vec::new();
+        for member in then.members() {
+            alike.extend(Some(member?).filter(|m| by.may_be(m)));
+        }
+        let member = by.meant(alike.iter().collect()).filter(|m| is_known(m));
+        let settings = then.documents().settings();
+        Ok(Eligible::of(member, settings, day(settings, at), then.roster_version()))
+    }
+}
