@@ -1,4 +1,4 @@
-//! An organisation in an embedded database of its own, for tests of the roster's rules that need the whole pipeline.
+//! An organisation in a database of its own, an embedded one unless a test says otherwise, for tests of the roster's rules that need the whole pipeline.
 
 use std::collections::BTreeMap;
 
@@ -14,10 +14,12 @@ pub use muster_domain::{
 pub use muster_engine::{
     Engine, Error, Organisation,
     hand::Edit,
+    members::{At, By},
     pipeline::{Report, Request},
     review::{Approval, Choice},
     undo::UndoRequest,
 };
+use muster_testkit::database::{Engine as On, fresh};
 
 /// The columns of every payload here, unless a test says otherwise.
 pub const HEADER: &str = "employee_id,email,first_name,last_name,date_of_birth,department,location";
@@ -25,6 +27,7 @@ pub const HEADER: &str = "employee_id,email,first_name,last_name,date_of_birth,d
 /// An organisation `acme` whose first import waits for nobody.
 pub struct Given {
     pub engine: Engine,
+    pub url: String,
     _dir: tempfile::TempDir,
 }
 
@@ -81,12 +84,20 @@ impl Given {
     }
 
     pub async fn with(settings: &[(&'static str, &'static str)]) -> Given {
+        Given::on(On::Sqlite, settings).await
+    }
+
+    /// The same on either engine.
+    pub async fn on(on: On, settings: &[(&'static str, &'static str)]) -> Given {
         let dir = tempfile::tempdir().unwrap();
-        let url = format!("sqlite:{}", dir.path().join("muster.db").display());
+        let url = match on {
+            On::Sqlite => format!("sqlite:{}", dir.path().join("muster.db").display()),
+            On::Postgres => fresh(on).await.url,
+        };
         let engine = Engine::open(&url, dir.path(), "test").await.unwrap();
         let pairs = [("guard.first_import", "off")].into_iter().chain(settings.iter().copied());
         engine.create_organisation("acme", Settings::default().with(pairs).unwrap()).await.unwrap();
-        Given { engine, _dir: dir }
+        Given { engine, url, _dir: dir }
     }
 
     /// And a second feed.
@@ -135,7 +146,7 @@ impl Given {
     }
 
     pub async fn is_eligible(&self, key: &str) -> bool {
-        self.engine.is_eligible(&self.acme().await, key, None, None).await.unwrap().answer.eligible
+        self.engine.check(&self.acme().await, By::Any(key), None, None, |_| true).await.unwrap().answer.eligible
     }
 
     pub async fn department(&self, key: &str) -> String {
