@@ -14,6 +14,9 @@ use crate::{
 
 mod browsers;
 mod doors;
+mod large;
+mod lists;
+mod names;
 mod story;
 
 /// A server with API access, and a key that may do everything.

@@ -124,6 +124,15 @@ impl Muster {
         ran.json
     }
 
+    /// What a command says to a person; it has to succeed.
+    pub fn says(&self, args: &[&str]) -> String {
+        let mut command = Command::new(binary());
+        let output = command.args(["--no-progress", "--database", &self.database, "--data-dir"]).arg(self.dir.path());
+        let output = output.args(args).stdin(Stdio::null()).output().unwrap();
+        assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    }
+
     /// Runs a command in a test build that dies at a named point.
     pub fn dying_at(&self, point: &str, args: &[&str]) -> Ran {
         ran(self.command(args).env("MUSTER_CRASH_AT", point).output().unwrap())

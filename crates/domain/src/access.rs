@@ -9,7 +9,7 @@ mod user;
 
 pub use fact::{Fact, INSTALLATION};
 pub use ipnet::IpNet;
-pub use key::{ApiKey, Denied, Grant, KeySecret, LONGEST_OVERLAP, Preset};
+pub use key::{ApiKey, Denied, Grant, KeySecret, LONGEST_OVERLAP, Preset, actor, read_actor};
 pub use limits::{FieldLimits, Fields, Rates, RowLimits, network};
 pub use rights::{Action, Resource, Rights, Role, UnknownScope};
 pub use text::{KeyKind, KeyText, SECRET_BYTES, SECRET_HASH, SecretHash, hash_of, key_id};

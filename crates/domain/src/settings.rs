@@ -358,6 +358,11 @@ pub struct FeedSettings {
 }
 
 impl Settings {
+    /// The field of a name; `unique_id` is whichever is the match key.
+    pub fn field(&self, name: &str) -> Option<FieldId> {
+        if name == "unique_id" { Some(self.match_key.field()) } else { self.fields.by_name(name) }
+    }
+
     /// The policy of a channel.
     pub fn policy(&self, channel: Channel) -> Policy {
         match channel {

@@ -30,13 +30,15 @@ use crate::{Engine, Organisation, Result};
 mod answers;
 mod authenticate;
 mod keys;
+mod names;
 mod notes;
 mod passwords;
 mod users;
 
 pub use answers::{ANSWERS_KEPT, CLAIMED};
 pub use authenticate::{Caller, Refusal};
-pub use keys::{ENDS_SOON, LastUse, ListedKey, MadeKey, Terms};
+pub use keys::{ENDS_SOON, LastUse, ListedKey, MadeKey, Terms, check_fields, check_overlap};
+pub use names::Names;
 pub use notes::{AccessEntry, AccessFigures, AccessLogFilter, LOG_KEPT, Tidied};
 pub use users::{ListedUser, NewUser};
 

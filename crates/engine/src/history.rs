@@ -57,13 +57,31 @@ pub struct HistoryEntry {
     pub raw: Option<String>,
     /// Who sent the payload.
     pub sent_by: Option<String>,
+    /// What they are called now, if they used a key.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sent_by_name: Option<String>,
     /// Who applied it: the reviewer who approved, or whoever sent it where policy let it pass.
     pub applied_by: String,
+    /// What they are called now, if they used a key.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub applied_by_name: Option<String>,
     /// Whether a person approved it.
     pub reviewed: bool,
     /// When and why the file itself was destroyed, if it was.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub destroyed: Option<Destroyed>,
+}
+
+impl HistoryEntry {
+    /// Who sent the payload, as people are told.
+    pub fn sender(&self) -> Option<&str> {
+        self.sent_by_name.as_deref().or(self.sent_by.as_deref())
+    }
+
+    /// Who applied it, as people are told.
+    pub fn applier(&self) -> &str {
+        self.applied_by_name.as_deref().unwrap_or(&self.applied_by)
+    }
 }
 
 /// All that the log tells of a member up to some time.
@@ -190,7 +208,21 @@ impl Engine {
     async fn told(&self, org: &Organisation, search: Search, seq: u64) -> Result<History> {
         let mut history = search.told(seq);
         self.note_originals(org, &mut history).await?;
+        self.note_names(org, &mut history).await?;
         Ok(history)
+    }
+
+    /// What those who sent and applied are called by now.
+    async fn note_names(&self, org: &Organisation, told: &mut History) -> Result<()> {
+        let all = || told.entries.iter().chain(&told.turn).chain(&told.first);
+        let actors = all().flat_map(|entry| entry.sent_by.as_deref().into_iter().chain([&*entry.applied_by]));
+        let names = self.names(org.row.id, &actors.collect::<Vec<_>>()).await?;
+        let known = |actor: &str| names.known(actor).map(str::to_owned);
+        for entry in told.entries.iter_mut().chain(&mut told.turn).chain(&mut told.first) {
+            entry.sent_by_name = entry.sent_by.as_deref().and_then(known);
+            entry.applied_by_name = known(&entry.applied_by);
+        }
+        Ok(())
     }
 
     /// Of which uploads the original is gone by now.

@@ -107,6 +107,9 @@ pub struct MappingVersion {
     pub at: DateTime<Utc>,
     /// Who saved it.
     pub actor: String,
+    /// What they are called now, if they used a key.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub actor_name: Option<String>,
     /// Column names by field.
     pub mapping: BTreeMap<String, String>,
 }
@@ -154,8 +157,14 @@ impl Engine {
                 version: settings.mapping_version,
                 at: meta.recorded_at,
                 actor: meta.actor,
+                actor_name: None,
                 mapping: settings.mapping,
             });
+        }
+        let actors: Vec<&str> = versions.iter().map(|v| v.actor.as_str()).collect();
+        let names = self.names(org.row.id, &actors).await?;
+        for version in &mut versions {
+            version.actor_name = names.known(&version.actor).map(str::to_owned);
         }
         Ok(versions)
     }

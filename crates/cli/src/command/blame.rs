@@ -75,7 +75,7 @@ fn print(blame: &Blame, session: &mut Session<'_>) {
             to_the_minute(entry.at),
             entry.feed.clone(),
             place(entry),
-            format!("{}{}", if entry.reviewed { "*" } else { "" }, one_line(&entry.applied_by)),
+            format!("{}{}", if entry.reviewed { "*" } else { "" }, one_line(entry.applier())),
             entry.field.clone().unwrap_or_default(),
             value + &raw.unwrap_or_default(),
         ]);

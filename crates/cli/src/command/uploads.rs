@@ -6,7 +6,7 @@ use muster_domain::{
     fact::{Refusal, State},
     ids::FeedNo,
 };
-use muster_engine::{Engine, Organisation};
+use muster_engine::{Engine, Organisation, access::Names, lists::Which};
 use serde_json::{Value, json};
 
 use crate::{
@@ -83,13 +83,15 @@ async fn list(
     session: &mut Session<'_>,
 ) -> Result<(), Failure> {
     let org = engine.organisation(slug).await?;
-    let mut uploads = engine.uploads(&org, state).await?;
+    let mut uploads = engine.uploads(&org, Which::all(state)).await?;
     let all = uploads.len();
     if limit > 0 {
         uploads.truncate(limit);
     }
     if session.out.json {
-        let uploads: Vec<Value> = uploads.iter().map(|u| document(u, &org, engine)).collect();
+        let senders: Vec<&str> = uploads.iter().map(|u| u.actor.as_str()).collect();
+        let names = engine.names(org.row.id, &senders).await?;
+        let uploads: Vec<Value> = uploads.iter().map(|u| document(u, &org, engine, &names)).collect();
         session.out.document(&json!({ "uploads": uploads, "total": all }));
         return Ok(());
     }
@@ -126,7 +128,7 @@ fn payload(upload: &Upload, org: &Organisation, engine: &Engine) -> &'static str
     }
 }
 
-fn document(upload: &Upload, org: &Organisation, engine: &Engine) -> Value {
+fn document(upload: &Upload, org: &Organisation, engine: &Engine, names: &Names) -> Value {
     json!({
         "upload_id": upload.received.upload,
         "arrival": upload.received.arrival,
@@ -136,6 +138,7 @@ fn document(upload: &Upload, org: &Organisation, engine: &Engine) -> Value {
         "mode": upload.received.mode,
         "received_at": upload.received_at,
         "actor": upload.actor,
+        "actor_name": names.known(&upload.actor),
         "bytes": upload.received.size,
         "payload": payload(upload, org, engine),
         "change_set_id": upload.change_set,

@@ -137,6 +137,17 @@ impl ApiKey {
     }
 }
 
+/// Who acts when a key is used, as the log says it: by identities, which never change, and not by names.
+pub fn actor(key: &str, user: Uuid) -> String {
+    format!("key:{key} user:{user}")
+}
+
+/// The key and the user of an actor, if a key was used.
+pub fn read_actor(actor: &str) -> Option<(&str, Uuid)> {
+    let (key, user) = actor.strip_prefix("key:")?.split_once(" user:")?;
+    Some((key, user.parse().ok()?))
+}
+
 /// What a caller may do now: the rights of the key that the user on whose behalf it acts has too.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Grant {
@@ -156,9 +167,9 @@ impl Grant {
         self.rights.has(resource, action)
     }
 
-    /// Who acts, as histories say it: the user, and by which key.
+    /// Who acts, as the log says it: the user, and by which key.
     pub fn actor(&self) -> String {
-        format!("key:{} user:{}", self.key.id, self.user.id)
+        actor(&self.key.id, self.user.id)
     }
 
     /// The fields that may be read in what is shown of a resource; none for all. A name that is no field any more is nothing.

@@ -51,6 +51,15 @@ fn home() -> core::net::IpAddr {
 }
 
 #[test]
+fn an_actor_says_which_key_and_which_user_and_nobody_else_does() {
+    let user = Uuid::from_u128(7);
+    assert_eq!(read_actor(&actor("0123456789abcdef", user)), Some(("0123456789abcdef", user)));
+    for other in ["os:me@here", "key:abc", "key:abc user:me", "user:00000000-0000-0000-0000-000000000007", ""] {
+        assert_eq!(read_actor(other), None, "{other}");
+    }
+}
+
+#[test]
 fn a_key_reads_as_it_was_shown() {
     let text = KeyText::new(KeyKind::General, key_id(&[35; 16]), &[255; 32]);
     let shown = text.show().unwrap();

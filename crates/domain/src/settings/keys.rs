@@ -239,11 +239,7 @@ impl FeedSettings {
     /// If the organisation has no such field.
     pub fn map(&mut self, field: &str, column: &str, settings: &Settings) -> Result<(), SettingError> {
         let (name, column) = (field.trim(), column.trim());
-        let id = match name {
-            "unique_id" => Some(settings.match_key.field()),
-            _ => settings.fields.by_name(name),
-        };
-        let Some(id) = id else {
+        let Some(id) = settings.field(name) else {
             let fields = settings.fields.all().map(|f| settings.fields.name(f).to_owned()).collect();
             return Err(SettingError::UnknownField { name: name.to_owned(), fields });
         };

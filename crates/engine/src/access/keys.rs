@@ -4,11 +4,11 @@ use chrono::{DateTime, Duration, Utc};
 
 use muster_domain::{
     access::{
-        Action, ApiKey, Fact, FieldLimits, IpNet, KeyKind, KeyText, LONGEST_OVERLAP, Rates, Resource, Rights, Role,
-        RowLimits, SECRET_BYTES, User, key_id,
+        Action, ApiKey, Fact, FieldLimits, Fields, IpNet, KeyKind, KeyText, LONGEST_OVERLAP, Rates, Resource, Rights,
+        Role, RowLimits, SECRET_BYTES, User, key_id,
     },
     ids::FeedNo,
-    settings::MOST_A_MINUTE,
+    settings::{MOST_A_MINUTE, Settings},
 };
 use muster_store::{
     StoreError,
@@ -122,6 +122,8 @@ pub struct ListedKey {
     pub last_used: Option<LastUse>,
     /// How many whole days are left, where that is something to be warned of.
     pub ends_in_days: Option<i64>,
+    /// What whoever made it is called now, if they used a key.
+    pub made_by_name: Option<String>,
 }
 
 /// How many whole days a key that ends soon has left.
@@ -236,8 +238,14 @@ impl Engine {
                 former_until: row.former.map(|(_, until)| until).filter(|until| *until > now),
                 last_used: written.into_iter().chain(pending).max_by_key(|used| used.at),
                 ends_in_days: ends_in_days(&key, now),
+                made_by_name: None,
                 key,
             });
+        }
+        let makers: Vec<&str> = listed.iter().map(|l| l.key.made_by.as_str()).collect();
+        let names = self.names(org.row.id, &makers).await?;
+        for one in &mut listed {
+            one.made_by_name = names.known(&one.key.made_by).map(str::to_owned);
         }
         listed.sort_by(|a, b| (b.key.made_at, &b.key.id).cmp(&(a.key.made_at, &a.key.id)));
         Ok(listed)
@@ -291,12 +299,7 @@ impl Engine {
     /// If there is no such key, its time is over, it was revoked, the overlap is too long, or the caller may not.
     pub async fn rotate_key(&self, org: &Organisation, id: &str, overlap: Duration, by: &Maker) -> Result<MadeKey> {
         may(by, Action::Update)?;
-        if overlap < Duration::zero() || overlap > LONGEST_OVERLAP {
-            return Err(Error::Wrong(format!(
-                "The secret until now works on for 0 to {} days, no longer.",
-                LONGEST_OVERLAP.num_days()
-            )));
-        }
+        check_overlap(overlap)?;
         let now = self.now();
         let mut tx = self.users_and_keys().await?.begin(org.row.id).await?;
         let mut row = tx.key(id).await.map_err(is_unknown)?;
@@ -436,17 +439,36 @@ fn check_end(org: &Organisation, key: &ApiKey, now: DateTime<Utc>) -> Result<()>
     Ok(())
 }
 
+/// Whether a secret may work on for so long beside a newer one.
+///
+/// # Errors
+/// If it may not.
+pub fn check_overlap(overlap: Duration) -> Result<()> {
+    if overlap >= Duration::zero() && overlap <= LONGEST_OVERLAP {
+        return Ok(());
+    }
+    let days = LONGEST_OVERLAP.num_days();
+    Err(Error::Wrong(format!("The secret until now works on for 0 to {days} days, no longer.")))
+}
+
+/// Whether an organisation has the fields on which a key is limited; `unique_id` is whichever is the match key.
+///
+/// # Errors
+/// If it has not.
+pub fn check_fields(settings: &Settings, fields: &Fields) -> Result<()> {
+    let mut names = fields.read.iter().chain(&fields.write).flatten();
+    let Some(name) = names.find(|name| settings.field(name).is_none()) else { return Ok(()) };
+    let known: Vec<&str> = settings.fields.all().map(|f| settings.fields.name(f)).collect();
+    Err(Error::Wrong(format!("There is no field `{name}`; the fields are unique_id, {}.", known.join(", "))))
+}
+
 fn check_limits(org: &Organisation, key: &ApiKey) -> Result<()> {
     let feeds = key.feed.iter().chain(&key.rows.feeds);
     if feeds.into_iter().any(|no| org.feeds.iter().all(|feed| feed.no != *no)) {
         return Err(Error::Wrong("There is no such feed; `muster feeds list` shows those there are.".to_owned()));
     }
     for fields in key.fields.0.values() {
-        let names = fields.read.iter().chain(&fields.write).flatten();
-        if let Some(name) = names.into_iter().find(|name| org.settings.fields.by_name(name).is_none()) {
-            let known: Vec<&str> = org.settings.fields.all().map(|f| org.settings.fields.name(f)).collect();
-            return Err(Error::Wrong(format!("There is no field `{name}`; the fields are {}.", known.join(", "))));
-        }
+        check_fields(&org.settings, fields)?;
     }
     let Rates { requests, uploads, eligibility } = key.rates;
     if [requests, uploads, eligibility].into_iter().flatten().any(|rate| !(1..=MOST_A_MINUTE).contains(&rate)) {

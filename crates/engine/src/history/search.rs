@@ -173,7 +173,9 @@ impl Search {
             line: change.line,
             raw: None,
             sent_by: sent.map(|s| s.actor.clone()),
+            sent_by_name: None,
             applied_by: event.meta.actor.clone(),
+            applied_by_name: None,
             reviewed: applied.reviewed,
             destroyed: None,
         };

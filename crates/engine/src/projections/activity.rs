@@ -126,7 +126,15 @@ impl Engine {
         let mut rows = model.range(TOLD, &which).await?;
         let more = rows.len() > limit as usize;
         rows.truncate(limit as usize);
-        let activity = rows.iter().map(|(_, row)| document(row)).collect::<Result<Vec<_>>>()?;
+        let mut activity = rows.iter().map(|(_, row)| document(row)).collect::<Result<Vec<Activity>>>()?;
+        let actors: Vec<&str> = activity.iter().map(|told| told.actor.as_str()).collect();
+        let names = self.names(org, &actors).await?;
+        for told in &mut activity {
+            // Whoever did it is the first that a sentence says, if it says so at all.
+            if let (Some(name), Some(rest)) = (names.known(&told.actor), told.sentence.strip_prefix(&told.actor)) {
+                told.sentence = format!("{name}{rest}");
+            }
+        }
         let last = rows.last().and_then(|(key, _)| number_of(key));
         Ok(Page { seq: model.lane.seq, activity, before: last.filter(|_| more) })
     }

@@ -2,7 +2,7 @@
 
 use clap::Args;
 use muster_domain::{documents::ChangeSet, fact::State};
-use muster_engine::Organisation;
+use muster_engine::{Organisation, access::Names, lists::Which};
 use serde_json::{Value, json};
 
 use crate::{
@@ -32,13 +32,15 @@ pub struct List {
 pub async fn run(list: List, session: &mut Session<'_>) -> Result<Exit, Failure> {
     let engine = session.engine().await?;
     let org = engine.organisation(&list.org.slug).await?;
-    let mut sets = engine.change_sets(&org, list.state).await?;
+    let mut sets = engine.change_sets(&org, Which::all(list.state)).await?;
     let all = sets.len();
     if list.limit > 0 {
         sets.truncate(list.limit);
     }
     if session.out.json {
-        let sets: Vec<Value> = sets.iter().map(|s| document(s, &org)).collect();
+        let deciders: Vec<&str> = sets.iter().filter_map(|s| s.decided_by.as_deref()).collect();
+        let names = engine.names(org.row.id, &deciders).await?;
+        let sets: Vec<Value> = sets.iter().map(|s| document(s, &org, &names)).collect();
         session.out.document(&json!({ "change_sets": sets, "total": all }));
         return Ok(Exit::Done);
     }
@@ -75,7 +77,7 @@ pub fn what(set: &ChangeSet, org: &Organisation) -> String {
 }
 
 /// A change set as JSON, without its changes.
-pub fn document(set: &ChangeSet, org: &Organisation) -> Value {
+pub fn document(set: &ChangeSet, org: &Organisation, names: &Names) -> Value {
     json!({
         "change_set_id": set.id,
         "upload_id": set.upload,
@@ -99,6 +101,7 @@ pub fn document(set: &ChangeSet, org: &Organisation) -> Value {
         "undoes": set.undoes,
         "hands_over": set.hands_over.map(|f| json!({ "from": org.feed_name(f.from), "to": org.feed_name(f.to) })),
         "decided_by": set.decided_by,
+        "decided_by_name": set.decided_by.as_deref().and_then(|by| names.known(by)),
     })
 }
 

@@ -2,7 +2,7 @@
 
 use clap::Args;
 use muster_domain::fact::State;
-use muster_engine::{Organisation, projections::change_sets::Overview};
+use muster_engine::{Organisation, access::Names, projections::change_sets::Overview};
 use serde_json::{Value, json};
 
 use super::list;
@@ -48,8 +48,10 @@ pub async fn run(command: OverviewOf, session: &mut Session<'_>) -> Result<Exit,
     let page = engine.change_set_overviews(org.row.id, state, before, command.limit, wait).await;
     progress.done();
     let page = page?;
+    let deciders: Vec<&str> = page.sets.iter().filter_map(|of| of.set.decided_by.as_deref()).collect();
+    let names = engine.names(org.row.id, &deciders).await?;
     if session.out.json {
-        let sets: Vec<Value> = page.sets.iter().map(|of| document(of, &org)).collect();
+        let sets: Vec<Value> = page.sets.iter().map(|of| document(of, &org, &names)).collect();
         session.out.document(&json!({ "seq": page.seq, "change_sets": sets, "before": page.before }));
         return Ok(Exit::Done);
     }
@@ -57,7 +59,7 @@ pub async fn run(command: OverviewOf, session: &mut Session<'_>) -> Result<Exit,
         session.out.line("There are no change sets here.");
     }
     for of in &page.sets {
-        show(of, &org, session);
+        show(of, &org, &names, session);
     }
     if let Some(before) = page.before {
         session.out.line(format_args!("\nThere is more: --before {before}"));
@@ -66,8 +68,8 @@ pub async fn run(command: OverviewOf, session: &mut Session<'_>) -> Result<Exit,
     Ok(Exit::Done)
 }
 
-fn document(of: &Overview, org: &Organisation) -> Value {
-    let mut document = list::document(&of.set, org);
+fn document(of: &Overview, org: &Organisation, names: &Names) -> Value {
+    let mut document = list::document(&of.set, org, names);
     document["kinds"] = json!(of.tally.kinds);
     document["fields"] = json!(of.tally.fields);
     document["erased"] = json!(of.erased);
@@ -76,7 +78,7 @@ fn document(of: &Overview, org: &Organisation) -> Value {
     document
 }
 
-fn show(of: &Overview, org: &Organisation, session: &mut Session<'_>) {
+fn show(of: &Overview, org: &Organisation, names: &Names, session: &mut Session<'_>) {
     let set = &of.set;
     let state = set.state.word().replace('_', " ");
     let title = format!("{}  {}  {state}  feed {}", to_the_second(set.computed_at), set.id, org.feed_name(set.feed));
@@ -94,7 +96,8 @@ fn show(of: &Overview, org: &Organisation, session: &mut Session<'_>) {
         session.out.line(format_args!("  {}: {}", hold.guard, one_line(&hold.detail)));
     }
     if let Some(at) = of.decided_at {
-        let by = set.decided_by.as_deref().map_or("by policy".to_owned(), |by| format!("by {}", one_line(by)));
+        let by =
+            set.decided_by.as_deref().map_or("by policy".to_owned(), |by| format!("by {}", one_line(names.of(by))));
         session.out.line(session.out.paint("2", format_args!("  decided {} {by}", to_the_second(at))));
     }
 }

@@ -2,7 +2,7 @@
 
 use clap::Args;
 use muster_domain::{documents::ChangeSet, fact::State, forgotten::Why, ids::MemberNo, tally::Tally};
-use muster_engine::{Engine, Organisation, originals::Original, review::Standing};
+use muster_engine::{Engine, Organisation, access::Names, originals::Original, review::Standing};
 use serde_json::{Map, Value, json};
 
 use super::{choice::Choice, list, page};
@@ -13,7 +13,7 @@ use crate::{
     output::Listing,
     report,
     session::Session,
-    table::Table,
+    table::{Table, one_line},
 };
 
 /// Show a change set: counts, counts by field, then each member with fields before and after
@@ -85,7 +85,8 @@ async fn document(
     session: &mut Session<'_>,
 ) -> Result<Exit, Failure> {
     let (mut tally, mut window) = (Tally::default(), Window::new(show, 0));
-    let (mut head, mut shown) = (list::document(set, org), 0);
+    let names = engine.names(org.row.id, set.decided_by.as_deref().as_slice()).await?;
+    let (mut head, mut shown) = (list::document(set, org, &names), 0);
     head["original"] = match engine.original(org, set.upload).await? {
         Original::Destroyed(gone) => json!(gone),
         Original::Kept => "kept".into(),
@@ -117,7 +118,8 @@ async fn stream(
     session: &mut Session<'_>,
 ) -> Result<(), Failure> {
     let mut window = Window::new(show, 0);
-    session.out.document(&list::document(set, org));
+    let names = engine.names(org.row.id, set.decided_by.as_deref().as_slice()).await?;
+    session.out.document(&list::document(set, org, &names));
     engine
         .each_change(org, set, |ordinal, change, standing| {
             if !session.out.is_closed() && change.is_none_or(|c| show.choice.shows(c)) && window.takes() {
@@ -147,7 +149,8 @@ async fn page_of(
             }
         })
         .await?;
-    head(org, set, session);
+    let names = engine.names(org.row.id, set.decided_by.as_deref().as_slice()).await?;
+    head(org, set, &names, session);
     if let Original::Destroyed(gone) = engine.original(org, set.upload).await? {
         let why = match gone.why {
             Why::Forgotten => "because somebody in it was forgotten",
@@ -182,7 +185,7 @@ async fn page_of(
     Ok(())
 }
 
-fn head(org: &Organisation, set: &ChangeSet, session: &mut Session<'_>) {
+fn head(org: &Organisation, set: &ChangeSet, names: &Names, session: &mut Session<'_>) {
     let title = session.out.paint("1", format_args!("change set {}", set.id));
     session.out.line(format_args!("{title}  {}", set.state.word().replace('_', " ")));
     let when = to_the_second(set.computed_at);
@@ -196,7 +199,11 @@ fn head(org: &Organisation, set: &ChangeSet, session: &mut Session<'_>) {
         [(set.applied.len(), "applied"), (set.rejected.len(), "rejected"), (set.dropped.len(), "dropped out")];
     let decided: Vec<String> = decided.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{n} {what}")).collect();
     if !decided.is_empty() {
-        let by = set.decided_by.as_ref().map(|by| format!(", last decided by {by}")).unwrap_or_default();
+        let by = set
+            .decided_by
+            .as_deref()
+            .map(|by| format!(", last decided by {}", one_line(names.of(by))))
+            .unwrap_or_default();
         let waiting = set.waiting().len();
         session.out.line(format_args!("{} changes: {waiting} waiting, {}{by}", set.changes, decided.join(", ")));
     }

@@ -18,7 +18,7 @@ use crate::{
     output::Listing,
     report::grouped,
     session::Session,
-    table::Table,
+    table::{Table, one_line},
 };
 
 /// Runs the command.
@@ -187,7 +187,8 @@ fn print_versions(versions: &[MappingVersion], session: &mut Session<'_>) {
         let what: Vec<String> = version.mapping.iter().map(|(field, column)| format!("{field}={column}")).collect();
         let what = if what.is_empty() { "every column goes by its name".to_owned() } else { what.join(", ") };
         let at = to_the_second(version.at);
-        table.row([version.version.to_string(), at, version.actor.clone(), what]);
+        let by = one_line(version.actor_name.as_ref().unwrap_or(&version.actor));
+        table.row([version.version.to_string(), at, by, what]);
     }
     table.print(session.out, true);
 }

@@ -174,6 +174,7 @@ fn document(listed: &ListedKey, org: &Organisation) -> Value {
         "networks": key.networks,
         "rates": key.rates,
         "made_by": key.made_by,
+        "made_by_name": listed.made_by_name,
         "made_at": key.made_at,
         "expires_at": key.expires_at,
         "ends_in_days": listed.ends_in_days,

@@ -79,11 +79,11 @@ fn head(entry: &HistoryEntry, session: &mut Session<'_>) {
     let gone = gone.unwrap_or_default();
     session.out.line(format_args!("{title}  feed {}{file}{line}{gone}", entry.feed));
     let how = if entry.reviewed { "approved by" } else { "applied by policy for" };
-    let sent = match entry.sent_by.as_deref() {
-        Some(by) if by != entry.applied_by => format!(", sent by {}", one_line(by)),
+    let sent = match entry.sender() {
+        Some(by) if by != entry.applier() => format!(", sent by {}", one_line(by)),
         _ => String::new(),
     };
-    let by = one_line(&entry.applied_by);
+    let by = one_line(entry.applier());
     let note = format!("  {how} {by}{sent}; change set {}, event {}", entry.change_set, entry.seq);
     session.out.line(session.out.paint("2", note));
 }
