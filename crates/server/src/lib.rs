@@ -13,8 +13,8 @@ mod cors;
 mod docs;
 mod health;
 mod metrics;
-pub mod openapi;
-pub mod problem;
+mod openapi;
+mod problem;
 
 pub use cors::Origin;
 

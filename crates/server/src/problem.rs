@@ -90,11 +90,6 @@ impl Problem {
         self
     }
 
-    /// Its kind.
-    pub fn kind(&self) -> &'static Kind {
-        self.kind
-    }
-
     /// Something failed that is no fault of the caller's: the log says what, the caller is told nothing of it.
     pub fn internal(why: &(dyn std::error::Error + 'static)) -> Problem {
         tracing::error!(error = %why, "a request failed");
@@ -119,13 +114,7 @@ impl IntoResponse for Problem {
         let mut response = Response::new(Body::from(document.to_string()));
         *response.status_mut() = status;
         response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
-        response.headers_mut().extend(
-            self.headers
-                .into_iter()
-                .map(|(name, value)| (Some(name), value))
-                .filter_map(|(name, value)| name.map(|name| (name, value))),
-        );
-        response.extensions_mut().insert(self.kind);
+        response.headers_mut().extend(self.headers);
         response
     }
 }

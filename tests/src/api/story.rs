@@ -54,6 +54,7 @@ fn a_roster_is_kept_in_step(on: On) {
 
     let found = api.json("POST", "/api/v1/members/search", &json!({ "text": "first5 last5" })).json();
     assert_eq!((&found["total"], &found["members"][0]["unique_id"]), (&json!(1), &json!("5")));
+    assert_eq!(api.get("/api/v1/members?text=first5").problem(), "unreadable", "addresses end in logs");
     let (mut met, mut cursor) = (0, None::<String>);
     loop {
         let at = cursor.map(|c| format!("&cursor={c}")).unwrap_or_default();
@@ -101,6 +102,9 @@ fn what_is_held_is_decided_by_whoever_names_what_they_saw() {
     assert!(lines.body.lines().count() >= 2, "{}", lines.body);
     let decide = |what: &str, headers: &[(&str, &str)]| api.send("POST", &format!("{set}/{what}"), headers, b"");
     assert_eq!(decide("approve", &[]).problem(), "precondition-required");
+    // A choice that would be passed over, since nobody says what it is written in, decides nothing.
+    let only = api.send("POST", &format!("{set}/approve"), &[("If-Match", &tag)], br#"{"only":["19"]}"#);
+    assert_eq!(only.problem(), "unsupported-media-type");
     let stale = decide("approve", &[("If-Match", "\"other\"")]);
     assert_eq!((stale.problem().as_str(), &stale.json()["waiting"]), ("stale", &json!(2)));
     let done = decide("approve", &[("If-Match", &tag)]);

@@ -3,9 +3,12 @@
 use std::time::Duration;
 
 use axum::{
+    body::{Body, Bytes},
     extract::{FromRequest, FromRequestParts, Request},
     http::{HeaderMap, Uri, header, request::Parts},
 };
+use http_body_util::LengthLimitError;
+use muster_domain::guard::Asked;
 use serde::de::DeserializeOwned;
 
 use super::SMALL;
@@ -30,35 +33,86 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Json<T> {
 ///
 /// # Errors
 /// If it is of another type, too large, or does not come in time.
-pub async fn small(request: Request, types: &[&str]) -> Result<Vec<u8>> {
+pub async fn small(request: Request, types: &[&str]) -> Result<Bytes> {
     expect_type(request.headers(), types)?;
-    if let Some(coding) = request.headers().get(header::CONTENT_ENCODING).filter(|v| *v != "identity") {
-        let _ = coding;
+    if request.headers().get(header::CONTENT_ENCODING).is_some_and(|coding| coding != "identity") {
         return Err(Problem::new(&MEDIA_TYPE, "Only uploads may be packed (Content-Encoding)."));
     }
-    let too_large = || Problem::new(&TOO_LARGE, format!("At most {} MiB are taken here.", SMALL >> 20));
     let length = request.headers().get(header::CONTENT_LENGTH).and_then(|v| v.to_str().ok()?.parse::<u64>().ok());
     if length.is_some_and(|n| n > SMALL as u64) {
         return Err(too_large());
     }
-    let read = axum::body::to_bytes(request.into_body(), SMALL);
-    match tokio::time::timeout(PATIENCE, read).await {
+    collect(request.into_body()).await
+}
+
+/// The JSON that a request has, or the default if it has no body. A body whose type is not said is refused: what it says would
+/// be passed over.
+///
+/// # Errors
+/// As [`small`] and [`read`].
+pub async fn optional<T: DeserializeOwned + Default>(request: Request) -> Result<T> {
+    let (parts, body) = request.into_parts();
+    let bytes = collect(body).await?;
+    if bytes.is_empty() {
+        return Ok(T::default());
+    }
+    read(&small(Request::from_parts(parts, Body::from(bytes)), &["application/json"]).await?)
+}
+
+/// A small body, whole.
+///
+/// # Errors
+/// If it is too large, is cut off, or does not come in time.
+pub async fn collect(body: Body) -> Result<Bytes> {
+    match tokio::time::timeout(PATIENCE, axum::body::to_bytes(body, SMALL)).await {
         Err(_) => Err(Problem::new(&TIMEOUT, "The body did not come within 20 seconds.")),
-        Ok(Ok(bytes)) => Ok(bytes.into()),
-        Ok(Err(e)) if is_limit(&e) => Err(too_large()),
-        Ok(Err(_)) => Err(Problem::new(&UNREADABLE, "The body was cut off on its way.")),
+        Ok(Ok(bytes)) => Ok(bytes),
+        Ok(Err(e)) => Err(match e.into_inner().is::<LengthLimitError>() {
+            true => too_large(),
+            false => Problem::new(&UNREADABLE, "The body was cut off on its way."),
+        }),
     }
 }
 
-fn is_limit(error: &axum::Error) -> bool {
-    let mut source: Option<&(dyn std::error::Error + 'static)> = Some(error);
-    while let Some(error) = source {
-        if error.to_string().contains("length limit exceeded") {
-            return true;
-        }
-        source = error.source();
+fn too_large() -> Problem {
+    Problem::new(&TOO_LARGE, format!("At most {} MiB are taken here.", SMALL >> 20))
+}
+
+/// One thing, or a list of them.
+pub struct Several<T> {
+    /// The things.
+    pub items: Vec<T>,
+    /// Whether it was a list.
+    pub is_list: bool,
+}
+
+impl<T: DeserializeOwned> Several<T> {
+    /// Reads JSON that is an object or a list of objects.
+    ///
+    /// # Errors
+    /// As [`read`].
+    pub fn read(bytes: &[u8]) -> Result<Several<T>> {
+        let is_list = bytes.trim_ascii_start().first() == Some(&b'[');
+        Ok(Several { items: if is_list { read(bytes)? } else { vec![read(bytes)?] }, is_list })
     }
-    false
+}
+
+/// Where an item stands in a body that is one, or a list of them: a JSON pointer.
+pub fn place(is_list: bool) -> impl Fn(usize) -> String {
+    move |no| if is_list { format!("/{no}") } else { String::new() }
+}
+
+/// What a sender wants to become of their changes, whatever the organisation's policy.
+///
+/// # Errors
+/// If both are wanted.
+pub fn asked(apply: bool, hold: bool) -> Result<Option<Asked>> {
+    match (apply, hold) {
+        (true, true) => Err(Problem::new(&INVALID, "`apply` and `hold` cannot both be true.")),
+        (true, false) => Ok(Some(Asked::Apply)),
+        (false, true) => Ok(Some(Asked::Hold)),
+        (false, false) => Ok(None),
+    }
 }
 
 /// The media type of a body, in lower case and without parameters.

@@ -138,8 +138,7 @@ impl Caller {
 
     /// The field of a name.
     pub fn field(&self, name: &str) -> Option<FieldId> {
-        let settings = &self.organisation.settings;
-        if name == "unique_id" { Some(settings.match_key.field()) } else { settings.fields.by_name(name) }
+        self.organisation.settings.field(name)
     }
 
     /// The fields that may be read in what is shown of a resource; none for all.

@@ -18,7 +18,7 @@ use uuid::Uuid;
 
 use super::{
     Api,
-    body::{read, small},
+    body::{Several, small},
     caller::{About, Caller, Noted},
 };
 use crate::problem::{INVALID, Problem, ProblemDocument, Result};
@@ -102,11 +102,10 @@ pub enum Answers {
 pub async fn check(caller: Caller, noted: Noted, request: Request) -> Result<Response> {
     caller.needs(Resource::Eligibility, Action::Read)?;
     let bytes = small(request, &["application/json"]).await?;
-    if bytes.trim_ascii_start().first() != Some(&b'[') {
-        let question: Question = read(&bytes)?;
-        return Ok(Json(Answers::One(one(&caller, &noted, &question, "").await?)).into_response());
+    let Several { items: questions, is_list } = Several::<Question>::read(&bytes)?;
+    if let ([question], false) = (&questions[..], is_list) {
+        return Ok(Json(Answers::One(one(&caller, &noted, question, "").await?)).into_response());
     }
-    let questions: Vec<Question> = read(&bytes)?;
     if questions.len() > MOST {
         return Err(Problem::new(&INVALID, format!("At most {MOST} people are asked about at once.")));
     }
@@ -128,10 +127,7 @@ async fn one(caller: &Caller, noted: &Noted, question: &Question, place: &str) -
         }
     };
     let (engine, org) = (&caller.engine, &caller.organisation);
-    let (found, on) = match question.at {
-        None => engine.check(org, by, question.on, |m| caller.sees(m)).await?,
-        Some(at) => engine.check_at(org, by, question.on, at, |m| caller.sees(m)).await?,
-    };
+    let found = engine.check(org, by, question.on, question.at, |m| caller.sees(m)).await?;
     let answer = found.answer;
     if !answer.eligible {
         noted.keep(About {
@@ -146,7 +142,7 @@ async fn one(caller: &Caller, noted: &Noted, question: &Question, place: &str) -
         reason: answer.reason.word().to_owned(),
         since: answer.since.map(date_of),
         until: answer.until.map(date_of),
-        on: date_of(on),
+        on: date_of(found.on),
         id: found.member,
         roster_version: found.roster_version,
     })

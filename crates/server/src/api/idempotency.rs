@@ -11,14 +11,12 @@ use axum::{
 use muster_store::access::{Answer, ClaimedAnswer};
 use std::time::Duration;
 
-use super::{SMALL, caller::Caller};
-use crate::problem::{IDEMPOTENCY_MISMATCH, IN_FLIGHT, Problem, Result, TIMEOUT, TOO_LARGE, UNREADABLE};
+use super::{body, caller::Caller};
+use crate::problem::{IDEMPOTENCY_MISMATCH, IN_FLIGHT, Problem, Result, UNREADABLE};
 
 const KEY: HeaderName = HeaderName::from_static("idempotency-key");
 /// That an answer was given before.
 const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
-/// For how long a body is waited for.
-const PATIENCE: Duration = Duration::from_secs(20);
 /// How often a request that is worked on says so.
 const PROLONG: Duration = Duration::from_secs(20);
 
@@ -60,13 +58,8 @@ pub async fn once(caller: &Caller, route: &str, request: Request, next: Next) ->
 
 async fn claimed(caller: &Caller, request: Request) -> Result<(Answer, Request)> {
     let key = key_of(request.headers())?.unwrap_or_default();
-    let (parts, body) = request.into_parts();
-    let read = tokio::time::timeout(PATIENCE, axum::body::to_bytes(body, SMALL)).await;
-    let bytes = match read {
-        Err(_) => return Err(Problem::new(&TIMEOUT, "The body did not come within 20 seconds.")),
-        Ok(Err(_)) => return Err(Problem::new(&TOO_LARGE, "The body is too large, or was cut off on its way.")),
-        Ok(Ok(bytes)) => bytes,
-    };
+    let (parts, coming) = request.into_parts();
+    let bytes = body::collect(coming).await?;
     let mut hash = blake3::Hasher::new();
     for part in [parts.method.as_str().as_bytes(), parts.uri.to_string().as_bytes(), &bytes] {
         hash.update(&(part.len() as u64).to_le_bytes()).update(part);

@@ -11,11 +11,11 @@ use axum::{
 };
 use chrono::{DateTime, Duration, Utc};
 use muster_domain::access::{
-    Action, ApiKey, FieldLimits, Fields, KeyKind, LONGEST_OVERLAP, Rates, Resource, Rights, RowLimits, network,
+    Action, ApiKey, FieldLimits, Fields, KeyKind, Rates, Resource, Rights, RowLimits, network,
 };
 use muster_engine::{
     Error,
-    access::{ListedKey, MadeKey, Maker, Terms},
+    access::{ListedKey, MadeKey, Maker, Terms, check_fields, check_overlap},
 };
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -144,6 +144,8 @@ pub struct KeyDocument {
     pub user_name: Option<String>,
     /// Who made it.
     pub made_by: String,
+    /// What they are called now, if they used a key.
+    pub made_by_name: Option<String>,
     /// When.
     pub made_at: DateTime<Utc>,
     /// Until when it works.
@@ -194,6 +196,7 @@ fn document(caller: &Caller, key: &ApiKey, listed: Option<&ListedKey>) -> KeyDoc
         user: key.user,
         user_name: listed.and_then(|l| l.user.as_ref()).map(|u| u.name.clone()),
         made_by: key.made_by.clone(),
+        made_by_name: listed.and_then(|l| l.made_by_name.clone()),
         made_at: key.made_at,
         expires_at: key.expires_at,
         ends_in_days: listed.and_then(|l| l.ends_in_days),
@@ -236,13 +239,10 @@ fn fields(caller: &Caller, given: BTreeMap<String, FieldsDocument>) -> Result<Fi
     for (word, given) in given {
         let pointer = format!("/fields/{}", body::escaped(&word));
         let resource = Resource::from_word(&word).ok_or_else(|| invalid(&pointer, "There is no such resource."))?;
-        for name in given.read.iter().chain(&given.write).flatten() {
-            if caller.field(name).is_none() {
-                return Err(invalid(&pointer, "There is no such field in the organisation."));
-            }
-        }
         let set = |names: Option<Vec<String>>| names.map(|n| n.into_iter().collect());
-        limits.0.insert(resource, Fields { read: set(given.read), write: set(given.write) });
+        let given = Fields { read: set(given.read), write: set(given.write) };
+        check_fields(&caller.organisation.settings, &given).map_err(|e| invalid(&pointer, e.to_string()))?;
+        limits.0.insert(resource, given);
     }
     Ok(limits)
 }
@@ -427,14 +427,9 @@ pub struct Rotation {
         (status = 422, body = ProblemDocument, content_type = "application/problem+json")))]
 pub async fn rotate(caller: Caller, Path(id): Path<String>, request: Request) -> Result<Response> {
     caller.needs(Resource::Keys, Action::Update)?;
-    let rotation: Rotation = match body::media_type(request.headers()).is_empty() {
-        true => Rotation::default(),
-        false => body::read(&body::small(request, &["application/json"]).await?)?,
-    };
+    let rotation: Rotation = body::optional(request).await?;
     let overlap = Duration::hours(rotation.overlap_hours.into());
-    if overlap > LONGEST_OVERLAP {
-        return Err(invalid("/overlap_hours", "An overlap is at most 168 hours (7 days)."));
-    }
+    check_overlap(overlap).map_err(|e| invalid("/overlap_hours", e.to_string()))?;
     let key = caller.engine.rotate_key(&caller.organisation, &id, overlap, &maker(&caller)).await.map_err(of_key)?;
     Ok(made(&caller, &key, StatusCode::OK))
 }

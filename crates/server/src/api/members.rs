@@ -36,7 +36,7 @@ use crate::problem::{FIELD_NOT_ALLOWED, INVALID, NOT_FOUND, Problem, ProblemDocu
 pub(crate) mod history;
 pub(crate) mod write;
 
-pub use write::{Outcome, Written, bring};
+pub use write::{Outcome, Written, bring, rows};
 
 /// The routes.
 pub fn routes() -> Router<Api> {
@@ -120,11 +120,15 @@ impl MemberDocument {
     }
 }
 
-/// Whom to list.
+/// Whom to list, or to look for.
 #[derive(Debug, Default, Deserialize, IntoParams, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
+#[schema(as = SearchFilters)]
 pub struct Filters {
+    /// Words; each must stand somewhere in a name, an e-mail, a match key of now or before, an employee id or a department.
+    #[param(ignore)]
+    pub text: Option<String>,
     /// How they stand: `present` (by default), `eligible`, `not_eligible`, `former` or `all`.
     pub who: Option<String>,
     /// Of this department.
@@ -149,36 +153,6 @@ pub struct Filters {
     pub wait_for: Option<u64>,
 }
 
-/// The same, with words to look for.
-#[derive(Debug, Default, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct SearchFilters {
-    /// Words; each must stand somewhere in a name, an e-mail, a match key of now or before, an employee id or a department.
-    pub text: Option<String>,
-    /// As in the list.
-    pub who: Option<String>,
-    /// As in the list.
-    pub department: Option<String>,
-    /// As in the list.
-    pub location: Option<String>,
-    /// As in the list.
-    pub status: Option<String>,
-    /// As in the list.
-    pub feed: Option<String>,
-    /// As in the list.
-    pub sort: Option<String>,
-    /// As in the list.
-    pub descending: Option<bool>,
-    /// As in the list.
-    pub on: Option<NaiveDate>,
-    /// As in the list.
-    pub limit: Option<u32>,
-    /// As in the list.
-    pub cursor: Option<String>,
-    /// As in the list.
-    pub wait_for: Option<u64>,
-}
-
 /// A page of members.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct MemberPage {
@@ -198,29 +172,30 @@ pub struct MemberPage {
 #[utoipa::path(get, path = "/api/v1/members", tag = "members", params(Filters), responses((status = 200, body = MemberPage)))]
 pub async fn list(caller: Caller, noted: Noted, Query(filters): Query<Filters>) -> Result<Json<MemberPage>> {
     caller.needs(Resource::Members, Action::Read)?;
-    find(&caller, &noted, "", filters).await.map(Json)
+    if filters.text.is_some() {
+        let why = "What people are looked for by stands in no address, since addresses end in logs: POST it to /members/search.";
+        return Err(Problem::new(&UNREADABLE, why));
+    }
+    find(&caller, &noted, filters).await.map(Json)
 }
 
 /// Search members by words
 ///
 /// What people are looked for by stands in the body, since addresses end in logs.
-#[utoipa::path(post, path = "/api/v1/members/search", tag = "members", request_body = SearchFilters,
+#[utoipa::path(post, path = "/api/v1/members/search", tag = "members", request_body = Filters,
     responses((status = 200, body = MemberPage)))]
 pub async fn search(
     caller: Caller,
     noted: Noted,
-    body::Json(given): body::Json<SearchFilters>,
+    body::Json(filters): body::Json<Filters>,
 ) -> Result<Json<MemberPage>> {
     caller.needs(Resource::Members, Action::Read)?;
-    let SearchFilters { text, who, department, location, status, feed, sort, descending, on, limit, cursor, wait_for } =
-        given;
-    let filters = Filters { who, department, location, status, feed, sort, descending, on, limit, cursor, wait_for };
-    find(&caller, &noted, text.as_deref().unwrap_or(""), filters).await.map(Json)
+    find(&caller, &noted, filters).await.map(Json)
 }
 
-async fn find(caller: &Caller, noted: &Noted, text: &str, filters: Filters) -> Result<MemberPage> {
+async fn find(caller: &Caller, noted: &Noted, filters: Filters) -> Result<MemberPage> {
     let readable = caller.readable(Resource::Members);
-    check_seen(caller, text, &filters, readable.as_ref())?;
+    check_seen(caller, &filters, readable.as_ref())?;
     let word =
         |what: &str| Problem::new(&UNREADABLE, format!("`{what}` has a word that is none of those that it takes."));
     let feed = match filters.feed.as_deref() {
@@ -228,7 +203,7 @@ async fn find(caller: &Caller, noted: &Noted, text: &str, filters: Filters) -> R
         None => None,
     };
     let query = directory::Query {
-        text: text.to_owned(),
+        text: filters.text.unwrap_or_default(),
         who: filters.who.as_deref().map_or(Some(Who::default()), Who::from_word).ok_or_else(|| word("who"))?,
         department: filters.department,
         location: filters.location,
@@ -270,7 +245,7 @@ pub fn wait_for(seq: Option<u64>) -> Wait {
 }
 
 /// Whoever does not see a field can neither look for it, nor filter or sort by it: that would tell what stands there.
-fn check_seen(caller: &Caller, text: &str, filters: &Filters, readable: Option<&FieldSet>) -> Result<()> {
+fn check_seen(caller: &Caller, filters: &Filters, readable: Option<&FieldSet>) -> Result<()> {
     let Some(readable) = readable else { return Ok(()) };
     let sees = |name: &str| caller.field(name).is_some_and(|f| readable.contains(f));
     let hidden = |name: &str| {
@@ -280,7 +255,8 @@ fn check_seen(caller: &Caller, text: &str, filters: &Filters, readable: Option<&
         )
     };
     let searched = ["first_name", "last_name", "preferred_name", "email", "employee_id", "department", "unique_id"];
-    let by_text = searched.into_iter().filter(|_| !text.trim().is_empty());
+    let has_text = filters.text.as_deref().is_some_and(|text| !text.trim().is_empty());
+    let by_text = searched.into_iter().filter(|_| has_text);
     let by_filter =
         [("department", &filters.department), ("location", &filters.location), ("employment_status", &filters.status)];
     let by_filter = by_filter.into_iter().filter(|(_, value)| value.is_some()).map(|(name, _)| name);
@@ -402,18 +378,12 @@ pub async fn show(
     caller.needs(Resource::Members, Action::Read)?;
     let mut member = seen_by_id(&caller, &id).await?;
     if when.at.is_some() {
-        member = then(&caller, when.at(), member.uuid).await?;
+        let then = caller.engine.member_at(&caller.organisation, when.at(), member.uuid).await?;
+        member = then
+            .filter(|m| caller.sees(m))
+            .ok_or_else(|| Problem::new(&NOT_FOUND, "That member was not known then."))?;
     }
     noted.keep(About { member: Some(member.uuid), ..About::default() });
     let readable = caller.readable(Resource::Members);
     Ok(tagged(&MemberDocument::of(&member, &caller, readable.as_ref()), &headers))
-}
-
-/// The same person on a roster of another time.
-async fn then(caller: &Caller, at: At, id: Uuid) -> Result<Member> {
-    let mut found = None;
-    let roster = caller.engine.roster_at(&caller.organisation, at).await?;
-    roster.each(|member| found = found.take().or(Some(member).filter(|m| m.uuid == id))).await?;
-    let found = found.filter(|m| caller.sees(m));
-    found.ok_or_else(|| Problem::new(&NOT_FOUND, "That member was not known then."))
 }

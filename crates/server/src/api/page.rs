@@ -1,11 +1,52 @@
 //! Pages: how many, from where on, and in which state.
 
 use muster_domain::fact::State;
+use muster_engine::lists::Which;
+use serde::Deserialize;
+use utoipa::IntoParams;
 
+use super::caller::Caller;
 use crate::problem::{Problem, Result, UNREADABLE};
 
 const MOST: u32 = 200;
 const USUAL: usize = 50;
+
+/// Which uploads or change sets.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct ListParameters {
+    /// Only those in this state.
+    pub state: Option<String>,
+    /// At most so many, 1 to 200.
+    pub limit: Option<u32>,
+    /// Where the page before ended.
+    pub cursor: Option<String>,
+}
+
+impl ListParameters {
+    /// What is listed for a caller: a key that is bound to a feed sees what is of that feed alone. One item more is asked for than
+    /// a page has: it tells whether there is another page.
+    ///
+    /// # Errors
+    /// If one of them has no such value.
+    pub fn which(&self, caller: &Caller) -> Result<Which> {
+        Ok(Which {
+            state: state(self.state.as_deref())?,
+            feed: caller.grant.key.feed,
+            before: number(self.cursor.as_deref())?,
+            limit: limit(self.limit)? as u32 + 1,
+        })
+    }
+}
+
+/// Takes away what is beyond the page, and says where the next one begins.
+pub fn cut<T>(items: &mut Vec<T>, which: Which, number: impl Fn(&T) -> u64) -> Option<String> {
+    let whole = which.limit as usize - 1;
+    let more = items.len() > whole;
+    items.truncate(whole);
+    items.last().filter(|_| more).map(|last| number(last).to_string())
+}
 
 /// How many items a page has.
 ///

@@ -9,21 +9,19 @@ use axum::{
 };
 use muster_domain::{
     access::{Action, Resource},
-    change::{Change, Kind},
-    documents::ChangeSet,
+    change::Change,
     fact::State,
     settings::Mode,
 };
-use muster_engine::review::Standing;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
 use super::{
     Api, SMALL,
-    body::{self, media_type, read, small},
+    body::{self, Several, media_type, place, read, small},
     caller::Caller,
-    members::{Outcome, Written, bring},
+    members::{Outcome, Written, bring, rows},
     uploads::{Coming, SendParameters, take},
 };
 use crate::problem::{INVALID, Problem, ProblemDocument, Result};
@@ -157,14 +155,9 @@ fn ours(row: Map<String, Value>, pointer: &str) -> Result<Map<String, Value>> {
         (status = 422, body = ProblemDocument, content_type = "application/problem+json")))]
 pub async fn members(caller: Caller, request: Request) -> Result<Response> {
     caller.needs(Resource::Members, Action::Update)?;
-    let bytes = small(request, &["application/json"]).await?;
-    let is_list = bytes.trim_ascii_start().first() == Some(&b'[');
-    let rows: Vec<Map<String, Value>> = if is_list { read(&bytes)? } else { vec![read(&bytes)?] };
-    let place = |no: usize| if is_list { format!("/{no}") } else { String::new() };
-    let rows = rows.into_iter().enumerate().map(|(no, row)| ours(row, &place(no))).collect::<Result<Vec<_>>>()?;
-    if rows.len() > 1000 {
-        return Err(Problem::new(&crate::problem::TOO_LARGE, "At most 1,000 members are sent at once."));
-    }
+    let Several { items, is_list } = rows(request).await?;
+    let place = place(is_list);
+    let rows = items.into_iter().enumerate().map(|(no, row)| ours(row, &place(no))).collect::<Result<Vec<_>>>()?;
     Ok(answered(bring(&caller, rows, Mode::Partial, place).await?.into()))
 }
 
@@ -214,20 +207,13 @@ pub async fn upload(caller: Caller, request: Request) -> Result<Response> {
     let mut results = Vec::new();
     let mut waiting = 0;
     if let Some(id) = report.change_set_id {
-        let row = caller.engine.store.change_set(caller.organisation.row.id, id).await?;
-        let set: ChangeSet = serde_json::from_slice(&row.doc).map_err(|e| Problem::internal(&e))?;
+        let set = caller.engine.change_set(&caller.organisation, id).await?;
         let visit = |_, change: Option<&Change>, standing| {
             let Some(change) = change else { return };
-            let status = match (standing, change.kind) {
-                (_, Kind::Say | Kind::Release) => return,
-                (Standing::Waiting, _) => "held",
-                (_, Kind::Add | Kind::Reinstate) => "created",
-                (_, Kind::Remove) => "removed",
-                (_, Kind::Update | Kind::Rekey) => "updated",
-            };
-            waiting += u64::from(status == "held");
-            if results.len() < MOST_RESULTS {
-                results.push(PublicItem { unique_id: change.key.to_string(), status, reason: None });
+            let outcome = Outcome::of(change.kind, standing);
+            waiting += u64::from(outcome == Outcome::Held);
+            if outcome != Outcome::NoChanges && results.len() < MOST_RESULTS {
+                results.push(PublicItem { unique_id: change.key.to_string(), status: word(outcome), reason: None });
             }
         };
         caller.engine.each_change(&caller.organisation, &set, visit).await?;

@@ -24,7 +24,13 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
-use super::{Api, body::Query, caller::Caller, idempotency, page};
+use super::{
+    Api,
+    body::Query,
+    caller::Caller,
+    idempotency,
+    page::{self, ListParameters},
+};
 use crate::problem::{
     FULL_NOT_ALLOWED, IDEMPOTENCY_MISMATCH, IN_FLIGHT, INVALID, MISSING_RIGHT, NOT_FOUND, Problem, ProblemDocument,
     Result,
@@ -269,7 +275,7 @@ async fn answer(caller: &Caller, report: Report, headers: &HeaderMap) -> Result<
     let deadline = Instant::now() + Duration::from_secs(wait.unwrap_or(0));
     let mut pause = Duration::from_millis(10);
     let upload = loop {
-        let upload = caller.engine.find_upload(&caller.organisation, &id.to_string()).await?;
+        let upload = caller.engine.upload(&caller.organisation, id).await?;
         if upload.state != fact::State::Received || Instant::now() >= deadline {
             break upload;
         }
@@ -305,19 +311,6 @@ fn preferred_wait(headers: &HeaderMap) -> Option<u64> {
     Some(wait.min(LONGEST_WAIT))
 }
 
-/// Which uploads.
-#[derive(Debug, Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
-pub struct ListParameters {
-    /// Only those in this state.
-    pub state: Option<String>,
-    /// At most so many, 1 to 200.
-    pub limit: Option<u32>,
-    /// Where the page before ended.
-    pub cursor: Option<String>,
-}
-
 /// A page of uploads, newest first.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct UploadPage {
@@ -332,18 +325,11 @@ pub struct UploadPage {
     responses((status = 200, body = UploadPage)))]
 pub async fn list(caller: Caller, Query(parameters): Query<ListParameters>) -> Result<Json<UploadPage>> {
     caller.needs(Resource::Uploads, Action::Read)?;
-    let state = page::state(parameters.state.as_deref())?;
-    let limit = page::limit(parameters.limit)?;
-    let before = page::number(parameters.cursor.as_deref())?.unwrap_or(u64::MAX);
-    let uploads = caller.engine.uploads(&caller.organisation, state).await?;
-    let mine = |u: &&Upload| u.received.arrival < before && sees(&caller, u);
-    let mut found: Vec<&Upload> = uploads.iter().filter(mine).collect();
-    found.sort_by_key(|u| std::cmp::Reverse(u.received.arrival));
-    let more = found.len() > limit;
-    found.truncate(limit);
-    let next = found.last().filter(|_| more).map(|u| u.received.arrival.to_string());
+    let which = parameters.which(&caller)?;
+    let mut found = caller.engine.uploads(&caller.organisation, which).await?;
+    let next = page::cut(&mut found, which, |upload| upload.received.arrival);
     let mut uploads = Vec::with_capacity(found.len());
-    for upload in found {
+    for upload in &found {
         let report = caller.engine.report(&caller.organisation, upload).await?;
         let mut document = UploadDocument::of_report(report, &caller).with(upload, &caller);
         (document.issues, document.read_as) = (None, None);
@@ -361,8 +347,8 @@ fn sees(caller: &Caller, upload: &Upload) -> bool {
 pub async fn find(caller: &Caller, id: &str) -> Result<Upload> {
     let nothing = || Problem::new(&NOT_FOUND, "There is no such upload in your organisation.");
     let id = id.parse::<Uuid>().map_err(|_| nothing())?;
-    let row = caller.engine.store.upload(caller.organisation.row.id, UploadId(id)).await.map_err(|_| nothing())?;
-    let upload: Upload = serde_json::from_slice(&row.doc).map_err(|e| Problem::internal(&e))?;
+    let found = caller.engine.upload(&caller.organisation, UploadId(id)).await;
+    let upload = found.map_err(|e| if matches!(e, Error::Unknown(_)) { nothing() } else { e.into() })?;
     if sees(caller, &upload) { Ok(upload) } else { Err(nothing()) }
 }
 

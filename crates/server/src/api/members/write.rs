@@ -10,8 +10,7 @@ use axum::{
 };
 use muster_domain::{
     access::{Action, Resource},
-    change::Kind,
-    documents::ChangeSet,
+    change::{Change, Kind},
     fact::State,
     field::FieldId,
     ids::FeedNo,
@@ -32,7 +31,7 @@ use uuid::Uuid;
 
 use super::{Caller, MemberDocument, seen_by_id};
 use crate::{
-    api::body::{self, escaped, read, small},
+    api::body::{self, Several, escaped, place, read, small},
     problem::{FIELD_NOT_ALLOWED, INVALID, Problem, ProblemDocument, Result, STALE, TOO_LARGE},
 };
 
@@ -57,6 +56,20 @@ pub enum Outcome {
     Held,
     /// Nothing was taken of them: `reason` says why.
     Invalid,
+}
+
+impl Outcome {
+    /// What became of somebody by a change of that kind, as far as it is decided.
+    pub fn of(kind: Kind, standing: Standing) -> Outcome {
+        match (kind, standing) {
+            (Kind::Say | Kind::Release, _) => Outcome::NoChanges,
+            (_, Standing::Waiting) => Outcome::Held,
+            (Kind::Add, _) => Outcome::Created,
+            (Kind::Reinstate, _) => Outcome::Reinstated,
+            (Kind::Remove, _) => Outcome::Removed,
+            (Kind::Update | Kind::Rekey, _) => Outcome::Updated,
+        }
+    }
 }
 
 /// One member of the answer.
@@ -114,18 +127,21 @@ pub struct Written {
     ))]
 pub async fn put(caller: Caller, request: Request) -> Result<Response> {
     caller.needs(Resource::Members, Action::Update)?;
-    let bytes = small(request, &["application/json"]).await?;
-    let is_list = bytes.trim_ascii_start().first() == Some(&b'[');
-    let rows: Vec<Map<String, Value>> = if is_list { read(&bytes)? } else { vec![read(&bytes)?] };
-    if rows.len() > MOST {
-        return Err(Problem::new(
-            &TOO_LARGE,
-            format!("At most {MOST} members are sent at once; send more as an upload."),
-        ));
+    let Several { items, is_list } = rows(request).await?;
+    Ok(answer(bring(&caller, items, Mode::Partial, place(is_list)).await?))
+}
+
+/// The rows of a request: one object, or a list of at most so many.
+///
+/// # Errors
+/// If it is neither.
+pub async fn rows(request: Request) -> Result<Several<Map<String, Value>>> {
+    let rows = Several::read(&small(request, &["application/json"]).await?)?;
+    if rows.items.len() > MOST {
+        let why = format!("At most {MOST} members are sent at once; send more as an upload.");
+        return Err(Problem::new(&TOO_LARGE, why));
     }
-    let place = |no: usize| if is_list { format!("/{no}") } else { String::new() };
-    let written = bring(&caller, rows, Mode::Partial, place).await?;
-    Ok(answer(written))
+    Ok(rows)
 }
 
 fn answer(written: Written) -> Response {
@@ -331,18 +347,10 @@ async fn results(
 ) -> Result<Written> {
     let mut by_key: HashMap<String, Outcome> = HashMap::new();
     if let Some(id) = report.change_set_id {
-        let row = caller.engine.store.change_set(caller.organisation.row.id, id).await?;
-        let set: ChangeSet = serde_json::from_slice(&row.doc).map_err(|e| Problem::internal(&e))?;
-        let visit = |_, change: Option<&muster_domain::change::Change>, standing| {
+        let set = caller.engine.change_set(&caller.organisation, id).await?;
+        let visit = |_, change: Option<&Change>, standing| {
             let Some(change) = change else { return };
-            let outcome = match (standing, change.kind) {
-                (Standing::Waiting, Kind::Say | Kind::Release) | (_, Kind::Say | Kind::Release) => Outcome::NoChanges,
-                (Standing::Waiting, _) => Outcome::Held,
-                (_, Kind::Add) => Outcome::Created,
-                (_, Kind::Reinstate) => Outcome::Reinstated,
-                (_, Kind::Remove) => Outcome::Removed,
-                (_, Kind::Update | Kind::Rekey) => Outcome::Updated,
-            };
+            let outcome = Outcome::of(change.kind, standing);
             let all = change.old_key.iter().map(|k| k.as_ref()).chain([change.key.as_ref()]);
             all.for_each(|key: &str| {
                 by_key.insert(normalise::key(key).into_owned(), outcome);

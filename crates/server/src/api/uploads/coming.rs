@@ -20,9 +20,12 @@ use serde::{Deserialize, de::IgnoredAny};
 use sha2::{Digest, Sha256};
 use tokio::{io::AsyncReadExt, sync::mpsc};
 
-use super::{super::body::media_type, SendParameters};
+use super::SendParameters;
 use crate::{
-    api::caller::Caller,
+    api::{
+        body::{asked, media_type},
+        caller::Caller,
+    },
     problem::{INVALID, MEDIA_TYPE, Problem, REFUSED, Result, TIMEOUT, TOO_LARGE, UNREADABLE},
 };
 
@@ -72,12 +75,7 @@ impl TryFrom<SendParameters> for Said {
     type Error = Problem;
 
     fn try_from(given: SendParameters) -> Result<Said> {
-        let asked = match (given.apply.unwrap_or(false), given.hold.unwrap_or(false)) {
-            (true, true) => return Err(Problem::new(&INVALID, "`apply` and `hold` cannot both be true.")),
-            (true, _) => Some(Asked::Apply),
-            (_, true) => Some(Asked::Hold),
-            _ => None,
-        };
+        let asked = asked(given.apply.unwrap_or(false), given.hold.unwrap_or(false))?;
         Ok(Said {
             mode: given.mode,
             feed: given.feed,

@@ -1,0 +1,239 @@
+//! Deciding on a change set: approving, rejecting and undoing. Whoever decides names the digest of what they saw.
+
+use axum::{
+    Json,
+    extract::{Path, Request},
+    http::HeaderMap,
+};
+use muster_domain::{
+    access::{Action, Resource},
+    documents::ChangeSet,
+    fact::Counts,
+};
+use muster_engine::{
+    Error,
+    report::Report,
+    review::{Approval, Choice},
+    undo::{Kept, UndoRequest},
+};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+use super::{changes::kind_of, find, waits};
+use crate::{
+    api::{
+        body::{self, if_match},
+        caller::Caller,
+    },
+    problem::{CONFLICT, INVALID, MISSING_RIGHT, PRECONDITION, Problem, ProblemDocument, Result, STALE},
+};
+
+/// What is decided.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Decision {
+    /// Only people with these match keys.
+    pub only: Vec<String>,
+    /// Not people with these match keys.
+    pub except: Vec<String>,
+    /// Only changes of these kinds.
+    pub kinds: Vec<String>,
+    /// Not these fields.
+    pub except_fields: Vec<String>,
+    /// Reject in the same breath whatever is not approved. Of `approve` alone.
+    pub reject_rest: bool,
+    /// How many people lose eligibility, where the guard on removals tripped. Of `approve` alone.
+    pub confirm_removals: Option<u64>,
+    /// Why.
+    pub comment: Option<String>,
+}
+
+impl Decision {
+    fn choice(&self) -> Result<Choice> {
+        Ok(Choice {
+            only: self.only.clone(),
+            except: self.except.clone(),
+            kinds: self.kinds.iter().map(|word| kind_of(word)).collect::<Result<_>>()?,
+            except_fields: self.except_fields.clone(),
+        })
+    }
+}
+
+/// What was decided, and what the change set is now: the same words as on the command line.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Decided {
+    /// The change set.
+    pub change_set_id: Option<Uuid>,
+    /// What it has come to.
+    pub state: String,
+    /// Digest of what still waits, or of what was decided.
+    pub digest: Option<String>,
+    /// Counts of rows.
+    #[schema(value_type = Object)]
+    pub counts: Counts,
+    /// The roster version now.
+    pub roster_version: u64,
+    /// The organisation's last event: what reads can wait for.
+    pub seq: u64,
+}
+
+fn decided(report: Report) -> Decided {
+    Decided {
+        change_set_id: report.change_set_id.map(|id| id.0),
+        state: report.state.word().to_owned(),
+        digest: report.digest,
+        counts: report.counts,
+        roster_version: report.roster_version,
+        seq: report.seq,
+    }
+}
+
+/// The digest that was seen, and the right to decide.
+async fn deciding(caller: &Caller, id: &str, headers: &HeaderMap) -> Result<(ChangeSet, String)> {
+    caller.needs(Resource::ChangeSets, Action::Approve)?;
+    if !caller.grant.key.rows.is_empty() || caller.readable(Resource::ChangeSets).is_some() {
+        let why = "The key sees some people or some fields only, so it cannot decide on what it does not see.";
+        return Err(Problem::new(&MISSING_RIGHT, why));
+    }
+    let set = find(caller, id).await?;
+    let seen = if_match(headers).ok_or_else(|| {
+        Problem::new(&PRECONDITION, "Send the digest of what was seen as If-Match; it is the ETag of the change set.")
+    })?;
+    match &seen[..] {
+        [one] if *one == set.digest => Ok((set, one.clone())),
+        _ => {
+            let waiting = u64::from(set.waiting().len());
+            let why = format!(
+                "Nothing was decided: If-Match is not the digest of what waits now. {waiting} of {} changes wait, with the digest {}.",
+                set.changes, set.digest
+            );
+            Err(Problem::new(&STALE, why).with("digest", set.digest.clone()).with("waiting", waiting))
+        }
+    }
+}
+
+/// What the engine says of a decision that makes no sense as things stand.
+fn not_now(error: Error, set: &ChangeSet) -> Problem {
+    match error {
+        Error::Wrong(why) if !waits(set) => Problem::new(&CONFLICT, why),
+        e => e.into(),
+    }
+}
+
+/// Approve a change set, or part of it
+///
+/// `If-Match` names the digest of what was seen. What is not meant goes on waiting. If the guard on removals tripped, the number
+/// of people who lose eligibility must be confirmed.
+#[utoipa::path(post, path = "/api/v1/change-sets/{id}/approve", tag = "change sets",
+    params(("id" = Uuid, Path), ("If-Match" = String, Header)), request_body = Decision,
+    responses((status = 200, body = Decided),
+        (status = 409, body = ProblemDocument, content_type = "application/problem+json"),
+        (status = 412, body = ProblemDocument, content_type = "application/problem+json"),
+        (status = 428, body = ProblemDocument, content_type = "application/problem+json")))]
+pub async fn approve(
+    caller: Caller,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+    request: Request,
+) -> Result<Json<Decided>> {
+    let (set, digest) = deciding(&caller, &id, &headers).await?;
+    let decision: Decision = body::optional(request).await?;
+    let approval = Approval {
+        choice: decision.choice()?,
+        reject_rest: decision.reject_rest,
+        digest: Some(digest),
+        confirm_removals: decision.confirm_removals,
+        comment: decision.comment.clone(),
+    };
+    let report = caller.engine.approve(caller.slug(), Some(&set.id.to_string()), approval).await;
+    report.map(|r| Json(decided(r))).map_err(|e| not_now(e, &set))
+}
+
+/// Reject a change set, or part of it
+///
+/// Rejected as a whole, the payload counts as wrong and nothing is remembered; rejected in part, the same change is not proposed
+/// again until its value changes.
+#[utoipa::path(post, path = "/api/v1/change-sets/{id}/reject", tag = "change sets",
+    params(("id" = Uuid, Path), ("If-Match" = String, Header)), request_body = Decision,
+    responses((status = 200, body = Decided),
+        (status = 409, body = ProblemDocument, content_type = "application/problem+json"),
+        (status = 412, body = ProblemDocument, content_type = "application/problem+json"),
+        (status = 428, body = ProblemDocument, content_type = "application/problem+json")))]
+pub async fn reject(
+    caller: Caller,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+    request: Request,
+) -> Result<Json<Decided>> {
+    let (set, digest) = deciding(&caller, &id, &headers).await?;
+    let decision: Decision = body::optional(request).await?;
+    if decision.reject_rest || decision.confirm_removals.is_some() {
+        return Err(Problem::new(&INVALID, "`reject_rest` and `confirm_removals` are of approvals."));
+    }
+    let id = set.id.to_string();
+    let choice = decision.choice()?;
+    let report = caller.engine.reject_seen(caller.slug(), Some(&id), choice, decision.comment, Some(&digest)).await;
+    report.map(|r| Json(decided(r))).map_err(|e| not_now(e, &set))
+}
+
+/// How something is undone.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct UndoDecision {
+    /// Show it, change nothing.
+    pub dry_run: bool,
+    /// Apply it whatever the organisation's policy.
+    pub apply: bool,
+    /// Hold it for review whatever the organisation's policy.
+    pub hold: bool,
+}
+
+/// Something that changed since and was kept.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct KeptDocument {
+    /// The match key.
+    pub unique_id: String,
+    /// What: a field, `key` or `claims`.
+    pub what: String,
+}
+
+/// What an undo came to.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct UndoneDocument {
+    /// A report for each change set that was undone.
+    pub reports: Vec<Decided>,
+    /// What changed since and was kept.
+    pub kept: Vec<KeptDocument>,
+}
+
+/// Take back what a change set did
+///
+/// An undo is a change set itself: policy and guards look at it like at any other. What changed since is kept and listed.
+#[utoipa::path(post, path = "/api/v1/change-sets/{id}/undo", tag = "change sets",
+    params(("id" = Uuid, Path), ("If-Match" = String, Header)), request_body = UndoDecision,
+    responses((status = 200, body = UndoneDocument),
+        (status = 409, body = ProblemDocument, content_type = "application/problem+json"),
+        (status = 412, body = ProblemDocument, content_type = "application/problem+json"),
+        (status = 428, body = ProblemDocument, content_type = "application/problem+json")))]
+pub async fn undo(
+    caller: Caller,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+    request: Request,
+) -> Result<Json<UndoneDocument>> {
+    let (set, _) = deciding(&caller, &id, &headers).await?;
+    let decision: UndoDecision = body::optional(request).await?;
+    let asked = body::asked(decision.apply, decision.hold)?;
+    let request =
+        UndoRequest { ids: vec![set.id.to_string()], dry_run: decision.dry_run, asked, ..UndoRequest::default() };
+    let undone = caller.engine.undo(caller.slug(), request).await.map_err(|e| match e {
+        Error::Wrong(why) => Problem::new(&CONFLICT, why),
+        e => e.into(),
+    })?;
+    let kept = |k: Kept| KeptDocument { unique_id: k.key, what: k.what };
+    Ok(Json(UndoneDocument {
+        reports: undone.reports.into_iter().map(decided).collect(),
+        kept: undone.kept.into_iter().map(kept).collect(),
+    }))
+}
