@@ -34,6 +34,8 @@ install_missing() {
   rabbitmq_bin >/dev/null || want+=(rabbitmq-server)
   # For the example of a listener: Debian's own Python with Debian's pika, whatever other Python is on the path.
   /usr/bin/python3 -c 'import pika' 2>/dev/null || want+=(python3-pika)
+  # schemathesis comes from PyPI, into an environment of its own.
+  python3 -c 'import ensurepip, venv' 2>/dev/null || want+=(python3-venv)
   for more in "$@"; do
     command -v "${more%%=*}" >/dev/null || want+=("${more#*=}")
   done

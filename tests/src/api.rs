@@ -12,11 +12,14 @@ use crate::{
     served::{Answer, PATIENCE, Served},
 };
 
+mod bodies;
 mod browsers;
 mod doors;
 mod large;
 mod lists;
 mod names;
+mod narrow;
+mod slow;
 mod story;
 
 /// A server with API access, and a key that may do everything.

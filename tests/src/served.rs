@@ -52,8 +52,9 @@ impl Served {
         let log = tempfile::Builder::new().prefix("serve-").suffix(".log").tempfile_in(muster.dir.path()).unwrap();
         let log = log.into_temp_path().keep().unwrap();
         let stderr = File::options().append(true).open(&log).unwrap();
-        command.stdout(Stdio::piped()).stderr(stderr).env_remove("MUSTER_AMQP_URL");
+        command.env_remove("MUSTER_AMQP_URL");
         change(&mut command);
+        command.stdout(Stdio::piped()).stderr(stderr);
         let mut child = command.spawn().unwrap();
         let stdout = child.stdout.take().unwrap();
         let document = Deserializer::from_reader(stdout).into_iter::<Value>().next();

@@ -20,6 +20,7 @@ mod gate;
 mod idempotency;
 pub(crate) mod keys;
 pub(crate) mod members;
+mod object;
 pub(crate) mod organisation;
 mod page;
 pub(crate) mod public;
@@ -65,7 +66,12 @@ pub fn routes(state: State) -> Router {
             .method_not_allowed_fallback(not_that)
             .layer(middleware::from_fn_with_state(api.clone(), gate::pass))
     };
-    Router::new().nest("/api/v1", within(v1)).nest("/api/public", within(public::routes())).with_state(api)
+    Router::new()
+        .nest("/api/v1", within(v1))
+        .nest("/api/public", within(public::routes()))
+        // Bodies are limited where they are read: what a payload may have is a setting of the organisation.
+        .layer(extract::DefaultBodyLimit::disable())
+        .with_state(api)
 }
 
 async fn nothing_here() -> impl IntoResponse {

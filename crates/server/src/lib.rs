@@ -1,6 +1,6 @@
 //! HTTP: the API with its documentation, and three answers for whoever runs Muster: does it live, is it ready, what has happened.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use axum::{Router, middleware, routing::get};
 use ipnet::IpNet;
@@ -9,6 +9,7 @@ use muster_engine::{Engine, serve::Figures};
 use tokio::{net::TcpListener, sync::watch};
 
 mod api;
+mod connections;
 mod cors;
 mod docs;
 mod health;
@@ -60,11 +61,6 @@ pub fn routes(state: State) -> Router {
 ///
 /// # Errors
 /// If the listener fails.
-pub async fn serve(listener: TcpListener, state: State, mut stop: watch::Receiver<bool>) -> std::io::Result<()> {
-    let service = routes(state).into_make_service_with_connect_info::<SocketAddr>();
-    let stopped = async move {
-        // An error means that nobody can tell us any more: the process is ending.
-        let _ = stop.wait_for(|stop| *stop).await;
-    };
-    axum::serve(listener, service).with_graceful_shutdown(stopped).await
+pub async fn serve(listener: TcpListener, state: State, stop: watch::Receiver<bool>) -> std::io::Result<()> {
+    connections::serve(listener, routes(state), stop).await
 }

@@ -1,5 +1,6 @@
 //! The OpenAPI document, made from the handlers.
 
+use serde_json::Value;
 use utoipa::{
     Modify, OpenApi,
     openapi::{
@@ -9,6 +10,8 @@ use utoipa::{
 };
 
 use crate::{api, problem};
+
+pub mod said;
 
 /// The API as it is documented.
 #[derive(OpenApi)]
@@ -33,8 +36,8 @@ use crate::{api, problem};
         api::keys::revoke_all,
         api::public::members, api::public::upload,
     ),
-    components(schemas(problem::ProblemDocument)),
-    modifiers(&Keys, &Problems),
+    components(schemas(problem::ProblemDocument, said::FieldValue, said::MatchKey)),
+    modifiers(&Keys, &ExactlyOne, &Optional, &Unsigned, &Problems),
 )]
 pub struct Api;
 
@@ -54,6 +57,68 @@ impl Modify for Keys {
             SecurityRequirement::new("bearer", none),
             SecurityRequirement::new("access_key", none).add("secret_key", none),
         ]);
+    }
+}
+
+/// What is asked about by one of several names.
+struct ExactlyOne;
+
+impl Modify for ExactlyOne {
+    fn modify(&self, document: &mut openapi::OpenApi) {
+        let components = document.components.get_or_insert_with(Default::default);
+        for (schema, names) in [("Question", &["unique_id", "email", "id"][..]), ("Lookup", &["unique_id", "email"])] {
+            if let Some(object) = components.schemas.remove(schema) {
+                components.schemas.insert(schema.to_owned(), said::exactly_one(object, names));
+            }
+        }
+    }
+}
+
+/// Bodies that may be left out: nothing said is what is usually meant.
+struct Optional;
+
+impl Modify for Optional {
+    fn modify(&self, document: &mut openapi::OpenApi) {
+        for (path, item) in &mut document.paths.paths {
+            let may_be_left_out = ["/approve", "/reject", "/undo", "/rotate"].iter().any(|end| path.ends_with(end));
+            let body = item.post.as_mut().and_then(|post| post.request_body.as_mut());
+            if let Some(openapi::RefOr::T(body)) = body.filter(|_| may_be_left_out) {
+                body.required = Some(openapi::Required::False);
+            }
+        }
+    }
+}
+
+/// Numbers that are never negative go up to where theirs end.
+struct Unsigned;
+
+impl Modify for Unsigned {
+    fn modify(&self, document: &mut openapi::OpenApi) {
+        let Ok(mut all) = serde_json::to_value(&*document) else { return };
+        unsigned(&mut all);
+        if let Ok(all) = serde_json::from_value(all) {
+            *document = all;
+        }
+    }
+}
+
+fn unsigned(value: &mut Value) {
+    if let Value::Object(schema) = value {
+        let is_open = schema.get("minimum").is_some_and(|least| *least == 0) && !schema.contains_key("maximum");
+        let most = match schema.get("format").and_then(Value::as_str) {
+            Some("int32") if is_open => Some(("uint32", u64::from(u32::MAX))),
+            Some("int64") if is_open => Some(("uint64", u64::MAX)),
+            _ => None,
+        };
+        if let Some((format, most)) = most {
+            schema.insert("format".to_owned(), format.into());
+            schema.insert("maximum".to_owned(), most.into());
+        }
+    }
+    match value {
+        Value::Object(parts) => parts.values_mut().for_each(unsigned),
+        Value::Array(parts) => parts.iter_mut().for_each(unsigned),
+        _ => {}
     }
 }
 

@@ -9,10 +9,11 @@ use uuid::Uuid;
 use super::{
     limits::{FieldLimits, Rates, RowLimits, by_number, networks_within},
     rights::{Action, Resource, Rights, Role},
-    text::{KeyKind, SecretHash},
+    text::{KeyKind, KeyText, SECRET_HASH, SecretHash},
     user::{User, UserKind},
 };
 use crate::{
+    digest::Keys,
     field::{FieldId, FieldSet},
     ids::{FeedNo, OrganisationId},
     settings::{ApiRates, Mode},
@@ -96,16 +97,42 @@ impl KeySecret {
     /// # Errors
     /// If it is none, or the former one after its time.
     pub fn check(&self, given: &SecretHash, now: DateTime<Utc>) -> Result<(), Denied> {
-        let is = |hash: &SecretHash| blake3::Hash::from_bytes(*hash) == blake3::Hash::from_bytes(*given);
-        let present = is(&self.hash);
-        let former = self.former.as_ref().filter(|(hash, _)| is(hash));
-        match (present, former) {
-            (true, _) => Ok(()),
-            (_, Some((_, until))) if now < *until => Ok(()),
-            (_, Some(_)) => Err(Denied::RotatedOut),
+        // Where there is no former secret, something is compared all the same.
+        let former = self.former.as_ref().map_or(&NOBODYS, |(hash, _)| hash);
+        match (is_same(&self.hash, given), is_same(former, given), self.former) {
+            (true, ..) => Ok(()),
+            (_, true, Some((_, until))) if now < until => Ok(()),
+            (_, true, Some(_)) => Err(Denied::RotatedOut),
             _ => Err(Denied::Unknown),
         }
     }
+
+    /// Whether a text has the secret of the key that was found by its identity. Where none was found, `nobody` hashes and
+    /// compares as much, so that the time tells nobody which identities there are.
+    ///
+    /// # Errors
+    /// As [`check`](KeySecret::check).
+    pub fn weigh(
+        text: &KeyText,
+        found: Option<(&Keys, &KeySecret)>,
+        nobody: &Keys,
+        now: DateTime<Utc>,
+    ) -> Result<(), Denied> {
+        let nobodys = KeySecret { hash: NOBODYS, former: None };
+        let (keys, secret) = found.unwrap_or((nobody, &nobodys));
+        let checked = secret.check(&keys.secret_of(text), now);
+        if found.is_some() { checked } else { Err(Denied::Unknown) }
+    }
+}
+
+/// The hash of no secret.
+const NOBODYS: SecretHash = [0; SECRET_HASH];
+
+/// Compares in constant time.
+fn is_same(one: &SecretHash, other: &SecretHash) -> bool {
+    #[cfg(test)]
+    super::tests::COMPARED.with(|count| count.set(count.get() + 1));
+    blake3::Hash::from_bytes(*one) == blake3::Hash::from_bytes(*other)
 }
 
 impl ApiKey {

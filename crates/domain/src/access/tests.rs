@@ -1,13 +1,23 @@
+use std::cell::Cell;
+
 use chrono::{DateTime, Duration, Utc};
 use proptest::prelude::*;
 use uuid::Uuid;
 
 use super::*;
 use crate::{
+    digest::Keys,
     ids::FeedNo,
     ids::OrganisationId,
     settings::{ApiRates, Mode},
 };
+
+thread_local! {
+    /// How many secrets were hashed by this test.
+    pub(super) static HASHED: Cell<u32> = const { Cell::new(0) };
+    /// How many hashes of secrets were compared by it.
+    pub(super) static COMPARED: Cell<u32> = const { Cell::new(0) };
+}
 
 fn noon() -> DateTime<Utc> {
     DateTime::from_timestamp(1_800_000_000, 0).unwrap()
@@ -151,6 +161,33 @@ fn both_secrets_work_while_a_rotation_overlaps() {
     assert_eq!(secret.check(&[1; 32], noon() - Duration::seconds(1)), Ok(()));
     assert_eq!(secret.check(&[1; 32], noon()), Err(Denied::RotatedOut));
     assert_eq!(secret.check(&[3; 32], noon()), Err(Denied::Unknown));
+}
+
+#[test]
+fn whoever_has_no_right_secret_is_told_so_after_the_same_work() {
+    let (own, nobody) = (Keys::derive(b"own"), Keys::derive(b"nobody"));
+    let text = |letter: char| KeyText::pair("0123456789abcdef", &letter.to_string().repeat(43)).unwrap();
+    let (right, wrong) = (text('a'), text('b'));
+    let hash = own.secret_of(&right);
+    let plain = KeySecret { hash, former: None };
+    let overlapping = KeySecret { hash: [1; 32], former: Some((hash, noon() + Duration::days(1))) };
+    let rotated = KeySecret { hash: [1; 32], former: Some((hash, noon())) };
+    let cases = [
+        (&wrong, None, Err(Denied::Unknown)),
+        (&wrong, Some(&plain), Err(Denied::Unknown)),
+        (&wrong, Some(&overlapping), Err(Denied::Unknown)),
+        (&wrong, Some(&rotated), Err(Denied::Unknown)),
+        (&right, None, Err(Denied::Unknown)),
+        (&right, Some(&plain), Ok(())),
+        (&right, Some(&overlapping), Ok(())),
+        (&right, Some(&rotated), Err(Denied::RotatedOut)),
+    ];
+    for (no, (text, found, outcome)) in cases.into_iter().enumerate() {
+        HASHED.set(0);
+        COMPARED.set(0);
+        let weighed = KeySecret::weigh(text, found.map(|secret| (&own, secret)), &nobody, noon());
+        assert_eq!((weighed, HASHED.get(), COMPARED.get()), (outcome, 1, 2), "case {no}");
+    }
 }
 
 #[test]

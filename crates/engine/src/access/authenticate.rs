@@ -6,7 +6,7 @@ use std::{
 };
 
 use muster_domain::{
-    access::{ApiKey, Denied, Grant, KeySecret, KeyText, Role, SECRET_HASH, User},
+    access::{ApiKey, Denied, Grant, KeySecret, KeyText, Role, User},
     digest::Keys,
     ids::OrganisationId,
 };
@@ -56,11 +56,9 @@ impl Engine {
             Some(found) => self.keys_of(found.organisation).await?,
             None => None,
         };
-        let given = keys.as_ref().unwrap_or(&NOBODY).secret_of(text);
-        let nobodys = KeySecret { hash: [0; SECRET_HASH], former: None };
-        let secret = found.as_ref().map_or(nobodys, |f| KeySecret { hash: f.key.hash, former: f.key.former });
-        let checked = secret.check(&given, now);
-        let Some(found) = found.filter(|_| keys.is_some() && checked != Err(Denied::Unknown)) else {
+        let secret = found.as_ref().map(|f| KeySecret { hash: f.key.hash, former: f.key.former });
+        let checked = KeySecret::weigh(text, keys.as_ref().zip(secret.as_ref()), &NOBODY, now);
+        let Some(found) = found.filter(|_| checked != Err(Denied::Unknown)) else {
             return Err(self.no_key());
         };
         let key: ApiKey = serde_json::from_slice(&found.key.doc)?;

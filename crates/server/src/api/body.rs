@@ -11,8 +11,8 @@ use http_body_util::LengthLimitError;
 use muster_domain::guard::Asked;
 use serde::de::DeserializeOwned;
 
-use super::SMALL;
-use crate::problem::{INVALID, MEDIA_TYPE, Problem, Result, TIMEOUT, TOO_LARGE, UNREADABLE};
+use super::{SMALL, object::Object};
+use crate::problem::{INVALID, MEDIA_TYPE, NOT_FOUND, Problem, Result, TIMEOUT, TOO_LARGE, UNREADABLE};
 
 /// How long a small body may take to come.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -25,7 +25,7 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Json<T> {
 
     async fn from_request(request: Request, _: &S) -> Result<Json<T>> {
         let bytes = small(request, &["application/json"]).await?;
-        read(&bytes).map(Json)
+        read::<Object<T>>(&bytes).map(|object| Json(object.0))
     }
 }
 
@@ -45,8 +45,8 @@ pub async fn small(request: Request, types: &[&str]) -> Result<Bytes> {
     collect(request.into_body()).await
 }
 
-/// The JSON that a request has, or the default if it has no body. A body whose type is not said is refused: what it says would
-/// be passed over.
+/// The JSON object that a request has, or the default if it has no body. A body whose type is not said is refused: what it says
+/// would be passed over.
 ///
 /// # Errors
 /// As [`small`] and [`read`].
@@ -56,7 +56,8 @@ pub async fn optional<T: DeserializeOwned + Default>(request: Request) -> Result
     if bytes.is_empty() {
         return Ok(T::default());
     }
-    read(&small(Request::from_parts(parts, Body::from(bytes)), &["application/json"]).await?)
+    let bytes = small(Request::from_parts(parts, Body::from(bytes)), &["application/json"]).await?;
+    read::<Object<T>>(&bytes).map(|object| object.0)
 }
 
 /// A small body, whole.
@@ -93,7 +94,8 @@ impl<T: DeserializeOwned> Several<T> {
     /// As [`read`].
     pub fn read(bytes: &[u8]) -> Result<Several<T>> {
         let is_list = bytes.trim_ascii_start().first() == Some(&b'[');
-        Ok(Several { items: if is_list { read(bytes)? } else { vec![read(bytes)?] }, is_list })
+        let items: Vec<Object<T>> = if is_list { read(bytes)? } else { vec![read(bytes)?] };
+        Ok(Several { items: items.into_iter().map(|item| item.0).collect(), is_list })
     }
 }
 
@@ -187,6 +189,19 @@ fn pointer(path: &serde_path_to_error::Path) -> String {
 /// A name inside a JSON pointer (RFC 6901, section 3).
 pub fn escaped(name: &str) -> String {
     name.replace('~', "~0").replace('/', "~1")
+}
+
+/// What stands in the path of an address. What cannot be read there is the name of nothing.
+pub struct Path<T>(pub T);
+
+impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequestParts<S> for Path<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Path<T>> {
+        let path = axum::extract::Path::from_request_parts(parts, state).await;
+        path.map(|path| Path(path.0))
+            .map_err(|_| Problem::new(&NOT_FOUND, "There is nothing of that name in your organisation."))
+    }
 }
 
 /// Parameters of the address, read strictly: one that there is none of is an error.

@@ -3,7 +3,6 @@
 
 use axum::{
     Json, Router,
-    extract::Path,
     http::{HeaderValue, header},
     response::{IntoResponse, Response},
     routing::{get, post},
@@ -23,7 +22,7 @@ use uuid::Uuid;
 
 use super::{
     Api,
-    body::Query,
+    body::{Path, Query},
     caller::Caller,
     page::{self, ListParameters},
 };

@@ -43,8 +43,10 @@ pub struct EventParameters {
     /// Behind this cursor, as `X-Next-Cursor` or the identity of a server-sent event gave it. `start` for the beginning.
     pub after: Option<String>,
     /// At most so many, 1 to 10,000. A stream of server-sent events has no end.
+    #[param(minimum = 1, maximum = 10000)]
     pub limit: Option<u32>,
     /// If there is nothing new, wait so many seconds for it, at most 60.
+    #[param(maximum = 60)]
     pub wait: Option<u64>,
 }
 
@@ -72,10 +74,14 @@ pub async fn show(caller: Caller, Query(parameters): Query<EventParameters>, hea
         Some(n) if (1..=MOST).contains(&n) => n,
         Some(_) => return Err(Problem::new(&UNREADABLE, format!("`limit` is between 1 and {MOST}."))),
     };
+    let wait = parameters.wait.unwrap_or(0);
+    if wait > LONGEST_WAIT {
+        return Err(Problem::new(&UNREADABLE, format!("`wait` is at most {LONGEST_WAIT}.")));
+    }
     if streams {
         return Ok(response("text/event-stream", lines(caller, after, None), None));
     }
-    let deadline = Instant::now() + Duration::from_secs(parameters.wait.unwrap_or(0).min(LONGEST_WAIT));
+    let deadline = Instant::now() + Duration::from_secs(wait);
     let last = loop {
         let last = engine.store.head(org.row.id).await?.last_seq;
         if last > after || Instant::now() >= deadline {

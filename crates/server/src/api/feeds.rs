@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 
 use axum::{
     Json, Router,
-    extract::Path,
     http::StatusCode,
     response::{IntoResponse, Response},
     routing::get,
@@ -17,10 +16,18 @@ use muster_domain::{
 };
 use muster_engine::organisation::{check_feed_name, check_key_prefix};
 use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
+use utoipa::{ToSchema, openapi::Object};
 
-use super::{Api, body, caller::Caller};
-use crate::problem::{CONFLICT, INVALID, NOT_FOUND, Problem, ProblemDocument, Result};
+use super::{
+    Api,
+    body::{self, Path},
+    caller::Caller,
+    object,
+};
+use crate::{
+    openapi::said::{modes, words_or_null},
+    problem::{CONFLICT, INVALID, NOT_FOUND, Problem, ProblemDocument, Result},
+};
 
 /// The routes.
 pub fn routes() -> Router<Api> {
@@ -121,17 +128,23 @@ pub async fn show(caller: Caller, Path(name): Path<String>) -> Result<Json<FeedD
 #[serde(deny_unknown_fields, default)]
 pub struct FeedChange {
     /// `full`, `partial` or `leavers`.
+    #[schema(schema_with = modes)]
     pub mode: Option<String>,
     /// A field of a person whom several feeds claim follows the highest.
     pub priority: Option<i32>,
     /// Put in front of each of its match keys; empty for none.
     pub key_prefix: Option<String>,
     /// `apply` or `hold`.
+    #[schema(schema_with = policies)]
     pub policy: Option<String>,
     /// Column names by field; an empty one takes it away.
     pub mapping: BTreeMap<String, String>,
     /// Settings in place of the organisation's; an empty one takes it away.
     pub overrides: BTreeMap<String, String>,
+}
+
+fn policies() -> Object {
+    words_or_null("What happens to what no guard stops.", Policy::ALL.iter().map(|p| p.word()))
 }
 
 /// A feed to be made.
@@ -141,7 +154,7 @@ pub struct NewFeed {
     /// Its name: up to 63 of a-z, 0-9, -, _ and .
     pub name: String,
     /// How it is to be.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "object::one")]
     pub settings: FeedChange,
 }
 

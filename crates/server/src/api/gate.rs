@@ -2,6 +2,7 @@
 
 use std::{
     net::{IpAddr, SocketAddr},
+    sync::Arc,
     time::Duration,
 };
 
@@ -23,7 +24,10 @@ use super::{
     idempotency,
     rate::{Class, Standing},
 };
-use crate::problem::{self, Kind, Problem};
+use crate::{
+    connections::{Place, until_sent},
+    problem::{self, Kind, Problem},
+};
 
 /// For how long a request waits for whoever else works on its organisation.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -54,7 +58,9 @@ pub async fn pass(State(api): State<Api>, mut request: Request, next: Next) -> R
     let class = class_of(&method, &route);
     let per_minute = caller.per_minute(class);
     let (standing, mut response) = match api.buckets.take(&caller.grant.key.id, class, per_minute) {
-        Ok(standing) => {
+        Ok((standing, under_way)) => {
+            // From here on the connection gives way to no other.
+            let holding = request.extensions().get::<Arc<Place>>().map(Place::hold);
             let noted = Noted::default();
             request.extensions_mut().insert(noted.clone());
             request.extensions_mut().insert(caller.clone());
@@ -63,7 +69,7 @@ pub async fn pass(State(api): State<Api>, mut request: Request, next: Next) -> R
                 false => next.run(request).await,
             };
             note(&api, &caller, from, &method, &route, response.status(), &noted);
-            (standing, response)
+            (standing, until_sent(response, (holding, under_way)))
         }
         Err(standing) => (standing, standing.problem().into_response()),
     };

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use axum::{
     Json, Router,
-    extract::{Path, Request},
+    extract::Request,
     http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
     routing::{get, post},
@@ -21,7 +21,12 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use super::{Api, body, caller::Caller};
+use super::{
+    Api,
+    body::{self, Path},
+    caller::Caller,
+    object,
+};
 use crate::problem::{INVALID, MISSING_RIGHT, NOT_FOUND, Problem, ProblemDocument, Result};
 
 /// The routes.
@@ -84,10 +89,10 @@ pub struct NewKey {
     /// Until when it works; never ends, if it is not given.
     pub expires_at: Option<DateTime<Utc>>,
     /// On which fields, by resource.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "object::named")]
     pub fields: BTreeMap<Resource_, FieldsDocument>,
     /// On whom.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "object::one")]
     pub rows: RowsDocument,
     /// The only feed for which it speaks.
     pub feed: Option<String>,
@@ -95,7 +100,7 @@ pub struct NewKey {
     #[serde(default)]
     pub networks: Vec<String>,
     /// How often.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "object::one")]
     pub rates: RatesDocument,
 }
 
@@ -115,14 +120,17 @@ pub struct KeyChange {
     /// Until when it works.
     pub expires_at: Option<DateTime<Utc>>,
     /// On which fields, by resource.
+    #[serde(deserialize_with = "object::named_or_null")]
     pub fields: Option<BTreeMap<Resource_, FieldsDocument>>,
     /// On whom.
+    #[serde(deserialize_with = "object::one_or_null")]
     pub rows: Option<RowsDocument>,
     /// The only feed for which it speaks.
     pub feed: Option<String>,
     /// From where.
     pub networks: Option<Vec<String>>,
     /// How often.
+    #[serde(deserialize_with = "object::one_or_null")]
     pub rates: Option<RatesDocument>,
 }
 
@@ -415,6 +423,7 @@ pub async fn delete(caller: Caller, Path(id): Path<String>) -> Result<StatusCode
 #[serde(deny_unknown_fields, default)]
 pub struct Rotation {
     /// For how many hours the former secret works on, 0 to 168 (7 days).
+    #[schema(maximum = 168)]
     pub overlap_hours: u32,
 }
 

@@ -2,7 +2,6 @@
 
 use axum::{
     Json, Router,
-    extract::Path,
     http::{HeaderMap, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
     routing::{get, post},
@@ -22,16 +21,19 @@ use muster_engine::{
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::time::Duration;
-use utoipa::{IntoParams, ToSchema};
+use utoipa::{IntoParams, ToSchema, openapi::Object};
 use uuid::Uuid;
 
 use super::{
     Api,
-    body::{self, Query},
+    body::{self, Path, Query},
     caller::{About, Caller, Noted},
     page,
 };
-use crate::problem::{FIELD_NOT_ALLOWED, INVALID, NOT_FOUND, Problem, ProblemDocument, Result, UNREADABLE};
+use crate::{
+    openapi::said::{words, words_or_null},
+    problem::{FIELD_NOT_ALLOWED, INVALID, NOT_FOUND, Problem, ProblemDocument, Result, UNREADABLE},
+};
 
 pub(crate) mod history;
 pub(crate) mod write;
@@ -130,6 +132,8 @@ pub struct Filters {
     #[param(ignore)]
     pub text: Option<String>,
     /// How they stand: `present` (by default), `eligible`, `not_eligible`, `former` or `all`.
+    #[param(inline, schema_with = whos)]
+    #[schema(schema_with = whos_or_null)]
     pub who: Option<String>,
     /// Of this department.
     pub department: Option<String>,
@@ -139,18 +143,39 @@ pub struct Filters {
     pub status: Option<String>,
     /// Claimed by this feed.
     pub feed: Option<String>,
-    /// `name` (by default), `key`, `email`, `department`, `location`, `status`, `start_date` or `end_date`.
+    /// `name` (by default), `key`, `email`, `department`, `location`, `employment_status`, `start_date` or
+    /// `end_date`.
+    #[param(inline, schema_with = sorts)]
+    #[schema(schema_with = sorts_or_null)]
     pub sort: Option<String>,
     /// From the last to the first.
     pub descending: Option<bool>,
     /// The day that is asked about.
     pub on: Option<NaiveDate>,
     /// At most so many, 1 to 200.
+    #[param(minimum = 1, maximum = 200)]
+    #[schema(minimum = 1, maximum = 200)]
     pub limit: Option<u32>,
     /// Where the page before ended.
     pub cursor: Option<String>,
     /// Answer only once this event is reflected, for at most ten seconds.
     pub wait_for: Option<u64>,
+}
+
+fn whos() -> Object {
+    words("How they stand; `present`, if it is not given.", Who::ALL.iter().map(|w| w.word()))
+}
+
+fn sorts() -> Object {
+    words("In which order; by `name`, if it is not given.", Sort::ALL.iter().map(|s| s.word()))
+}
+
+fn whos_or_null() -> Object {
+    words_or_null("How they stand; `present`, if it is not given.", Who::ALL.iter().map(|w| w.word()))
+}
+
+fn sorts_or_null() -> Object {
+    words_or_null("In which order; by `name`, if it is not given.", Sort::ALL.iter().map(|s| s.word()))
 }
 
 /// A page of members.
@@ -218,7 +243,7 @@ async fn find(caller: &Caller, noted: &Noted, filters: Filters) -> Result<Member
         on: filters.on.map(day_of),
         limit: page::limit(filters.limit)?,
         after: filters.cursor,
-        wait: wait_for(filters.wait_for),
+        wait: wait_for(caller, filters.wait_for).await?,
     };
     let had_cursor = request.after.is_some();
     let found = caller.engine.search(&caller.organisation, &request).await.map_err(|e| match e {
@@ -240,8 +265,18 @@ async fn find(caller: &Caller, noted: &Noted, filters: Filters) -> Result<Member
 }
 
 /// What a read waits for: another process makes what is read, or this one does.
-pub fn wait_for(seq: Option<u64>) -> Wait {
-    Wait { until: seq, at_most: Duration::from_secs(10), work: true }
+///
+/// # Errors
+/// If there is no such event, so that waiting for it would be in vain.
+pub async fn wait_for(caller: &Caller, seq: Option<u64>) -> Result<Wait> {
+    if let Some(seq) = seq {
+        let last = caller.engine.store.head(caller.organisation.row.id).await?.last_seq;
+        if seq > last {
+            let why = format!("`wait_for` names an event that there is not; the last is {last}.");
+            return Err(Problem::new(&UNREADABLE, why));
+        }
+    }
+    Ok(Wait { until: seq, at_most: Duration::from_secs(10), work: true })
 }
 
 /// Whoever does not see a field can neither look for it, nor filter or sort by it: that would tell what stands there.
@@ -260,16 +295,15 @@ fn check_seen(caller: &Caller, filters: &Filters, readable: Option<&FieldSet>) -
     let by_filter =
         [("department", &filters.department), ("location", &filters.location), ("employment_status", &filters.status)];
     let by_filter = by_filter.into_iter().filter(|(_, value)| value.is_some()).map(|(name, _)| name);
-    let by_sort: &[&str] = match filters.sort.as_deref().unwrap_or("name") {
-        "name" => &["last_name", "first_name"],
-        "key" => &["unique_id"],
-        "email" => &["email"],
-        "department" => &["department", "last_name", "first_name"],
-        "location" => &["location", "last_name", "first_name"],
-        "status" => &["employment_status", "last_name", "first_name"],
-        "start_date" => &["start_date"],
-        "end_date" => &["end_date"],
-        _ => &[],
+    let by_sort: &[&str] = match filters.sort.as_deref().and_then(Sort::from_word).unwrap_or_default() {
+        Sort::Name => &["last_name", "first_name"],
+        Sort::Key => &["unique_id"],
+        Sort::Email => &["email"],
+        Sort::Department => &["department", "last_name", "first_name"],
+        Sort::Location => &["location", "last_name", "first_name"],
+        Sort::Status => &["employment_status", "last_name", "first_name"],
+        Sort::StartDate => &["start_date"],
+        Sort::EndDate => &["end_date"],
     };
     // The usual order shows names by their order alone; whoever asks for nothing in particular is not refused for it.
     let by_sort = by_sort.iter().copied().filter(|_| filters.sort.is_some());
@@ -377,6 +411,8 @@ pub async fn show(
 ) -> Result<Response> {
     caller.needs(Resource::Members, Action::Read)?;
     let mut member = seen_by_id(&caller, &id).await?;
+    // The roster itself is always that far; only that there is such an event is looked at.
+    wait_for(&caller, when.wait_for).await?;
     if when.at.is_some() {
         let then = caller.engine.member_at(&caller.organisation, when.at(), member.uuid).await?;
         member = then

@@ -3,11 +3,24 @@
 use muster_domain::fact::State;
 use muster_engine::lists::Which;
 use serde::Deserialize;
-use utoipa::IntoParams;
+use utoipa::{IntoParams, openapi::Object};
 
 use super::caller::Caller;
-use crate::problem::{Problem, Result, UNREADABLE};
+use crate::{
+    openapi::said::words,
+    problem::{Problem, Result, UNREADABLE},
+};
 
+const STATES: [State; 8] = [
+    State::Received,
+    State::Applied,
+    State::PartlyApplied,
+    State::Held,
+    State::NoChanges,
+    State::Refused,
+    State::Rejected,
+    State::Superseded,
+];
 const MOST: u32 = 200;
 const USUAL: usize = 50;
 
@@ -17,8 +30,10 @@ const USUAL: usize = 50;
 #[into_params(parameter_in = Query)]
 pub struct ListParameters {
     /// Only those in this state.
+    #[param(inline, schema_with = states)]
     pub state: Option<String>,
     /// At most so many, 1 to 200.
+    #[param(minimum = 1, maximum = 200)]
     pub limit: Option<u32>,
     /// Where the page before ended.
     pub cursor: Option<String>,
@@ -73,23 +88,18 @@ pub fn bad_cursor() -> Problem {
     Problem::new(&UNREADABLE, "That cursor is none that a page of this list gave; begin without one.")
 }
 
+/// The words of states, as the document has them.
+pub fn states() -> Object {
+    words("Only those in this state.", STATES.map(State::word))
+}
+
 /// A state by its word.
 ///
 /// # Errors
 /// If there is none of that word.
 pub fn state(word: Option<&str>) -> Result<Option<State>> {
-    let all = [
-        State::Received,
-        State::Applied,
-        State::PartlyApplied,
-        State::Held,
-        State::NoChanges,
-        State::Refused,
-        State::Rejected,
-        State::Superseded,
-    ];
     let Some(word) = word else { return Ok(None) };
-    let found = all.into_iter().find(|s| s.word() == word);
-    let names = || all.map(State::word).join(", ");
+    let found = STATES.into_iter().find(|s| s.word() == word);
+    let names = || STATES.map(State::word).join(", ");
     found.map(Some).ok_or_else(|| Problem::new(&UNREADABLE, format!("There is no such state; there are: {}.", names())))
 }

@@ -22,9 +22,13 @@ use super::{
     body::{self, Several, media_type, place, read, small},
     caller::Caller,
     members::{Outcome, Written, bring, rows},
+    object::Object,
     uploads::{Coming, SendParameters, take},
 };
-use crate::problem::{INVALID, Problem, ProblemDocument, Result};
+use crate::{
+    openapi::said::{FieldValue, MatchKey, UploadForm, mode},
+    problem::{INVALID, Problem, ProblemDocument, REFUSED, Result},
+};
 
 /// The names of the contract, and ours.
 const NAMES: [(&str, &str); 9] = [
@@ -50,26 +54,45 @@ pub fn routes() -> Router<Api> {
 /// A member, in the words of the contract.
 #[derive(Debug, ToSchema)]
 #[allow(dead_code)]
-#[schema(rename_all = "camelCase")]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct PublicMember {
     /// The match key.
-    unique_id: String,
+    unique_id: MatchKey,
     /// First name.
-    first_name: Option<String>,
+    #[schema(required = false)]
+    first_name: FieldValue,
     /// Last name.
-    last_name: Option<String>,
+    #[schema(required = false)]
+    last_name: FieldValue,
     /// E-mail address.
-    email: Option<String>,
+    #[schema(required = false)]
+    email: FieldValue,
     /// Department.
-    department: Option<String>,
+    #[schema(required = false)]
+    department: FieldValue,
     /// Location.
-    location: Option<String>,
+    #[schema(required = false)]
+    location: FieldValue,
     /// Job title.
-    role: Option<String>,
+    #[schema(required = false)]
+    role: FieldValue,
     /// Subcompany.
-    subcompany: Option<String>,
+    #[schema(required = false)]
+    subcompany: FieldValue,
     /// The last day.
-    end_date: Option<String>,
+    #[schema(required = false)]
+    end_date: FieldValue,
+}
+
+/// One member or several, in the words of the contract.
+#[derive(Debug, ToSchema)]
+#[allow(dead_code)]
+#[serde(untagged)]
+pub enum PublicMembers {
+    /// One.
+    One(PublicMember),
+    /// Several, at most 1,000.
+    Several(Vec<PublicMember>),
 }
 
 /// What became of one member.
@@ -150,7 +173,7 @@ fn ours(row: Map<String, Value>, pointer: &str) -> Result<Map<String, Value>> {
 }
 
 /// Bring members up to date, in the words of the "eligibility upload" contract
-#[utoipa::path(put, path = "/api/public/members", tag = "public contract", request_body(content = Vec<PublicMember>),
+#[utoipa::path(put, path = "/api/public/members", tag = "public contract", request_body = PublicMembers,
     responses((status = 200, body = PublicAnswer), (status = 202, body = PublicAnswer),
         (status = 422, body = ProblemDocument, content_type = "application/problem+json")))]
 pub async fn members(caller: Caller, request: Request) -> Result<Response> {
@@ -171,7 +194,7 @@ fn answered(answer: PublicAnswer) -> Response {
 #[serde(deny_unknown_fields)]
 pub struct PublicUpload {
     /// `full` or `partial`.
-    #[schema(value_type = String, example = "full")]
+    #[schema(schema_with = mode)]
     pub mode: Mode,
     /// The rows.
     #[schema(value_type = Vec<PublicMember>)]
@@ -182,7 +205,7 @@ pub struct PublicUpload {
 ///
 /// JSON with `mode` and `rows`, or a form with a CSV `file` and `mode`. It is worked on before the answer.
 #[utoipa::path(post, path = "/api/public/upload", tag = "public contract",
-    request_body(content((PublicUpload = "application/json"), ("multipart/form-data"))),
+    request_body(content((PublicUpload = "application/json"), (UploadForm = "multipart/form-data"))),
     responses((status = 200, body = PublicAnswer), (status = 202, body = PublicAnswer),
         (status = 422, body = ProblemDocument, content_type = "application/problem+json")))]
 pub async fn upload(caller: Caller, request: Request) -> Result<Response> {
@@ -192,7 +215,7 @@ pub async fn upload(caller: Caller, request: Request) -> Result<Response> {
         Coming::take(&caller, SendParameters::default(), request).await?
     } else {
         let bytes = small(request, &["application/json"]).await?;
-        let given: PublicUpload = read(&bytes)?;
+        let Object::<PublicUpload>(given) = read(&bytes)?;
         let mut lines = Vec::with_capacity(bytes.len().min(SMALL));
         for (no, row) in given.rows.into_iter().enumerate() {
             let row = ours(row, &format!("/rows/{no}"))?;
@@ -202,6 +225,10 @@ pub async fn upload(caller: Caller, request: Request) -> Result<Response> {
         Coming::whole(lines, given.mode)?
     };
     let report = take(&caller, Coming { now: true, ..coming }, &headers).await?;
+    if report.state == State::Refused {
+        let why = report.issues.first().map_or("Nothing can be taken from it.", |issue| &issue.reason);
+        return Err(Problem::new(&REFUSED, why));
+    }
     let counts = report.counts;
     let held = matches!(report.state, State::Held | State::PartlyApplied);
     let mut results = Vec::new();

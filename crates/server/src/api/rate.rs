@@ -1,9 +1,12 @@
-//! How often a key may ask: a bucket for each key and class of requests, in this process.
+//! How often a key may ask, and how many requests at once: a bucket for each key and class of requests, in this process.
 
 use std::{
     collections::HashMap,
     num::NonZeroU32,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU32, Ordering::Relaxed},
+    },
     time::Duration,
 };
 
@@ -17,7 +20,20 @@ use governor::{
 
 use crate::problem::{Problem, RATE_LIMITED};
 
-type Bucket = RateLimiter<NotKeyed, InMemoryState, DefaultClock, StateInformationMiddleware>;
+struct Bucket {
+    limiter: RateLimiter<NotKeyed, InMemoryState, DefaultClock, StateInformationMiddleware>,
+    /// How many requests are under way.
+    open: AtomicU32,
+}
+
+/// A request that counts as under way until this is dropped.
+pub struct UnderWay(Arc<Bucket>);
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.0.open.fetch_sub(1, Relaxed);
+    }
+}
 
 /// <https://datatracker.ietf.org/doc/draft-ietf-httpapi-ratelimit-headers/>
 const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
@@ -85,19 +101,24 @@ type Kept = HashMap<(String, Class), (u32, Arc<Bucket>)>;
 pub struct Buckets(Mutex<Kept>);
 
 impl Buckets {
-    /// Counts a request.
+    /// Counts a request. At once there are no more than may come within a minute: whoever sends slowly holds no more than that.
     ///
     /// # Errors
     /// If it is one too many.
-    pub fn take(&self, key: &str, class: Class, per_minute: u32) -> Result<Standing, Standing> {
+    pub fn take(&self, key: &str, class: Class, per_minute: u32) -> Result<(Standing, UnderWay), Standing> {
         let bucket = self.bucket(key, class, per_minute);
         let standing = |left, seconds| Standing { class, per_minute, left, seconds };
         let each = 60.0 / f64::from(per_minute.max(1));
-        match bucket.check() {
+        let open = bucket.open.fetch_add(1, Relaxed);
+        let under_way = UnderWay(bucket.clone());
+        if open >= per_minute.max(1) {
+            return Err(standing(0, 1));
+        }
+        match bucket.limiter.check() {
             Ok(state) => {
                 let left = state.remaining_burst_capacity();
                 let used = per_minute.saturating_sub(left);
-                Ok(standing(left, (f64::from(used) * each).ceil() as u64))
+                Ok((standing(left, (f64::from(used) * each).ceil() as u64), under_way))
             }
             Err(not_until) => {
                 let wait = not_until.wait_time_from(DefaultClock::default().now());
@@ -112,7 +133,7 @@ impl Buckets {
             // Whoever has not asked for a minute begins with a full bucket anyway.
             buckets.retain(|_, (per_minute, bucket)| {
                 let many = NonZeroU32::new(*per_minute).unwrap_or(NonZeroU32::MIN);
-                Arc::strong_count(bucket) > 1 || !matches!(bucket.check_n(many), Ok(Ok(_)))
+                Arc::strong_count(bucket) > 1 || !matches!(bucket.limiter.check_n(many), Ok(Ok(_)))
             });
         }
         let (of, bucket) =
@@ -129,7 +150,8 @@ fn new_bucket(per_minute: u32) -> Bucket {
     let quota = Quota::with_period(Duration::from_secs(60) / many.get())
         .unwrap_or_else(|| Quota::per_second(NonZeroU32::MAX))
         .allow_burst(many);
-    RateLimiter::direct(quota).with_middleware::<StateInformationMiddleware>()
+    let limiter = RateLimiter::direct(quota).with_middleware::<StateInformationMiddleware>();
+    Bucket { limiter, open: AtomicU32::new(0) }
 }
 
 #[cfg(test)]
@@ -140,11 +162,29 @@ mod tests {
     fn one_too_many_is_told_when_to_come_again() {
         let buckets = Buckets::default();
         for left in (0..3).rev() {
-            assert_eq!(buckets.take("a", Class::Requests, 3).unwrap().left, left);
+            assert_eq!(buckets.take("a", Class::Requests, 3).ok().unwrap().0.left, left);
         }
-        let over = buckets.take("a", Class::Requests, 3).unwrap_err();
+        let over = buckets.take("a", Class::Requests, 3).err().unwrap();
         assert!((1..=20).contains(&over.seconds), "{over:?}");
         assert!(buckets.take("a", Class::Uploads, 3).is_ok() && buckets.take("b", Class::Requests, 3).is_ok());
         assert!(buckets.take("a", Class::Requests, 4).is_ok(), "another rate begins anew");
+    }
+
+    #[test]
+    fn no_more_at_once_than_within_a_minute() {
+        let buckets = Buckets::default();
+        // At this rate one more is let in every millisecond, and so they are all soon under way.
+        let most = 60_000;
+        let mut under_way = Vec::new();
+        while under_way.len() < most {
+            under_way.extend(buckets.take("a", Class::Uploads, most as u32).ok());
+        }
+        let again = || {
+            std::thread::sleep(Duration::from_millis(20));
+            buckets.take("a", Class::Uploads, most as u32)
+        };
+        assert!(again().is_err(), "all are under way");
+        under_way.pop();
+        assert!(again().is_ok(), "one has ended");
     }
 }

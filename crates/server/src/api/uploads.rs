@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use axum::{
     Json, Router,
     body::Body,
-    extract::{Path, Request, State},
+    extract::{Request, State},
     http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
     routing::get,
@@ -26,17 +26,21 @@ use uuid::Uuid;
 
 use super::{
     Api,
-    body::Query,
+    body::{Path, Query},
     caller::Caller,
     idempotency,
     page::{self, ListParameters},
 };
-use crate::problem::{
-    FULL_NOT_ALLOWED, IDEMPOTENCY_MISMATCH, IN_FLIGHT, INVALID, MISSING_RIGHT, NOT_FOUND, Problem, ProblemDocument,
-    Result,
+use crate::{
+    openapi::said::{JsonPayload, UploadForm, words},
+    problem::{
+        FULL_NOT_ALLOWED, IDEMPOTENCY_MISMATCH, IN_FLIGHT, INVALID, MISSING_RIGHT, NOT_FOUND, Problem, ProblemDocument,
+        Result,
+    },
 };
 
 mod coming;
+mod declared;
 pub(crate) mod issues;
 
 pub use coming::Coming;
@@ -79,15 +83,9 @@ pub struct SendParameters {
 }
 
 fn modes() -> utoipa::openapi::schema::Object {
-    words(Mode::ALL.iter().map(|m| m.word()))
-}
-
-/// A text that is one of some words.
-pub fn words(words: impl IntoIterator<Item = &'static str>) -> utoipa::openapi::schema::Object {
-    utoipa::openapi::ObjectBuilder::new()
-        .schema_type(utoipa::openapi::schema::Type::String)
-        .enum_values(Some(words))
-        .build()
+    let what = "What absence means: `full` (who is missing leaves), `partial` (only those named change), `leavers` (those named \
+        leave). The feed's own mode if it is not given.";
+    words(what, Mode::ALL.iter().map(|m| m.word()))
 }
 
 /// An upload, and what it came to: the same words as on the command line.
@@ -183,7 +181,7 @@ impl UploadDocument {
 #[utoipa::path(
     post, path = "/api/v1/uploads", tag = "uploads", params(SendParameters),
     request_body(content(
-        ("text/csv"), ("application/json"), ("application/x-ndjson"), ("multipart/form-data"),
+        ("text/csv"), (JsonPayload = "application/json"), ("application/x-ndjson"), (UploadForm = "multipart/form-data"),
         ("application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"), ("application/gzip")
     )),
     responses(
@@ -218,6 +216,11 @@ pub async fn take(caller: &Caller, coming: Coming, headers: &HeaderMap) -> Resul
     })?;
     if !caller.grant.may_send(mode, feed.no) {
         return Err(Problem::new(&FULL_NOT_ALLOWED, FULL_NOT_ALLOWED.cause));
+    }
+    if !caller.grant.key.rows.is_empty() && caller.grant.key.feed != Some(feed.no) {
+        let why = "The key sees only some people, and a payload may name anybody: send the members to PUT /members, or bind the \
+            key to a feed of its own.";
+        return Err(Problem::new(&MISSING_RIGHT, why));
     }
     if caller.writable(Resource::Uploads).is_some() {
         return Err(Problem::new(

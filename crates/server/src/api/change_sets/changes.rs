@@ -5,7 +5,6 @@ use std::{collections::HashMap, io};
 use axum::{
     Json,
     body::{Body, Bytes},
-    extract::Path,
     http::{HeaderMap, header},
     response::{IntoResponse, Response},
 };
@@ -24,12 +23,20 @@ use muster_engine::{
 };
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use utoipa::{IntoParams, ToSchema};
+use utoipa::{
+    IntoParams, ToSchema,
+    openapi::{self, Array},
+};
 use uuid::Uuid;
 
 use super::find;
 use crate::{
-    api::{body::Query, caller::Caller, page},
+    api::{
+        body::{Path, Query},
+        caller::Caller,
+        page,
+    },
+    openapi::said::words,
     problem::{Problem, ProblemDocument, Result, UNREADABLE},
 };
 
@@ -39,8 +46,10 @@ use crate::{
 #[into_params(parameter_in = Query)]
 pub struct ChangesParameters {
     /// Only changes of this kind: `add`, `update`, `remove`, `reinstate`, `rekey`, `say` or `release`.
+    #[param(inline, schema_with = kinds)]
     pub kind: Option<String>,
     /// At most so many, 1 to 200. A stream of lines has all.
+    #[param(minimum = 1, maximum = 200)]
     pub limit: Option<u32>,
     /// Where the page before ended.
     pub cursor: Option<String>,
@@ -267,4 +276,13 @@ pub fn kind_of(word: &str) -> Result<Kind> {
             "There is no such kind; there are: add, update, remove, reinstate, rekey, say and release.",
         )
     })
+}
+
+fn kinds() -> openapi::Object {
+    words("A kind of change.", ["add", "update", "remove", "reinstate", "rekey", "say", "release"])
+}
+
+/// A list of kinds, as the document has it.
+pub fn many_kinds() -> Array {
+    Array::new(kinds())
 }

@@ -1,10 +1,6 @@
 //! Deciding on a change set: approving, rejecting and undoing. Whoever decides names the digest of what they saw.
 
-use axum::{
-    Json,
-    extract::{Path, Request},
-    http::HeaderMap,
-};
+use axum::{Json, extract::Request, http::HeaderMap};
 use muster_domain::{
     access::{Action, Resource},
     documents::ChangeSet,
@@ -20,10 +16,13 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use super::{changes::kind_of, find, waits};
+use super::{
+    changes::{kind_of, many_kinds},
+    find, waits,
+};
 use crate::{
     api::{
-        body::{self, if_match},
+        body::{self, Path, if_match},
         caller::Caller,
     },
     problem::{CONFLICT, INVALID, MISSING_RIGHT, PRECONDITION, Problem, ProblemDocument, Result, STALE},
@@ -38,6 +37,7 @@ pub struct Decision {
     /// Not people with these match keys.
     pub except: Vec<String>,
     /// Only changes of these kinds.
+    #[schema(schema_with = many_kinds)]
     pub kinds: Vec<String>,
     /// Not these fields.
     pub except_fields: Vec<String>,

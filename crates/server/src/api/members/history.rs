@@ -1,12 +1,12 @@
 //! What was ever said of a member, and by whom.
 
-use axum::{Json, extract::Path};
+use axum::Json;
 use muster_domain::access::{Action, Resource};
 use muster_engine::history::HistoryEntry;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::{About, Caller, Noted, Query, When, seen_by_id, wait_for};
+use super::{About, Caller, Noted, Path, Query, When, seen_by_id, wait_for};
 use crate::problem::{ProblemDocument, Result};
 
 /// A member's history, oldest first.
@@ -33,7 +33,8 @@ pub async fn show(
     caller.needs(Resource::Members, Action::Read)?;
     let member = seen_by_id(&caller, &id).await?;
     noted.keep(About { member: Some(member.uuid), ..About::default() });
-    let history = caller.engine.history_of(&caller.organisation, &member, when.at(), wait_for(when.wait_for)).await?;
+    let wait = wait_for(&caller, when.wait_for).await?;
+    let history = caller.engine.history_of(&caller.organisation, &member, when.at(), wait).await?;
     let readable = caller.readable(Resource::Members);
     let sees = |entry: &HistoryEntry| match (&readable, &entry.field) {
         (Some(fields), Some(name)) => caller.field(name).is_some_and(|f| fields.contains(f)),

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use axum::{
     Json,
-    extract::{Path, Request},
+    extract::Request,
     http::{HeaderMap, StatusCode},
     response::{IntoResponse, Response},
 };
@@ -29,9 +29,10 @@ use serde_json::{Map, Value};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use super::{Caller, MemberDocument, seen_by_id};
+use super::{Caller, MemberDocument, Path, seen_by_id};
 use crate::{
     api::body::{self, Several, escaped, place, read, small},
+    openapi::said::{MemberChange, MemberRows},
     problem::{FIELD_NOT_ALLOWED, INVALID, Problem, ProblemDocument, Result, STALE, TOO_LARGE},
 };
 
@@ -120,7 +121,7 @@ pub struct Written {
 /// One object or a list of at most 1,000. Only the fields given change, and `null` clears. Somebody unknown is added, somebody
 /// who left comes back. It is a partial payload for the key's feed, or `main`: policy and guards look at it like at any other,
 /// and what they hold is answered with 202 and `held`.
-#[utoipa::path(put, path = "/api/v1/members", tag = "members", request_body(content = Object, content_type = "application/json"),
+#[utoipa::path(put, path = "/api/v1/members", tag = "members", request_body = MemberRows,
     responses(
         (status = 200, body = Written), (status = 202, description = "Some of it waits for a reviewer", body = Written),
         (status = 422, body = ProblemDocument, content_type = "application/problem+json"),
@@ -154,7 +155,7 @@ fn answer(written: Written) -> Response {
 /// Only the fields given change, and `null` clears (RFC 7396). With `If-Match` nothing changes unless the member is as it was
 /// read.
 #[utoipa::path(patch, path = "/api/v1/members/{id}", tag = "members", params(("id" = Uuid, Path)),
-    request_body(content((Object = "application/json"), (Object = "application/merge-patch+json"))),
+    request_body(content((MemberChange = "application/json"), (MemberChange = "application/merge-patch+json"))),
     responses((status = 200, body = Written), (status = 202, body = Written),
         (status = 412, body = ProblemDocument, content_type = "application/problem+json")))]
 pub async fn patch(caller: Caller, Path(id): Path<String>, headers: HeaderMap, request: Request) -> Result<Response> {

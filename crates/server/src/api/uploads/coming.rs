@@ -9,7 +9,10 @@ use std::{
 
 use axum::{
     body::{Body, Bytes},
-    extract::{FromRequest, Multipart, Request},
+    extract::{
+        FromRequest, Multipart, Request,
+        multipart::{Field, MultipartError},
+    },
     http::{HeaderMap, header},
 };
 use base64::{Engine as _, prelude::BASE64_STANDARD};
@@ -20,7 +23,10 @@ use serde::{Deserialize, de::IgnoredAny};
 use sha2::{Digest, Sha256};
 use tokio::{io::AsyncReadExt, sync::mpsc};
 
-use super::SendParameters;
+use super::{
+    SendParameters,
+    declared::{XLSX, charset, check_coding, in_utf8, is_coded, is_declared},
+};
 use crate::{
     api::{
         body::{asked, media_type},
@@ -29,12 +35,17 @@ use crate::{
     problem::{INVALID, MEDIA_TYPE, Problem, REFUSED, Result, TIMEOUT, TOO_LARGE, UNREADABLE},
 };
 
-/// For how long the next bytes of a body are waited for.
+/// For how long `PROGRESS` bytes of a body are waited for: whoever sends a byte now and then is not waited for.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// So much of a body must come within `PATIENCE`, or all that is left of it.
+const PROGRESS: u64 = 16 << 10;
+/// The longest text of a form's field, in bytes; the file is another matter.
+const LONGEST_FIELD: usize = 4 << 10;
+/// By so many bytes is told of what type a body is.
+const LOOKED_AT: usize = 64;
 /// So many pieces of a body may wait to be read.
 const AHEAD: usize = 16;
 
-const XLSX: &str = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet";
 const TYPES: &str = "text/csv, application/json, application/x-ndjson, multipart/form-data, application/gzip, \
     application/octet-stream or the type of XLSX";
 
@@ -116,6 +127,7 @@ impl Coming {
             return Err(too_large(most));
         }
         let kind = media_type(&headers);
+        let charset = charset(&kind, &headers)?;
         let format = match kind.as_str() {
             "text/csv" | "application/octet-stream" | "application/gzip" | XLSX => None,
             "application/x-ndjson" | "application/ndjson" | "application/jsonl" => Some("ndjson"),
@@ -125,34 +137,13 @@ impl Coming {
         };
         let digest = Expected::of(&headers)?;
         let pieces = counted(request.into_body(), most, digest);
-        let source = Source::piped(Box::pin(pieces), |first| is_declared(&kind, &headers, first)).await?;
+        let look = |first: &[u8]| is_declared(&kind, &headers, first);
+        let source = match is_coded(&headers) {
+            false if charset.as_deref() == Some("utf-8") => Source::piped(Box::pin(in_utf8(pieces)), look).await?,
+            _ => Source::piped(Box::pin(pieces), look).await?,
+        };
         Ok(Coming { said, format, file_name: None, now: false, source })
     }
-}
-
-fn check_coding(headers: &HeaderMap) -> Result<()> {
-    match headers.get(header::CONTENT_ENCODING).map(|v| v.to_str().unwrap_or("?").trim().to_ascii_lowercase()) {
-        None => Ok(()),
-        Some(coding) if matches!(coding.as_str(), "gzip" | "x-gzip" | "identity") => Ok(()),
-        Some(_) => Err(Problem::new(&MEDIA_TYPE, "Content-Encoding may be gzip, and nothing else.")),
-    }
-}
-
-/// Whether the first bytes are of the type that was declared.
-fn is_declared(kind: &str, headers: &HeaderMap, first: &[u8]) -> Result<()> {
-    let packed = first.starts_with(&[0x1f, 0x8b]);
-    let coded = headers.get(header::CONTENT_ENCODING).is_some_and(|v| v != "identity");
-    let zip = first.starts_with(b"PK\x03\x04");
-    let old_workbook = first.starts_with(&[0xd0, 0xcf, 0x11, 0xe0]);
-    let is_so = match kind {
-        "application/octet-stream" => true,
-        _ if coded => packed,
-        "application/gzip" => packed,
-        XLSX => zip || old_workbook,
-        _ => !packed && !zip && !old_workbook,
-    };
-    let why = "The body is not what Content-Type and Content-Encoding say that it is.";
-    if is_so || first.is_empty() { Ok(()) } else { Err(Problem::new(&MEDIA_TYPE, why)) }
 }
 
 fn too_large(most: u64) -> Problem {
@@ -185,38 +176,66 @@ impl Expected {
     }
 }
 
-/// The pieces of a body: counted, hashed if a digest is expected, and each waited for only so long.
+/// How fast a body comes: what is waited for is counted, and not what is done with it here.
+#[derive(Default)]
+struct Pace {
+    waited: Duration,
+    came: u64,
+}
+
+impl Pace {
+    /// What comes next, if it comes in time.
+    async fn next<T>(&mut self, next: impl Future<Output = T>) -> Result<T> {
+        let began = tokio::time::Instant::now();
+        let came = tokio::time::timeout(PATIENCE.saturating_sub(self.waited), next).await;
+        self.waited += began.elapsed();
+        came.map_err(|_| Problem::new(&TIMEOUT, "The body came too slowly: less than 16 KiB in 30 seconds."))
+    }
+
+    fn came(&mut self, bytes: u64) {
+        self.came += bytes;
+        if self.came >= PROGRESS {
+            *self = Pace::default();
+        }
+    }
+}
+
+/// The pieces of a body: counted, hashed if a digest is expected, and waited for only so long.
 fn counted(body: Body, most: u64, expected: Option<Expected>) -> impl Stream<Item = Result<Bytes>> + Send {
     let pieces = body.into_data_stream();
     futures_util::stream::unfold(
-        (pieces, 0u64, expected, false),
-        move |(mut pieces, mut size, mut expected, ended)| async move {
+        (pieces, 0u64, expected, false, Pace::default()),
+        move |(mut pieces, mut size, mut expected, ended, mut pace)| async move {
             if ended {
                 return None;
             }
-            let outcome = match tokio::time::timeout(PATIENCE, pieces.next()).await {
-                Err(_) => Err(Problem::new(&TIMEOUT, "No more of the body came for 30 seconds.")),
-                Ok(Some(Err(_))) => {
+            let next = match pace.next(pieces.next()).await {
+                Err(problem) => return Some((Err(problem), (pieces, size, None, true, pace))),
+                Ok(next) => next,
+            };
+            let outcome = match next {
+                Some(Err(_)) => {
                     Err(Problem::new(&UNREADABLE, "The body was cut off on its way; nothing was taken from it."))
                 }
-                Ok(Some(Ok(piece))) => {
+                Some(Ok(piece)) => {
                     size += piece.len() as u64;
+                    pace.came(piece.len() as u64);
                     if let Some(expected) = &mut expected {
                         expected.hash.update(&piece);
                     }
                     if size > most { Err(too_large(most)) } else { Ok(piece) }
                 }
-                Ok(None) => {
+                None => {
                     let expected = expected.take()?;
                     if expected.hash.finalize()[..] == expected.bytes[..] {
                         return None;
                     }
                     let why = "The body is not the one that Content-Digest is of: it was changed or cut on its way. Send it again.";
-                    return Some((Err(Problem::new(&REFUSED, why)), (pieces, size, None, true)));
+                    return Some((Err(Problem::new(&REFUSED, why)), (pieces, size, None, true, pace)));
                 }
             };
             let failed = outcome.is_err();
-            Some((outcome, (pieces, size, expected, failed)))
+            Some((outcome, (pieces, size, expected, failed, pace)))
         },
     )
 }
@@ -241,13 +260,16 @@ pub enum Source {
 impl Source {
     /// Reads pieces as they come; what comes first is looked at before anything is done with it.
     async fn piped(
-        mut pieces: std::pin::Pin<Box<dyn Stream<Item = Result<Bytes>> + Send>>,
+        pieces: std::pin::Pin<Box<dyn Stream<Item = Result<Bytes>> + Send>>,
         look: impl FnOnce(&[u8]) -> Result<()>,
     ) -> Result<Source> {
+        // Its end is met twice where all of it is looked at first.
+        let mut pieces = pieces.fuse();
         let mut rest = Bytes::new();
-        while rest.is_empty() {
+        while rest.len() < LOOKED_AT {
             match pieces.next().await {
-                Some(piece) => rest = piece?,
+                Some(piece) if rest.is_empty() => rest = piece?,
+                Some(piece) => rest = [rest, piece?].concat().into(),
                 None => break,
             }
         }
@@ -333,10 +355,9 @@ async fn json(mut said: Said, request: Request, headers: &HeaderMap, most: u64) 
         #[allow(dead_code)]
         rows: Option<IgnoredAny>,
     }
-    let coded = headers.get(header::CONTENT_ENCODING).is_some_and(|v| v != "identity");
     let digest = Expected::of(headers)?;
     let pieces = counted(request.into_body(), most, digest);
-    if coded {
+    if is_coded(headers) {
         // What is said of it must then stand in the address: it is not unpacked twice.
         let source = Source::piped(Box::pin(pieces), |first| is_declared("application/json", headers, first)).await?;
         return Ok(Coming { said, format: Some("json"), file_name: None, now: false, source });
@@ -346,16 +367,16 @@ async fn json(mut said: Said, request: Request, headers: &HeaderMap, most: u64) 
         let mut first = [0; 64];
         let n = file.read(&mut first).map_err(|e| Problem::internal(&e))?;
         file.rewind().map_err(|e| Problem::internal(&e))?;
-        if first[..n].trim_ascii_start().first() != Some(&b'{') {
-            return Ok(None);
+        match first[..n].trim_ascii_start().first() {
+            Some(b'{') => {}
+            Some(b'[') => {
+                let read = serde_json::from_reader(BufReader::with_capacity(1 << 18, &file));
+                return read.map(|IgnoredAny| None).map_err(no_json);
+            }
+            _ => return Err(Problem::new(&UNREADABLE, "The body is no JSON list or object of rows.")),
         }
         let read = serde_json::from_reader(BufReader::with_capacity(1 << 18, &file));
-        read.map(Some).map_err(|e: serde_json::Error| {
-            Problem::new(
-                &UNREADABLE,
-                format!("The body cannot be read as JSON, line {}, column {}.", e.line(), e.column()),
-            )
-        })
+        read.map(Some).map_err(no_json)
     })?;
     if let Some(head) = head {
         if head.rows.is_none() {
@@ -380,6 +401,11 @@ async fn json(mut said: Said, request: Request, headers: &HeaderMap, most: u64) 
     Ok(Coming { said, format: Some("json"), file_name: None, now: false, source })
 }
 
+fn no_json(e: serde_json::Error) -> Problem {
+    let why = format!("The body cannot be read as JSON, line {}, column {}.", e.line(), e.column());
+    Problem::new(&UNREADABLE, why)
+}
+
 /// A form with the payload as `file`; its other fields say what the address can say.
 async fn multipart(said: Said, request: Request, headers: &HeaderMap, most: u64) -> Result<Coming> {
     let digest = Expected::of(headers)?;
@@ -400,15 +426,16 @@ async fn multipart(said: Said, request: Request, headers: &HeaderMap, most: u64)
     }
 }
 
+fn no_form(_: MultipartError) -> Problem {
+    Problem::new(&UNREADABLE, "The form cannot be read, or was cut off: each part needs its boundary and a name.")
+}
+
 async fn form(mut said: Said, request: Request, most: u64) -> Result<Coming> {
-    let bad = |_| {
-        Problem::new(&UNREADABLE, "The form cannot be read, or was cut off: each part needs its boundary and a name.")
-    };
     let mut form = Multipart::from_request(request, &())
         .await
         .map_err(|_| Problem::new(&MEDIA_TYPE, "multipart/form-data needs a boundary."))?;
     let mut found = None;
-    while let Some(mut field) = form.next_field().await.map_err(bad)? {
+    while let Some(mut field) = form.next_field().await.map_err(no_form)? {
         let name = field.name().unwrap_or("").to_owned();
         if name == "file" {
             if found.is_some() {
@@ -417,14 +444,14 @@ async fn form(mut said: Said, request: Request, most: u64) -> Result<Coming> {
             let file_name = field.file_name().map(str::to_owned);
             let mut size = 0;
             let pieces = futures_util::stream::poll_fn(move |cx| field.poll_next_unpin(cx)).map(move |piece| {
-                let piece = piece.map_err(bad)?;
+                let piece = piece.map_err(no_form)?;
                 size += piece.len() as u64;
                 if size > most { Err(too_large(most)) } else { Ok(piece) }
             });
             found = Some((spool(&spool_dir(), Box::pin(pieces)).await?, file_name));
             continue;
         }
-        let text = field.text().await.map_err(bad)?;
+        let text = text_of(&mut field, &name).await?;
         take_field(&mut said, &name, text.trim())?;
     }
     let Some((file, file_name)) = found else {
@@ -432,6 +459,19 @@ async fn form(mut said: Said, request: Request, most: u64) -> Result<Coming> {
     };
     let source = Source::Spooled(BufReader::with_capacity(1 << 18, file));
     Ok(Coming { said, format: None, file_name, now: false, source })
+}
+
+/// The text of a field, of which there is never more in memory than a field may have.
+async fn text_of(field: &mut Field<'_>, name: &str) -> Result<String> {
+    let mut text = Vec::new();
+    while let Some(piece) = field.chunk().await.map_err(no_form)? {
+        if text.len() + piece.len() > LONGEST_FIELD {
+            let shown: String = name.chars().filter(|c| !c.is_control()).take(60).collect();
+            return Err(Problem::new(&TOO_LARGE, format!("The form's {shown:?} is longer than 4 KiB.")));
+        }
+        text.extend_from_slice(&piece);
+    }
+    String::from_utf8(text).map_err(|_| Problem::new(&UNREADABLE, "The form has a field that is not written in UTF-8."))
 }
 
 fn take_field(said: &mut Said, name: &str, text: &str) -> Result<()> {

@@ -2,7 +2,6 @@
 
 use axum::{
     Json,
-    extract::Path,
     http::{HeaderMap, HeaderValue, header},
     response::{IntoResponse, Response},
 };
@@ -16,7 +15,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::{
-    api::caller::Caller,
+    api::{body::Path, caller::Caller},
     problem::{Problem, ProblemDocument, Result},
 };
 
