@@ -174,6 +174,17 @@ async fn the_digest_is_the_same_without_fingerprints() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_leavers_leave_although_the_roster_holds_all_that_their_rows_say() {
+    let mut given = Given::with(&[("guard.removals.max_percent", "off")]).await;
+    given.applied(full(), &staff(1..=6)).await;
+    given.engine.sizes = Sizes::SMALLEST;
+    let report = given.applied(leavers(), &staff(2..=4)).await;
+    assert_eq!((report.counts.removed, report.counts.unchanged), (3, 0));
+    assert_eq!(given.listed().await, ["E1", "E5", "E6"]);
+    given.verified().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_feed_without_a_column_has_no_word_on_the_field_when_another_lapses() {
     let given = Given::organisation().await;
     given.feed_named("payroll").await;
