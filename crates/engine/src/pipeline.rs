@@ -16,14 +16,14 @@ use uuid::Uuid;
 use crate::{
     Engine, Error, Organisation, Result,
     compare::{Compared, Comparison, Input, Job, Rows},
-    crash, event,
-    known::Known,
+    crash, event, known,
     opening::{Opening, Taken},
     receive::{Arrival, check_as_of},
     recorder::Spills,
     refused::{self, Asked, Witness},
     report::issues_body,
     seal::Run,
+    sizes::Sizes,
     supersede::Naming,
     wholeness::wholeness,
 };
@@ -182,11 +182,12 @@ impl Engine {
         let Taken { input, known, mut census } = match taken {
             Some(taken) => taken?,
             None => {
-                let stored = Known::load(&self.store, org.row.id, feed.no).await?;
+                let stored = Some(known::Stored::of(&self.store, org.row.id, feed.no));
                 let file = self.payloads.path(org.row.id, received.upload);
                 let payload = self.open_payload(org, received)?;
-                let kept_bytes = self.sizes.kept_bytes;
-                let opening = Opening { org, feed, settings: &settings, received, stored, file: &file, kept_bytes };
+                let Sizes { kept_bytes, small_bytes, .. } = self.sizes;
+                let settings = &settings;
+                let opening = Opening { org, feed, settings, received, stored, file: &file, kept_bytes, small_bytes };
                 tokio::task::block_in_place(|| opening.read(payload))?
             }
         };

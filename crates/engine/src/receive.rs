@@ -17,8 +17,7 @@ use muster_store::{Lease, StoreError, UploadRow};
 use uuid::Uuid;
 
 use crate::{
-    Engine, Error, Organisation, Result, crash, event,
-    known::Known,
+    Engine, Error, Organisation, Result, crash, event, known,
     opening::{Opening, Taken},
     payload::Stored,
     pipeline::Stages,
@@ -97,8 +96,6 @@ impl Engine {
         let (feed, mut received) = self.arriving(org, request)?;
         let upload = received.upload;
         let settings = org.settings.for_feed(&feed.settings);
-        let known = Known::load(&self.store, org.row.id, feed.no).await?;
-        stages.done("read known");
         let file = self.payloads.path(org.row.id, upload);
         let mut source = UpTo::new(source, settings.limits);
         let opening = Opening {
@@ -106,9 +103,10 @@ impl Engine {
             feed,
             settings: &settings,
             received: &received,
-            stored: known,
+            stored: Some(known::Stored::of(&self.store, org.row.id, feed.no)),
             file: &file,
             kept_bytes: self.sizes.kept_bytes,
+            small_bytes: self.sizes.small_bytes,
         };
         let (stored, taken) = tokio::task::block_in_place(|| {
             self.payloads.store_while(org.row.id, upload, &mut source, request.expect_sha256.is_some(), |payload| {

@@ -90,6 +90,10 @@ reads! {
     ident_deltas() -> Vec<(u64, MemberNo, bool)> = ident::ident_deltas;
     /// A feed's fingerprints, if there are any; their pages are given by [`Store::each_fingerprint_page`].
     fingerprints(feed: FeedNo) -> Option<Fingerprints> = fingerprint::fingerprints;
+    /// With which layout a feed's fingerprints were made, if there are any.
+    fingerprint_layout(feed: FeedNo) -> Option<Vec<u8>> = fingerprint::fingerprint_layout;
+    /// What has been added to a feed's fingerprints, oldest first.
+    fingerprint_deltas(feed: FeedNo) -> Vec<Vec<u8>> = fingerprint::fingerprint_deltas;
     /// By what people who were forgotten would be known again.
     blocked() -> Vec<BlockHash> = forgotten::blocked;
     /// The stored page of the roster on which a member is or would be.

@@ -137,8 +137,10 @@ writes! {
     put_fingerprints(feed: FeedNo, layout: &[u8]) -> () = fingerprint::put_fingerprints;
     /// Adds pages of fingerprints from a page number on.
     add_fingerprint_pages(feed: FeedNo, first: u32, pages: Vec<Vec<u8>>) -> () = fingerprint::add_fingerprint_pages;
-    /// Adds newer fingerprints; `false` if the feed has none to add to.
-    add_fingerprint_delta(feed: FeedNo, body: Vec<u8>) -> bool = fingerprint::add_fingerprint_delta;
+    /// Adds newer fingerprints, and says how often that was done since the pages were made; 0 if the feed has none to add to.
+    add_fingerprint_delta(feed: FeedNo, body: Vec<u8>) -> u64 = fingerprint::add_fingerprint_delta;
+    /// Puts newer fingerprints in place of all that were added.
+    put_fingerprint_delta(feed: FeedNo, body: Vec<u8>) -> () = fingerprint::put_fingerprint_delta;
     /// Deletes a feed's fingerprints.
     drop_fingerprints(feed: FeedNo) -> () = fingerprint::drop_fingerprints;
     /// Blocks who would be known by these.
