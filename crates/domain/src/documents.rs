@@ -195,6 +195,14 @@ pub struct ChangeSet {
 }
 
 impl ChangeSet {
+    /// How many people it made ineligible who count for the guard on removals for a day: what single deletes and payloads that
+    /// speak of a few take off adds up. A full payload is judged by itself, and an undo only takes back.
+    pub fn removals_that_add_up(&self) -> u64 {
+        let adds_up = self.feed == FeedNo::HAND || self.mode != Mode::Full;
+        let applied = matches!(self.state, State::Applied | State::PartlyApplied);
+        if adds_up && applied && self.undoes.is_empty() { self.figures.removals } else { 0 }
+    }
+
     /// A change set as `change_set.computed` tells it.
     pub fn new(computed: &Computed, upload: &Received, computed_at: DateTime<Utc>) -> Self {
         ChangeSet {

@@ -307,7 +307,7 @@ impl Engine {
                 figures.missing_columns = baseline.columns.iter().filter(|c| !here.contains(c)).cloned().collect();
             }
         } else {
-            figures.removals_24h = self.removals_of_a_day(job.org, &[job.feed.no]).await?;
+            figures.removals_24h = self.removals_of_a_day(job.org, Some(job.feed.no)).await?;
         }
         Ok(())
     }

@@ -56,6 +56,8 @@ reads! {
     change_set(id: ChangeSetId) -> ChangeSetRow = document::change_set;
     /// Change sets, newest first.
     change_sets(filter: &Filter) -> Vec<ChangeSetRow> = document::change_sets;
+    /// The sum of what the change sets since a moment add up to, of two feeds or of all.
+    added_up(since: DateTime<Utc>, feeds: Option<[FeedNo; 2]>) -> u64 = document::added_up;
     /// Change sets in a state, oldest first.
     change_sets_in_state(state: &str) -> Vec<ChangeSetRow> = document::change_sets_in_state;
     /// The change sets of an upload, oldest first.

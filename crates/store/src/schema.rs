@@ -11,6 +11,7 @@ const SQLITE: &[&str] = &[
     include_str!("../../../migrations/sqlite/0003_forgotten.sql"),
     include_str!("../../../migrations/sqlite/0004_relay.sql"),
     include_str!("../../../migrations/sqlite/0005_unlogged.sql"),
+    include_str!("../../../migrations/sqlite/0006_removals.sql"),
 ];
 const POSTGRES: &[&str] = &[
     include_str!("../../../migrations/postgres/0001_init.sql"),
@@ -18,6 +19,7 @@ const POSTGRES: &[&str] = &[
     include_str!("../../../migrations/postgres/0003_forgotten.sql"),
     include_str!("../../../migrations/postgres/0004_relay.sql"),
     include_str!("../../../migrations/postgres/0005_unlogged.sql"),
+    include_str!("../../../migrations/postgres/0006_removals.sql"),
 ];
 
 /// The schema that this binary works with.

@@ -51,6 +51,7 @@ on_both_engines! {
     documents::settings_and_feeds_come_back,
     documents::uploads_come_back,
     documents::change_sets_come_back,
+    documents::change_sets_add_up,
     roster::newer_rows_win_over_pages,
     roster::an_identifier_may_belong_to_several,
     roster::fingerprints_come_back,
