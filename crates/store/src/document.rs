@@ -199,13 +199,19 @@ pub(crate) async fn uploads_in_state(conn: &mut Conn<'_>, org: OrganisationId, s
 pub(crate) async fn put_upload(conn: &mut Conn<'_>, org: OrganisationId, row: &UploadRow) -> Result<()> {
     const SQL: &str = "INSERT INTO upload (org, id, arrival, feed, state, idempotency_key, doc) \
         VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (org, id) DO UPDATE SET arrival = excluded.arrival, \
-        feed = excluded.feed, state = excluded.state, idempotency_key = excluded.idempotency_key, doc = excluded.doc";
+        feed = excluded.feed, state = excluded.state, doc = excluded.doc";
     let put: Result<()> = on!(conn, c => {
         let query = sqlx::query(SQL).bind(org.0).bind(row.id.0).bind(row.arrival as i64).bind(i64::from(row.feed.0));
         let query = query.bind(&*row.state).bind(row.idempotency_key.as_deref()).bind(&*row.doc);
         query.execute(&mut **c).await.map(drop).map_err(StoreError::from)
     });
     put.map_err(|e| if is_duplicate(&e) { StoreError::KeyConflict } else { e })
+}
+
+pub(crate) async fn free_upload_key(conn: &mut Conn<'_>, org: OrganisationId, id: UploadId) -> Result<()> {
+    const SQL: &str = "UPDATE upload SET idempotency_key = NULL WHERE org = $1 AND id = $2";
+    on!(conn, c => sqlx::query(SQL).bind(org.0).bind(id.0).execute(&mut **c).await.map(drop)?);
+    Ok(())
 }
 
 pub(crate) async fn change_set(conn: &mut Conn<'_>, org: OrganisationId, id: ChangeSetId) -> Result<ChangeSetRow> {

@@ -6,8 +6,7 @@ use muster_store::access::{Answer, ClaimedAnswer};
 
 use crate::{Engine, Result};
 
-/// For how long an answer is kept.
-pub const ANSWERS_KEPT: Duration = Duration::hours(24);
+pub use muster_domain::documents::ANSWERS_KEPT;
 
 /// For how long a request is one's own unless it is prolonged: after that its process is taken for dead.
 pub const CLAIMED: Duration = Duration::seconds(60);

@@ -69,10 +69,18 @@ pub async fn uploads_come_back(store: &Store) {
     assert_eq!(numbers(store.uploads(org, &filter).await.unwrap()), [5, 2]);
     let fifth = upload(5, 2, "done", Some("k"));
     assert_eq!(store.upload(org, fifth.id).await.unwrap(), fifth);
-    assert_eq!(store.upload_by_key(org, "k").await.unwrap(), Some(fifth));
+    assert_eq!(store.upload_by_key(org, "k").await.unwrap(), Some(fifth.clone()));
     assert_eq!(store.upload_by_key(org, "other").await.unwrap(), None);
     let mut tx = store.begin(org, None).await.unwrap();
     assert!(matches!(tx.put_upload(&upload(6, 1, "waiting", Some("k"))).await, Err(StoreError::KeyConflict)));
+    let mut tx = store.begin(org, None).await.unwrap();
+    tx.free_upload_key(fifth.id).await.unwrap();
+    tx.put_upload(&upload(6, 1, "waiting", Some("k"))).await.unwrap();
+    // Whoever read the first before, and writes it now, takes the key from nobody.
+    tx.put_upload(&fifth).await.unwrap();
+    tx.commit().await.unwrap();
+    assert_eq!(store.upload_by_key(org, "k").await.unwrap().map(|u| u.arrival), Some(6));
+    assert_eq!(store.upload(org, fifth.id).await.unwrap().idempotency_key, None);
 }
 
 /// Change sets by id, upload, state and page; counters.
