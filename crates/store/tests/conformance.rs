@@ -71,6 +71,7 @@ on_both_engines! {
     access::the_last_use_counts,
     access::reads_are_noted_and_forgotten,
     access::a_request_is_answered_once,
+    access::answers_are_given_up,
     access::one_of_many_gets_a_request,
     access::a_revocation_does_not_wait_for_an_import,
     ; // Those that need its address too.
