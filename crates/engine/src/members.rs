@@ -228,19 +228,19 @@ impl Engine {
     }
 
     /// Whether somebody is eligible on a day (today, if none is named), by what is known now or was known at another time.
-    /// Only whoever `sees` lets pass is known at all.
+    /// Only whoever `sees` lets pass is known at all. `roster_version` was read before: what it counts is then certainly in
+    /// the answer.
     ///
     /// # Errors
     /// If store or log cannot be read.
     pub async fn check(
         &self,
         org: &Organisation,
+        roster_version: u64,
         by: By<'_>,
         on: Option<NaiveDate>,
         sees: impl Fn(&Member) -> bool,
     ) -> Result<(Eligible, Day)> {
-        // The version is read first: what it counts is then certainly in the answer.
-        let roster_version = self.store.head(org.row.id).await?.roster_version;
         let member = self.look_up(org, by).await?.filter(|m| sees(m) && !m.spells.is_empty());
         let on = on.map_or_else(|| eligibility::today(&org.settings, self.now()), day_of);
         Ok((Eligible::of(member.as_ref(), &org.settings, on, roster_version), on))

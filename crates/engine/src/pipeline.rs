@@ -15,6 +15,7 @@ use uuid::Uuid;
 
 use crate::{
     Engine, Error, Organisation, Result,
+    bits::Bits,
     compare::{Compared, Comparison, Input, Job, Rows},
     crash, event, known,
     opening::{Opening, Taken},
@@ -22,6 +23,7 @@ use crate::{
     recorder::Spills,
     refused::{self, Asked, Witness},
     report::issues_body,
+    roster::is_look_due,
     seal::Run,
     sizes::Sizes,
     supersede::Naming,
@@ -70,8 +72,11 @@ impl Engine {
         let lease = self.lease(org.row.id).await?;
         let id = org.row.id;
         let outcome = self.sync_leased(&lease, org, request, source, witness).await;
-        if outcome.is_ok() {
-            self.tidy(&lease, id).await;
+        if let Ok(Report { counts, roster_version, .. }) = &outcome {
+            let Counts { added, updated, removed, reinstated, rekeyed, .. } = counts;
+            if is_look_due(added + updated + removed + reinstated + rekeyed, *roster_version) {
+                self.tidy(&lease, id).await;
+            }
         }
         self.give_back(&lease, outcome).await
     }
@@ -195,7 +200,11 @@ impl Engine {
         let mut resolved = self.resolve(org, &mut census, &known, settings.duplicates, input.reader.columns()).await?;
         stages.done("resolve");
         let wholeness = wholeness(&job, &census, &input);
-        let named = self.named(org.row.id, feed.no).await?;
+        // Only a payload that speaks of everybody says something of those whom it does not name.
+        let named = match received.mode {
+            Mode::Full => self.named(org.row.id, feed.no).await?,
+            Mode::Partial | Mode::Leavers => Bits::default(),
+        };
         // What grows with the payload is kept no longer than it is needed.
         let contents = std::mem::take(&mut census.misses.contents);
         let mut keys = std::mem::take(&mut census.misses.keys);

@@ -129,7 +129,7 @@ async fn one(caller: &Caller, noted: &Noted, question: &Question, place: &str) -
     };
     let (engine, org) = (&caller.engine, &caller.organisation);
     let (found, on) = match question.at {
-        None => engine.check(org, by, question.on, |m| caller.sees(m)).await?,
+        None => engine.check(org, caller.roster_version, by, question.on, |m| caller.sees(m)).await?,
         Some(at) => engine.check_at(org, by, question.on, at, |m| caller.sees(m)).await?,
     };
     let answer = found.answer;

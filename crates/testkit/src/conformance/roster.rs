@@ -18,6 +18,10 @@ pub async fn newer_rows_win_over_pages(store: &Store) {
     let (newer, pages) = stored(store, org, &[P, 3, 5 * P, 5 * P + 1, 25 * P, 99 * P, 3]).await;
     assert_eq!(pages, [(5, vec![5; 5000])]);
     assert_eq!(newer, [(3, b"three".to_vec()), (P, b"new".to_vec()), (25 * P, (25 * P).to_le_bytes().to_vec())]);
+    // One by one the same.
+    assert_eq!(stored(store, org, &[P]).await, (vec![(P, b"new".to_vec())], Vec::new()));
+    assert_eq!(stored(store, org, &[5 * P + 1]).await, (Vec::new(), vec![(5, vec![5; 5000])]));
+    assert_eq!(stored(store, org, &[99 * P]).await, Default::default());
     assert_eq!(store.delta_count(org).await.unwrap(), u64::from(2 + 10 * P));
     assert_eq!(store.member_deltas(org, 3, P).await.unwrap().len(), 1);
     let pages = store.roster_pages(org, 38, 10).await.unwrap();
