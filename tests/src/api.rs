@@ -3,6 +3,7 @@
 use std::{
     io::{Read, Write},
     net::TcpStream,
+    process::Command,
 };
 
 use serde_json::{Value, json};
@@ -19,6 +20,7 @@ mod large;
 mod lists;
 mod names;
 mod narrow;
+mod pushes;
 mod slow;
 mod story;
 
@@ -40,12 +42,17 @@ pub struct Said<'a> {
 
 impl Api {
     pub fn start(on: On) -> Api {
+        Api::begin(on, |_| {})
+    }
+
+    /// The same, with something more done to the server's command.
+    pub fn begin(on: On, change: impl FnOnce(&mut Command)) -> Api {
         let muster = Muster::new(on);
         muster.ok(&["org", "set", "acme", "api_access=on", "guard.removals.max_percent=off"]);
         muster.ok(&["users", "create", "--name", "hris", "--service", "--org", "acme", "--role", "administrator"]);
         let key = muster
             .key(&["--name", "all", "--user", "hris", "--scope", "*", "--rate", "requests=100000,uploads=100000"]);
-        let served = Served::start(&muster, &[]);
+        let served = Served::begin(&muster, &[], change);
         Api { key, served, muster }
     }
 

@@ -1,7 +1,7 @@
 //! Documents: what the log says of one feed, one upload and one change set, folded. The store keeps them as JSON
 //! beside the events that made them; `verify` folds them again and compares.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -122,7 +122,15 @@ pub struct Upload {
     pub destroyed: Option<Destroyed>,
 }
 
+/// For how long whoever sends the same again with the same idempotency key gets the same answer. After that the key is free.
+pub const ANSWERS_KEPT: TimeDelta = TimeDelta::hours(24);
+
 impl Upload {
+    /// Whether the idempotency key that it came with is still its own.
+    pub fn keeps_its_key(&self, now: DateTime<Utc>) -> bool {
+        now - self.received_at < ANSWERS_KEPT
+    }
+
     /// An upload as `upload.received` tells it.
     pub fn new(received: Received, meta: &Meta) -> Self {
         Upload {
@@ -195,6 +203,14 @@ pub struct ChangeSet {
 }
 
 impl ChangeSet {
+    /// How many people it made ineligible who count for the guard on removals for a day: what single deletes and payloads that
+    /// speak of a few take off adds up. A full payload is judged by itself, and an undo only takes back.
+    pub fn removals_that_add_up(&self) -> u64 {
+        let adds_up = self.feed == FeedNo::HAND || self.mode != Mode::Full;
+        let applied = matches!(self.state, State::Applied | State::PartlyApplied);
+        if adds_up && applied && self.undoes.is_empty() { self.figures.removals } else { 0 }
+    }
+
     /// A change set as `change_set.computed` tells it.
     pub fn new(computed: &Computed, upload: &Received, computed_at: DateTime<Utc>) -> Self {
         ChangeSet {

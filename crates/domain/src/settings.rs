@@ -17,7 +17,7 @@ pub mod keys;
 mod limits;
 
 pub use api::{Api, ApiRates};
-pub use keys::{MOST_A_MINUTE, OPERATORS_OWN, Setting, SettingError};
+pub use keys::{MOST_A_MINUTE, Setting, SettingError, is_operators_own};
 pub use limits::{Limits, Originals};
 
 /// Everything that an organisation can decide about its roster.

@@ -47,7 +47,7 @@ const HASHING: usize = 2;
 
 /// What a process keeps in memory about access.
 pub(crate) struct Memory {
-    organisations: Mutex<HashMap<OrganisationId, Arc<Kept>>>,
+    organisations: Mutex<HashMap<OrganisationId, Kept>>,
     pending: Mutex<notes::Pending>,
     unknown: AtomicU64,
     lost: AtomicU64,
@@ -55,9 +55,10 @@ pub(crate) struct Memory {
 }
 
 /// An organisation as it was when its log ended with that event.
+#[derive(Clone)]
 struct Kept {
     last_seq: u64,
-    organisation: Organisation,
+    organisation: Arc<Organisation>,
 }
 
 impl Default for Memory {

@@ -11,6 +11,7 @@ use muster_store::{MEMBERS_PER_PAGE, Tx};
 
 use crate::{
     Result,
+    payload::scratch_in,
     roster::{compress, in_parallel},
 };
 
@@ -103,8 +104,7 @@ impl Aside {
 
     fn put_on_disk(&mut self) -> Result<()> {
         if self.file.is_none() {
-            std::fs::create_dir_all(&self.scratch)?;
-            self.file = Some(BufWriter::with_capacity(256 << 10, tempfile::tempfile_in(&self.scratch)?));
+            self.file = Some(BufWriter::with_capacity(256 << 10, scratch_in(&self.scratch)?));
         }
         let Some(file) = &mut self.file else { return Ok(()) };
         for rows in self.here.drain(..) {

@@ -123,7 +123,8 @@ impl Engine {
             crash::point("forget_originals");
             let org = self.organisation(slug).await?;
             let read_models = self.forget_in_read_models(org.row.id).await?;
-            report.swept = read_models && is_swept(self.store.sweep().await)?;
+            let answers = self.forget_in_answers(org.row.id).await?;
+            report.swept = read_models && answers && is_swept(self.store.sweep().await)?;
             report.seq = self.store.head(org.row.id).await?.last_seq;
         }
         Ok(report)

@@ -11,7 +11,7 @@ use std::{
 
 use muster_domain::ids::MemberNo;
 
-use crate::{Result, roster::in_parallel};
+use crate::{Result, payload::scratch_in, roster::in_parallel};
 
 /// An identifier's hash, and a member who has it.
 pub(crate) type Ident = (u64, MemberNo);
@@ -49,8 +49,7 @@ impl Idents {
 
     fn put_aside(&mut self) -> Result<()> {
         if self.parts.is_empty() {
-            std::fs::create_dir_all(&self.scratch)?;
-            let part = || Ok(BufWriter::with_capacity(16 << 10, tempfile::tempfile_in(&self.scratch)?));
+            let part = || Ok(BufWriter::with_capacity(16 << 10, scratch_in(&self.scratch)?));
             self.parts = (0..PARTS).map(|_| part()).collect::<Result<_>>()?;
         }
         for (hash, no) in self.here.drain(..) {

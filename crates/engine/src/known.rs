@@ -10,6 +10,10 @@ use tokio::sync::mpsc;
 
 use crate::{Result, bits::Bits};
 
+mod stored;
+
+pub(crate) use stored::{Stays, Stored, add_delta};
+
 /// One known row: the fingerprint of its bytes and the member whom it names.
 pub type Entry = (u128, MemberNo);
 
@@ -30,6 +34,8 @@ pub struct Known {
     starts: Vec<u32>,
     deltas: usize,
     newer: usize,
+    /// Those that are stored and were left unread, if they were.
+    stays: Option<Stays>,
 }
 
 /// One known row. Everything that a hit looks at lies together.
@@ -68,15 +74,8 @@ struct Unpacking {
 impl Unpacking {
     /// `size` is that of all pages together, in bytes.
     fn new(deltas: &[Vec<u8>], size: usize) -> Self {
-        let (mut touched, mut fresh) = (Bits::default(), Vec::new());
-        // The newest word counts, and inside of one delta what is known from then on.
-        for delta in deltas.iter().rev() {
-            let (dead, live) = split_delta(delta);
-            let before = fresh.len();
-            fresh.extend(live.filter(|(_, no)| !touched.contains(*no)).map(Row::new));
-            fresh[before..].iter().for_each(|row| touched.set(row.no, true));
-            dead.for_each(|no| touched.set(no, true));
-        }
+        let (touched, fresh) = stored::together(deltas);
+        let mut fresh: Vec<Row> = fresh.into_iter().map(Row::new).collect();
         fresh.sort_unstable_by_key(Row::fingerprint);
         let rows = Vec::with_capacity(size / ENTRY_BYTES + fresh.len());
         Unpacking { rows, touched, fresh: fresh.into_iter().peekable(), deltas: deltas.len() }
@@ -100,7 +99,8 @@ impl Unpacking {
             self.rows.sort_unstable_by_key(Row::fingerprint);
         }
         let starts = starts(&self.rows);
-        Known { layout, rows: self.rows, starts, deltas: self.deltas, newer: self.touched.len() as usize }
+        let newer = self.touched.len() as usize;
+        Known { layout, rows: self.rows, starts, deltas: self.deltas, newer, stays: None }
     }
 }
 
@@ -121,11 +121,6 @@ impl Known {
     /// What they were made with.
     pub fn layout(&self) -> &[u8] {
         &self.layout
-    }
-
-    /// Whether the rows were known by this layout.
-    pub fn is_of(&self, layout: u64) -> bool {
-        self.layout == layout.to_le_bytes()
     }
 
     /// The position of a known row.
@@ -201,6 +196,11 @@ impl Known {
     /// How many deltas they were read from.
     pub fn deltas(&self) -> usize {
         self.deltas
+    }
+
+    /// What becomes of those that are stored and were left unread, if they were.
+    pub(crate) fn stays(&self) -> Option<Stays> {
+        self.stays
     }
 
     /// Of how many members the deltas speak.

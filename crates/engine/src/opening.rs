@@ -1,8 +1,19 @@
 //! Opening a payload: how it is written, which columns it has, and the census that is taken on the first way through it.
 
-use std::{collections::BTreeMap, fs::File, io::Read, path::Path};
+use std::{
+    collections::BTreeMap,
+    fs::File,
+    io::{Cursor, Read},
+    path::Path,
+};
 
-use muster_domain::{documents::Feed, fact::Received, normalise, read_as::ReadAs, settings::Settings};
+use muster_domain::{
+    documents::Feed,
+    fact::Received,
+    normalise,
+    read_as::ReadAs,
+    settings::{Mode, Settings},
+};
 use muster_intake::{
     How, IntakeError, Payload, Reader, RowProblem, csv, headers,
     payload::{Source, is_older_text},
@@ -12,7 +23,7 @@ use crate::{
     Error, Organisation, Result,
     census::{self, Census},
     compare::Input,
-    known::Known,
+    known::{Known, Stored},
     mapping::leave_out_lacking,
 };
 
@@ -29,7 +40,7 @@ pub(crate) struct Taken {
 /// If it cannot be read.
 pub(crate) fn keys_named(org: &Organisation, feed: &Feed, received: &Received, file: &Path) -> Result<Vec<u64>> {
     let settings = org.settings.for_feed(&feed.settings);
-    let opening = Opening { org, feed, settings: &settings, received, stored: None, file, kept_bytes: 0 };
+    let opening = Opening::of(org, feed, &settings, received, file);
     Ok(opening.read(File::open(file)?)?.census.misses.keys)
 }
 
@@ -46,7 +57,7 @@ pub(crate) fn rows(
     older_text: bool,
 ) -> Result<(u8, csv::Records<Source>), IntakeError> {
     let settings = org.settings.for_feed(&feed.settings);
-    let opening = Opening { org, feed, settings: &settings, received, stored: None, file, kept_bytes: 0 };
+    let opening = Opening::of(org, feed, &settings, received, file);
     let opened = opening.opened(File::open(file)?, &opening.mapping(), older_text)?;
     Ok((opened.delimiter, opened.records))
 }
@@ -57,37 +68,57 @@ pub(crate) struct Opening<'a> {
     pub(crate) feed: &'a Feed,
     pub(crate) settings: &'a Settings,
     pub(crate) received: &'a Received,
-    /// Rows known of the feed.
-    pub(crate) stored: Option<Known>,
+    /// Rows known of the feed, if it is held against them.
+    pub(crate) stored: Option<Stored>,
     /// Where it lies once all of it has come in.
     pub(crate) file: &'a Path,
     /// Up to so many bytes of unknown rows are kept.
     pub(crate) kept_bytes: usize,
+    /// With fewer bytes it is a small one.
+    pub(crate) small_bytes: usize,
 }
 
-impl Opening<'_> {
+impl<'a> Opening<'a> {
+    /// One of which nothing is known.
+    fn of(
+        org: &'a Organisation,
+        feed: &'a Feed,
+        settings: &'a Settings,
+        received: &'a Received,
+        file: &'a Path,
+    ) -> Self {
+        Opening { org, feed, settings, received, stored: None, file, kept_bytes: 0, small_bytes: 0 }
+    }
+
     /// Reads a payload's head, then takes its census against the feed's fingerprints, if they are of this layout.
     ///
     /// # Errors
     /// If it cannot be read.
-    pub(crate) fn read<R: Read + Send + 'static>(mut self, payload: R) -> Result<Taken> {
-        let taken = self.take(payload, false)?;
+    pub(crate) fn read<R: Read + Send + 'static>(self, mut payload: R) -> Result<Taken> {
+        let mut head = Vec::new();
+        if self.received.mode != Mode::Full {
+            payload.by_ref().take(self.small_bytes as u64).read_to_end(&mut head).map_err(IntakeError::from)?;
+        }
+        let is_small = self.received.mode != Mode::Full && head.len() < self.small_bytes;
+        let taken = self.take(Cursor::new(head).chain(payload), is_small, false)?;
         // Letters in an older encoding may stand further down than the first look goes.
         let damaged = RowProblem::NotUtf8.to_string();
         if taken.input.plain.is_none()
             && taken.census.unreadable.iter().any(|issue| issue.reason == damaged)
             && let Some(note) = is_older_text(File::open(self.file)?)?
         {
-            let mut again = self.take(File::open(self.file)?, true)?;
+            let mut again = self.take(File::open(self.file)?, is_small, true)?;
             again.input.read_as.insert(0, note);
             return Ok(again);
         }
         Ok(taken)
     }
 
-    fn take<R: Read + Send + 'static>(&mut self, payload: R, older_text: bool) -> Result<Taken> {
+    fn take<R: Read + Send + 'static>(&self, payload: R, is_small: bool, older_text: bool) -> Result<Taken> {
         let (input, mut records) = self.open(payload, older_text)?;
-        let mut known = self.stored.take().filter(|known| known.is_of(input.layout)).unwrap_or_default();
+        let mode = self.received.mode;
+        let known = self.stored.as_ref().map(|stored| stored.known(input.layout, mode, is_small)).transpose()?;
+        let mut known = known.unwrap_or_default();
         let how = census::Reading {
             delimiter: input.delimiter,
             reader: &input.reader,

@@ -30,6 +30,8 @@ pub struct Stored {
     pub sha256: Option<String>,
 }
 
+/// How the name of a scratch file begins, for the moment in which it has one.
+const SCRATCH: &str = ".tmp";
 /// Behind the name of a payload that is still coming.
 const COMING: &str = ".coming";
 const BUFFER: usize = 1 << 18;
@@ -50,6 +52,15 @@ impl Payloads {
     /// Where an organisation's payloads lie, and temporary files that have no names.
     pub fn dir(&self, organisation: OrganisationId) -> PathBuf {
         self.dir.join(organisation.to_string())
+    }
+
+    /// A file for what is only looked at and never kept. It has no name, nobody else can read it, and it is gone with the
+    /// process.
+    ///
+    /// # Errors
+    /// What the disk says.
+    pub fn scratch(&self, organisation: OrganisationId) -> io::Result<File> {
+        scratch_in(&self.dir(organisation))
     }
 
     /// Makes it durable that payloads are gone.
@@ -134,7 +145,8 @@ impl Payloads {
         self.dir(organisation).join(format!("{upload}{COMING}"))
     }
 
-    /// Removes what was coming and never arrived: nobody has written to it for so long. Says how many there were.
+    /// Removes what was coming and never arrived, and scratch files of a process that was killed where the file system
+    /// cannot make one without a name: nobody has written to them for so long. Says how many there were.
     ///
     /// # Errors
     /// If the directory cannot be read, or a file not removed.
@@ -142,7 +154,8 @@ impl Payloads {
         let mut removed = 0;
         for entry in entries(&self.dir(organisation))? {
             let entry = entry?;
-            let is_coming = entry.file_name().to_str().is_some_and(|name| name.ends_with(COMING));
+            let is_coming =
+                entry.file_name().to_str().is_some_and(|name| name.ends_with(COMING) || name.starts_with(SCRATCH));
             // It may have arrived meanwhile.
             let age = entry.metadata().and_then(|m| m.modified()).map(|at| at.elapsed().unwrap_or_default());
             if is_coming && age.is_ok_and(|age| age > older_than) {
@@ -325,6 +338,18 @@ pub fn hex(bytes: &[u8]) -> String {
 }
 
 /// Makes a directory and what is missing above it, each entry synced in its parent.
+/// A file without a name in a directory that is made if it is not there, for its owner alone.
+///
+/// # Errors
+/// What the disk says.
+pub(crate) fn scratch_in(dir: &Path) -> io::Result<File> {
+    make_durable_dir(dir)?;
+    let file = tempfile::tempfile_in(dir)?;
+    #[cfg(unix)]
+    file.set_permissions(std::os::unix::fs::PermissionsExt::from_mode(0o600))?;
+    Ok(file)
+}
+
 pub(crate) fn make_durable_dir(dir: &Path) -> io::Result<()> {
     if dir.is_dir() {
         return Ok(());
@@ -350,6 +375,24 @@ pub(crate) fn sync_dir(dir: &Path) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[cfg(unix)]
+    #[test]
+    fn scratch_files_have_no_name_and_are_for_their_owner_alone() {
+        use std::os::unix::fs::PermissionsExt;
+        let dir = tempfile::tempdir().unwrap();
+        let (payloads, org) = (Payloads::new(dir.path()), OrganisationId(Uuid::nil()));
+        let mut file = payloads.scratch(org).unwrap();
+        file.write_all(b"who").unwrap();
+        let mode = |metadata: fs::Metadata| metadata.permissions().mode() & 0o777;
+        assert_eq!(mode(file.metadata().unwrap()), 0o600);
+        assert_eq!(mode(fs::metadata(payloads.dir(org)).unwrap()), 0o700);
+        assert_eq!(fs::read_dir(payloads.dir(org)).unwrap().count(), 0);
+        // Where a file cannot be made without a name, a process may be killed before it takes the name away.
+        fs::write(payloads.dir(org).join(".tmpA1b2C3"), b"who").unwrap();
+        assert_eq!(payloads.remove_abandoned(org, Duration::from_secs(3600)).unwrap(), 0);
+        assert_eq!(payloads.remove_abandoned(org, Duration::ZERO).unwrap(), 1);
+    }
 
     #[test]
     fn a_payload_is_stored_as_it_came() {

@@ -15,15 +15,17 @@ use uuid::Uuid;
 
 use crate::{
     Engine, Error, Organisation, Result,
+    bits::Bits,
     compare::{Compared, Comparison, Input, Job, Rows},
-    crash, event,
-    known::Known,
+    crash, event, known,
     opening::{Opening, Taken},
     receive::{Arrival, check_as_of},
     recorder::Spills,
     refused::{self, Asked, Witness},
     report::issues_body,
+    roster::is_look_due,
     seal::Run,
+    sizes::Sizes,
     supersede::Naming,
     wholeness::wholeness,
 };
@@ -70,8 +72,11 @@ impl Engine {
         let lease = self.lease(org.row.id).await?;
         let id = org.row.id;
         let outcome = self.sync_leased(&lease, org, request, source, witness).await;
-        if outcome.is_ok() {
-            self.tidy(&lease, id).await;
+        if let Ok(Report { counts, roster_version, .. }) = &outcome {
+            let Counts { added, updated, removed, reinstated, rekeyed, .. } = counts;
+            if is_look_due(added + updated + removed + reinstated + rekeyed, *roster_version) {
+                self.tidy(&lease, id).await;
+            }
         }
         self.give_back(&lease, outcome).await
     }
@@ -182,11 +187,12 @@ impl Engine {
         let Taken { input, known, mut census } = match taken {
             Some(taken) => taken?,
             None => {
-                let stored = Known::load(&self.store, org.row.id, feed.no).await?;
+                let stored = Some(known::Stored::of(&self.store, org.row.id, feed.no));
                 let file = self.payloads.path(org.row.id, received.upload);
                 let payload = self.open_payload(org, received)?;
-                let kept_bytes = self.sizes.kept_bytes;
-                let opening = Opening { org, feed, settings: &settings, received, stored, file: &file, kept_bytes };
+                let Sizes { kept_bytes, small_bytes, .. } = self.sizes;
+                let settings = &settings;
+                let opening = Opening { org, feed, settings, received, stored, file: &file, kept_bytes, small_bytes };
                 tokio::task::block_in_place(|| opening.read(payload))?
             }
         };
@@ -194,7 +200,11 @@ impl Engine {
         let mut resolved = self.resolve(org, &mut census, &known, settings.duplicates, input.reader.columns()).await?;
         stages.done("resolve");
         let wholeness = wholeness(&job, &census, &input);
-        let named = self.named(org.row.id, feed.no).await?;
+        // Only a payload that speaks of everybody says something of those whom it does not name.
+        let named = match received.mode {
+            Mode::Full => self.named(org.row.id, feed.no).await?,
+            Mode::Partial | Mode::Leavers => Bits::default(),
+        };
         // What grows with the payload is kept no longer than it is needed.
         let contents = std::mem::take(&mut census.misses.contents);
         let mut keys = std::mem::take(&mut census.misses.keys);
@@ -306,7 +316,7 @@ impl Engine {
                 figures.missing_columns = baseline.columns.iter().filter(|c| !here.contains(c)).cloned().collect();
             }
         } else {
-            figures.removals_24h = self.removals_of_a_day(job.org, &[job.feed.no]).await?;
+            figures.removals_24h = self.removals_of_a_day(job.org, Some(job.feed.no)).await?;
         }
         Ok(())
     }

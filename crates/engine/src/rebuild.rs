@@ -10,7 +10,7 @@ use muster_domain::{
     member::{ABSENT, Member, NAMED},
     replay::Replay,
 };
-use muster_store::{ChangeSetRow, Head, Ident, MEMBERS_PER_PAGE, Tx, UploadRow};
+use muster_store::{Head, Ident, MEMBERS_PER_PAGE, Tx, UploadRow};
 
 use crate::{
     Result,
@@ -18,6 +18,7 @@ use crate::{
     compare::hashes,
     organisation::put_feed,
     roster::{self, compress, in_parallel},
+    seal::put_change_set,
 };
 
 /// What the members say of things stored beside them.
@@ -135,16 +136,8 @@ async fn write_documents(tx: &mut Tx, replay: &Replay) -> Result<()> {
         })
         .await?;
     }
-    for (id, set) in told.change_sets() {
-        tx.put_change_set(&ChangeSetRow {
-            id: *id,
-            upload: Some(set.upload),
-            feed: set.feed,
-            state: set.state.word().to_owned(),
-            created_seq: set.created_seq,
-            doc: serde_json::to_vec(set)?,
-        })
-        .await?;
+    for set in told.change_sets().values() {
+        put_change_set(tx, set).await?;
     }
     Ok(())
 }

@@ -17,8 +17,7 @@ use muster_store::{Lease, StoreError, UploadRow};
 use uuid::Uuid;
 
 use crate::{
-    Engine, Error, Organisation, Result, crash, event,
-    known::Known,
+    Engine, Error, Organisation, Result, crash, event, known,
     opening::{Opening, Taken},
     payload::Stored,
     pipeline::Stages,
@@ -50,7 +49,7 @@ pub struct Request {
     pub expect_sha256: Option<String>,
     /// The moment whose truth the payload tells.
     pub as_of: Option<DateTime<Utc>>,
-    /// The same key with the same payload gives the same answer.
+    /// The same key with the same payload gives the same answer, for 24 hours.
     pub idempotency_key: Option<String>,
     /// The name of the file, for people.
     pub file_name: Option<String>,
@@ -97,8 +96,6 @@ impl Engine {
         let (feed, mut received) = self.arriving(org, request)?;
         let upload = received.upload;
         let settings = org.settings.for_feed(&feed.settings);
-        let known = Known::load(&self.store, org.row.id, feed.no).await?;
-        stages.done("read known");
         let file = self.payloads.path(org.row.id, upload);
         let mut source = UpTo::new(source, settings.limits);
         let opening = Opening {
@@ -106,9 +103,10 @@ impl Engine {
             feed,
             settings: &settings,
             received: &received,
-            stored: known,
+            stored: Some(known::Stored::of(&self.store, org.row.id, feed.no)),
             file: &file,
             kept_bytes: self.sizes.kept_bytes,
+            small_bytes: self.sizes.small_bytes,
         };
         let (stored, taken) = tokio::task::block_in_place(|| {
             self.payloads.store_while(org.row.id, upload, &mut source, request.expect_sha256.is_some(), |payload| {
@@ -236,6 +234,12 @@ impl Engine {
     ) -> Result<()> {
         let mut tx = self.store.begin(org.row.id, lease).await?;
         received.arrival = tx.next_arrival().await?;
+        if let Some(key) = &request.idempotency_key
+            && let Some(before) = tx.upload_by_key(key).await?
+            && !serde_json::from_slice::<Upload>(&before.doc)?.keeps_its_key(self.now())
+        {
+            tx.free_upload_key(before.id).await?;
+        }
         let mut body = Body::default();
         let mut salt = [0; 16];
         rand::Rng::fill_bytes(&mut rand::rng(), &mut salt);
@@ -268,11 +272,14 @@ impl Engine {
         Ok(())
     }
 
-    /// The same key again: the first answer if it came with the same payload, a conflict if not.
+    /// The same key again within 24 hours: the first answer if it came with the same payload, a conflict if not.
     async fn answered(&self, org: &Organisation, key: Option<&str>, received: &Received) -> Result<Option<Report>> {
         let Some(key) = key else { return Ok(None) };
         let Some(row) = self.store.upload_by_key(org.row.id, key).await? else { return Ok(None) };
         let upload: Upload = serde_json::from_slice(&row.doc)?;
+        if !upload.keeps_its_key(self.now()) {
+            return Ok(None);
+        }
         let before = &upload.received;
         let same = before.blake3 == received.blake3
             && before.feed == received.feed
@@ -280,7 +287,7 @@ impl Engine {
             && before.sheet == received.sheet;
         if !same {
             return Err(Error::Reused(
-                "This idempotency key came with another payload, feed or mode before; use a new key for a new payload."
+                "This idempotency key came with another payload, feed or mode within 24 hours; use a new key for a new payload."
                     .to_owned(),
             ));
         }

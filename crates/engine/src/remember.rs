@@ -11,7 +11,7 @@ use crate::{
     aside::{self, Aside},
     compare::{Compared, Job, Rows},
     effects::{Effects, Numbers},
-    known::{self, Bucket, Entry, Known, pack_delta},
+    known::{self, Bucket, Entry, Known, add_delta},
     resolve::{NOBODY, SEVERAL},
     roster::beside,
     spoken::Order,
@@ -83,7 +83,10 @@ impl Memory<'_> {
     pub fn prepare(&self, in_order: bool) -> Result<Prepared> {
         let (known, fresh) = (self.known, self.told().count());
         let newer = known.newer() + self.effects.touched.len() as usize + fresh;
-        let is_anew = known.is_empty() || newer * 4 > known.len() || known.deltas() >= MOST_DELTAS;
+        let is_anew = match known.stays() {
+            Some(stays) => fresh > stays.unless,
+            None => known.is_empty() || newer * 4 > known.len() || known.deltas() >= MOST_DELTAS,
+        };
         let anew = if is_anew { Some(self.pages(fresh)?) } else { None };
         let order = in_order.then(|| self.compared.order(known, &self.effects.numbers));
         Ok(Prepared { order, anew })
@@ -105,9 +108,10 @@ impl Memory<'_> {
             }
             return Ok(());
         }
-        let fresh: Vec<Entry> = self.told().collect();
+        let can_be_added = self.known.stays().is_none_or(|stays| stays.is_of_layout);
+        let fresh: Vec<Entry> = if can_be_added { self.told().collect() } else { Vec::new() };
         if !fresh.is_empty() || !touched.is_empty() {
-            tx.add_fingerprint_delta(feed, pack_delta(touched, &fresh)).await?;
+            add_delta(tx, feed, touched, &fresh).await?;
         }
         Ok(())
     }

@@ -23,6 +23,10 @@ pub(crate) const SLICE: u32 = 256;
 const FOLD_AT: u64 = 20;
 /// and more than so many.
 const FOLD_FROM: u64 = 5_000;
+/// Counting newer rows goes through all of them: behind fewer changes than this
+const LOOK_BEHIND: u64 = 1_000;
+/// it is done once in so many versions of the roster.
+const LOOK_EVERY: u64 = 64;
 
 /// Slices read ahead of whoever works on them.
 const SLICES_AHEAD: usize = 2;
@@ -88,6 +92,11 @@ pub fn decompress(bytes: &[u8]) -> Result<Vec<u8>> {
         None => kept.insert(zstd::bulk::Decompressor::new()?).decompress(packed, len as usize),
     });
     unpacked.map_err(|_| damaged())
+}
+
+/// Whether so many changes, with which the roster came to a version, are a reason to look how many newer rows there are.
+pub(crate) fn is_look_due(changes: u64, version: u64) -> bool {
+    changes >= LOOK_BEHIND || version.is_multiple_of(LOOK_EVERY)
 }
 
 impl Engine {

@@ -346,6 +346,8 @@ pub async fn put_change_set(tx: &mut Tx, set: &ChangeSet) -> Result<()> {
         feed: set.feed,
         state: set.state.word().to_owned(),
         created_seq: set.created_seq,
+        computed_at: set.computed_at,
+        adds_up: set.removals_that_add_up(),
         doc: serde_json::to_vec(set)?,
     };
     Ok(tx.put_change_set(&row).await?)

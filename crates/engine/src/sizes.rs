@@ -5,6 +5,8 @@
 pub struct Sizes {
     /// Up to so many bytes of unknown rows are kept rather than read again.
     pub kept_bytes: usize,
+    /// For a payload of fewer bytes that speaks only of whom it names, known rows are not read.
+    pub small_bytes: usize,
     /// Up to so many unknown rows, all that may tell who they are is looked up at once.
     pub few_rows: usize,
     /// Unknown rows resolved at a time beyond that: enough to ask the store for many, and few beside the payload.
@@ -23,6 +25,7 @@ impl Default for Sizes {
     fn default() -> Self {
         Sizes {
             kept_bytes: 16 << 20,
+            small_bytes: 256 << 10,
             few_rows: 65_536,
             resolved_together: 65_536,
             skim_from: 20_000,
@@ -37,6 +40,7 @@ impl Sizes {
     /// Everything is taken for much.
     pub const SMALLEST: Sizes = Sizes {
         kept_bytes: 0,
+        small_bytes: 0,
         few_rows: 0,
         resolved_together: 1,
         skim_from: 0,

@@ -6,7 +6,7 @@ use muster_domain::{
 };
 use muster_store::Tx;
 
-use crate::{Engine, Result, bits::Bits, effects::Effects, known::pack_delta};
+use crate::{Engine, Result, bits::Bits, effects::Effects, known::add_delta};
 
 /// The page that says whom a feed claims or names. Those behind it are the order of its last accepted full payload, if
 /// that is known.
@@ -106,7 +106,7 @@ impl Engine {
                 }
             }
             if !is_own && !effects.touched.is_empty() {
-                tx.add_fingerprint_delta(feed.no, pack_delta(&effects.touched, &[])).await?;
+                add_delta(tx, feed.no, &effects.touched, &[]).await?;
             }
         }
         Ok(())

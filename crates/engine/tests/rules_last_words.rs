@@ -1,7 +1,7 @@
 //! What a feed last said: pins, rejections, several feeds, and fingerprints, which are only a cache of it.
 
 use crate::rules_given::*;
-use muster_engine::sizes::Sizes;
+use muster_engine::{known::Known, sizes::Sizes};
 use proptest::prelude::*;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -108,12 +108,51 @@ async fn a_field_follows_the_highest_priority_and_when_it_lapses_the_next_feeds_
     given.verified().await;
 }
 
-/// One night: who is in the payload (bit by bit) and in which department they are said to be.
-type Night = (u8, [u8; 8]);
+/// Something that says who is where: who is in it (bit by bit), in which department they are said to be, and how it comes.
+type Night = (u8, [u8; 8], How);
 
-fn payload((who, departments): &Night) -> String {
-    let named = (0..8).filter(|n| who >> n & 1 == 1);
-    csv(named.map(|n| moved(n, ["Sales", "Legal", "", "Press"][departments[n] as usize])))
+#[derive(Clone, Copy, Debug)]
+enum How {
+    /// The list of everybody.
+    List,
+    /// Some people, with the list's columns.
+    Some,
+    /// A push: some people, with other columns than the list's.
+    Push,
+    /// Some people leave.
+    Leave,
+    /// An administrator moves the first of them.
+    Hand,
+}
+
+fn how() -> impl Strategy<Value = How> {
+    prop_oneof![3 => Just(How::List), 1 => Just(How::Some), 3 => Just(How::Push), 1 => Just(How::Leave), 1 => Just(How::Hand)]
+}
+
+const DEPARTMENTS: [&str; 4] = ["Sales", "Legal", "", "Press"];
+
+/// Does to an organisation what a night does; nothing is told of what a hand did.
+async fn live(given: &Given, (who, departments, how): &Night) -> Option<Report> {
+    let department = |n: usize| DEPARTMENTS[departments[n] as usize];
+    let named: Vec<usize> = (0..8).filter(|n| who >> n & 1 == 1).collect();
+    let list = || csv(named.iter().map(|n| moved(*n, department(*n))));
+    let push = || {
+        let rows: String = named.iter().map(|n| format!("{},E{n}\n", department(*n))).collect();
+        format!("department,employee_id\n{rows}")
+    };
+    Some(match how {
+        How::List => given.sync(full(), &list()).await,
+        How::Some => given.sync(partial(), &list()).await,
+        How::Push => given.sync(partial(), &push()).await,
+        How::Leave => given.sync(leavers(), &push()).await,
+        How::Hand => {
+            let first = named.first().copied().unwrap_or_default();
+            let fields = vec![("department".into(), department(first).into())];
+            // Whoever is not on the roster cannot be edited, in none of the organisations.
+            let _ = given.engine.by_hand("acme", Edit::Set { key: format!("E{first}"), fields }, None).await;
+            return None;
+        }
+    })
 }
 
 async fn same_without_fingerprints(nights: Vec<Night>) {
@@ -126,13 +165,13 @@ async fn same_without_fingerprints(nights: Vec<Night>) {
     // Each path that is taken for many rows, with known rows between them and with none.
     (without.engine.sizes, many.engine.sizes) = (Sizes::SMALLEST, Sizes::SMALLEST);
     for (i, night) in nights.iter().enumerate() {
-        let (text, channel) = (payload(night), if i % 3 == 2 { partial() } else { full() });
         without.forget_fingerprints().await;
-        let one = with.sync(channel.clone(), &text).await;
+        let one = live(&with, night).await;
         for given in [&without, &many] {
-            let other = given.sync(channel.clone(), &text).await;
+            let other = live(given, night).await;
+            let (Some(one), Some(other)) = (&one, &other) else { continue };
             assert_eq!((one.state, one.counts, one.holds.len()), (other.state, other.counts, other.holds.len()));
-            assert_eq!(with.lines(&one).await, given.lines(&other).await);
+            assert_eq!(with.lines(one).await, given.lines(other).await);
         }
         for given in [&with, &without, &many].into_iter().filter(|_| i == 0) {
             given.set_by_hand("E0", "department", "Desk").await;
@@ -149,15 +188,66 @@ async fn same_without_fingerprints(nights: Vec<Night>) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 12, max_shrink_iters: 40, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 24, max_shrink_iters: 40, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn without_fingerprints_every_change_set_is_the_same(
-        mut nights in prop::collection::vec((any::<u8>(), prop::array::uniform8(0u8..4)), 1..6)
+        mut nights in prop::collection::vec((any::<u8>(), prop::array::uniform8(0u8..4), how()), 1..9)
     ) {
-        nights[0].0 |= 1;
+        (nights[0].0, nights[0].2) = (nights[0].0 | 1, How::List);
         tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap().block_on(same_without_fingerprints(nights));
     }
+}
+
+/// The layout of what is known of `main`'s rows, and the members whom these rows name.
+async fn known(given: &Given) -> (Vec<u8>, Vec<u32>) {
+    let acme = given.acme().await.row.id;
+    let known = Known::load(&given.engine.store, acme, FeedNo::MAIN).await.unwrap().unwrap();
+    let mut members: Vec<u32> = known.entries().map(|(_, no)| no).collect();
+    members.sort_unstable();
+    (known.layout().to_vec(), members)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_push_between_two_lists_leaves_what_is_known_of_the_others() {
+    let given = Given::organisation().await;
+    given.applied(full(), &staff(1..=40)).await;
+    let (layout, members) = known(&given).await;
+    assert_eq!(members.len(), 40);
+    given.applied(partial(), "department,employee_id\nLegal,E1\n").await;
+    given.set_by_hand("E2", "department", "Desk").await;
+    let same = given.sync(partial(), "department,employee_id\nSales,E3\n").await;
+    assert_eq!(same.state, State::NoChanges);
+    let changed = [given.member("E1").await.no, given.member("E2").await.no];
+    let others: Vec<u32> = members.into_iter().filter(|no| !changed.contains(no)).collect();
+    assert_eq!(known(&given).await, (layout.clone(), others));
+    // The list says of the first what it said before: it is compared all the same, and the value is set back.
+    let night =
+        given.sync(full(), &csv([moved(4, "Press")].into_iter().chain((1..=40).filter(|n| *n != 4).map(person)))).await;
+    assert_eq!((night.counts.updated, night.counts.suppressed, night.counts.unchanged), (2, 1, 37));
+    assert_eq!((given.department("E1").await, given.department("E2").await), ("Sales".into(), "Desk".into()));
+    assert_eq!(known(&given).await.0, layout);
+    given.verified().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_large_payload_of_some_people_takes_over_what_is_known_only_if_it_knows_half_as_many() {
+    let mut given = Given::organisation().await;
+    given.engine.sizes.small_bytes = 0;
+    given.applied(full(), &staff(1..=40)).await;
+    let (layout, _) = known(&given).await;
+    let push = |numbers: std::ops::RangeInclusive<usize>| {
+        let rows: String = numbers.map(|n| format!("Legal,E{n}\n")).collect();
+        format!("department,employee_id\n{rows}")
+    };
+    given.applied(partial(), &push(1..=20)).await;
+    let (kept, members) = known(&given).await;
+    assert_eq!((&kept, members.len()), (&layout, 20));
+    given.applied(partial(), &push(1..=21)).await;
+    let (kept, members) = known(&given).await;
+    assert_eq!((kept == layout, members.len()), (false, 21));
+    assert_eq!(given.sync(partial(), &push(1..=22)).await.counts.updated, 1);
+    given.verified().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -171,6 +261,17 @@ async fn the_digest_is_the_same_without_fingerprints() {
     let without = given.sync(dry(full()), &next).await;
     assert_eq!((&with.digest, with.counts), (&without.digest, without.counts));
     assert_eq!((with.counts.updated, with.counts.removed), (2, 1));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_leavers_leave_although_the_roster_holds_all_that_their_rows_say() {
+    let mut given = Given::with(&[("guard.removals.max_percent", "off")]).await;
+    given.applied(full(), &staff(1..=6)).await;
+    given.engine.sizes = Sizes::SMALLEST;
+    let report = given.applied(leavers(), &staff(2..=4)).await;
+    assert_eq!((report.counts.removed, report.counts.unchanged), (3, 0));
+    assert_eq!(given.listed().await, ["E1", "E5", "E6"]);
+    given.verified().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

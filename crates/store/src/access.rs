@@ -9,6 +9,7 @@ use sqlx::{AssertSqlSafe, ConnectOptions, Connection, PgConnection, SqliteConnec
 
 use crate::connect::{self, Address, Conn, Pools, Reading, Store, Writing, on};
 use crate::error::{Result, StoreError};
+use crate::file;
 use crate::log::{self, Appended, Prepared, RawEvent, Who};
 use crate::organisation::{self, Head};
 
@@ -143,6 +144,20 @@ impl Access {
     /// Waits for what is under way and closes the connections.
     pub async fn close(&self) {
         self.pools.close().await;
+    }
+
+    /// Overwrites what the database keeps of answers that are gone, as [`Store::sweep`] does for the main one.
+    ///
+    /// # Errors
+    /// [`StoreError::Busy`] if somebody else is reading or writing all the while.
+    pub async fn sweep(&self) -> Result<()> {
+        match &self.pools {
+            Pools::Sqlite { writer, .. } => file::sweep(&writer.connect_options()).await,
+            Pools::Postgres(pool) => {
+                sqlx::query("VACUUM answer").execute(pool).await?;
+                Ok(())
+            }
+        }
     }
 
     pub(crate) async fn reading(&self) -> Result<Reading> {

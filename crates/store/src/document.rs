@@ -1,12 +1,13 @@
 //! Settings, feeds, uploads and change sets: documents that the engine writes whole, with the columns to find them by.
 
+use chrono::{DateTime, Utc};
 use muster_domain::ids::{ChangeSetId, FeedNo, OrganisationId, UploadId};
 use sqlx::{FromRow, Row};
 use uuid::Uuid;
 
 use crate::connect::{Conn, on};
 use crate::error::{Result, StoreError, is_duplicate};
-use crate::organisation::count;
+use crate::organisation::{count, micros, moment};
 
 /// A feed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,6 +50,10 @@ pub struct ChangeSetRow {
     pub state: String,
     /// Sequence number of the event that made it.
     pub created_seq: u64,
+    /// When it was made.
+    pub computed_at: DateTime<Utc>,
+    /// What it adds to the sum of those since some moment.
+    pub adds_up: u64,
     /// The rest, as JSON.
     pub doc: Vec<u8>,
 }
@@ -118,7 +123,9 @@ from_row!(ChangeSetRow, row => ChangeSetRow {
     feed: feed_no(row.try_get(2)?)?,
     state: row.try_get(3)?,
     created_seq: unsigned(row.try_get(4)?)?,
-    doc: row.try_get(5)?,
+    computed_at: moment(row.try_get(5)?).map_err(|e| sqlx::Error::Decode(e.into()))?,
+    adds_up: unsigned(row.try_get(6)?)?,
+    doc: row.try_get(7)?,
 });
 
 /// The text of a list, newest first. Each combination of conditions has a text of its own: for one that says "or nothing is asked"
@@ -213,7 +220,7 @@ pub(crate) async fn uploads_in_state(conn: &mut Conn<'_>, org: OrganisationId, s
 pub(crate) async fn put_upload(conn: &mut Conn<'_>, org: OrganisationId, row: &UploadRow) -> Result<()> {
     const SQL: &str = "INSERT INTO upload (org, id, arrival, feed, state, idempotency_key, doc) \
         VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (org, id) DO UPDATE SET arrival = excluded.arrival, \
-        feed = excluded.feed, state = excluded.state, idempotency_key = excluded.idempotency_key, doc = excluded.doc";
+        feed = excluded.feed, state = excluded.state, doc = excluded.doc";
     let put: Result<()> = on!(conn, c => {
         let query = sqlx::query(SQL).bind(org.0).bind(row.id.0).bind(row.arrival as i64).bind(i64::from(row.feed.0));
         let query = query.bind(&*row.state).bind(row.idempotency_key.as_deref()).bind(&*row.doc);
@@ -222,8 +229,14 @@ pub(crate) async fn put_upload(conn: &mut Conn<'_>, org: OrganisationId, row: &U
     put.map_err(|e| if is_duplicate(&e) { StoreError::KeyConflict } else { e })
 }
 
+pub(crate) async fn free_upload_key(conn: &mut Conn<'_>, org: OrganisationId, id: UploadId) -> Result<()> {
+    const SQL: &str = "UPDATE upload SET idempotency_key = NULL WHERE org = $1 AND id = $2";
+    on!(conn, c => sqlx::query(SQL).bind(org.0).bind(id.0).execute(&mut **c).await.map(drop)?);
+    Ok(())
+}
+
 pub(crate) async fn change_set(conn: &mut Conn<'_>, org: OrganisationId, id: ChangeSetId) -> Result<ChangeSetRow> {
-    const SQL: &str = "SELECT id, upload, feed, state, created_seq, doc FROM change_set WHERE org = $1 AND id = $2";
+    const SQL: &str = "SELECT id, upload, feed, state, created_seq, computed_at, adds_up, doc FROM change_set WHERE org = $1 AND id = $2";
     let row: Option<ChangeSetRow> =
         on!(conn, c => sqlx::query_as(SQL).bind(org.0).bind(id.0).fetch_optional(&mut **c).await?);
     row.ok_or(StoreError::NotFound)
@@ -234,7 +247,12 @@ pub(crate) async fn change_sets(
     org: OrganisationId,
     filter: &Filter,
 ) -> Result<Vec<ChangeSetRow>> {
-    let sql = listing!(filter, "id, upload, feed, state, created_seq, doc", "change_set", "created_seq");
+    let sql = listing!(
+        filter,
+        "id, upload, feed, state, created_seq, computed_at, adds_up, doc",
+        "change_set",
+        "created_seq"
+    );
     Ok(on!(conn, c => filtered!(sql, org, filter).fetch_all(&mut **c).await?))
 }
 
@@ -243,7 +261,7 @@ pub(crate) async fn change_sets_in_state(
     org: OrganisationId,
     state: &str,
 ) -> Result<Vec<ChangeSetRow>> {
-    const SQL: &str = "SELECT id, upload, feed, state, created_seq, doc FROM change_set \
+    const SQL: &str = "SELECT id, upload, feed, state, created_seq, computed_at, adds_up, doc FROM change_set \
         WHERE org = $1 AND state = $2 ORDER BY created_seq";
     Ok(on!(conn, c => sqlx::query_as(SQL).bind(org.0).bind(state).fetch_all(&mut **c).await?))
 }
@@ -253,18 +271,36 @@ pub(crate) async fn change_sets_of_upload(
     org: OrganisationId,
     upload: UploadId,
 ) -> Result<Vec<ChangeSetRow>> {
-    const SQL: &str = "SELECT id, upload, feed, state, created_seq, doc FROM change_set \
+    const SQL: &str = "SELECT id, upload, feed, state, created_seq, computed_at, adds_up, doc FROM change_set \
         WHERE org = $1 AND upload = $2 ORDER BY created_seq";
     Ok(on!(conn, c => sqlx::query_as(SQL).bind(org.0).bind(upload.0).fetch_all(&mut **c).await?))
 }
 
+pub(crate) async fn added_up(
+    conn: &mut Conn<'_>,
+    org: OrganisationId,
+    since: DateTime<Utc>,
+    feeds: Option<[FeedNo; 2]>,
+) -> Result<u64> {
+    const SQL: &str = "SELECT CAST(COALESCE(SUM(adds_up), 0) AS BIGINT) FROM change_set \
+        WHERE org = $1 AND computed_at >= $2 AND adds_up > 0 AND ($3 IS NULL OR feed IN ($3, $4))";
+    let feeds = feeds.map(|feeds| feeds.map(|feed| i64::from(feed.0)));
+    let (first, second) = (feeds.map(|f| f[0]), feeds.map(|f| f[1]));
+    let sum: i64 = on!(conn, c => {
+        sqlx::query_scalar(SQL).bind(org.0).bind(micros(since)).bind(first).bind(second).fetch_one(&mut **c).await?
+    });
+    count(sum)
+}
+
 pub(crate) async fn put_change_set(conn: &mut Conn<'_>, org: OrganisationId, row: &ChangeSetRow) -> Result<()> {
-    const SQL: &str = "INSERT INTO change_set (org, id, upload, feed, state, created_seq, doc) \
-        VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (org, id) DO UPDATE SET upload = excluded.upload, \
-        feed = excluded.feed, state = excluded.state, created_seq = excluded.created_seq, doc = excluded.doc";
+    const SQL: &str = "INSERT INTO change_set (org, id, upload, feed, state, created_seq, computed_at, adds_up, doc) \
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT (org, id) DO UPDATE SET upload = excluded.upload, \
+        feed = excluded.feed, state = excluded.state, created_seq = excluded.created_seq, \
+        computed_at = excluded.computed_at, adds_up = excluded.adds_up, doc = excluded.doc";
     on!(conn, c => {
         let query = sqlx::query(SQL).bind(org.0).bind(row.id.0).bind(row.upload.map(|u| u.0));
-        let query = query.bind(i64::from(row.feed.0)).bind(&*row.state).bind(row.created_seq as i64).bind(&*row.doc);
+        let query = query.bind(i64::from(row.feed.0)).bind(&*row.state).bind(row.created_seq as i64);
+        let query = query.bind(micros(row.computed_at)).bind(row.adds_up as i64).bind(&*row.doc);
         query.execute(&mut **c).await.map(drop)?
     });
     Ok(())

@@ -24,16 +24,12 @@ pub(crate) async fn fingerprints(
     org: OrganisationId,
     feed: FeedNo,
 ) -> Result<Option<Fingerprints>> {
-    const META: &str = "SELECT layout FROM fp_meta WHERE org = $1 AND feed = $2";
     const SIZE: &str =
         "SELECT CAST(COALESCE(SUM(LENGTH(body)), 0) AS BIGINT) FROM fp_page WHERE org = $1 AND feed = $2";
-    const DELTAS: &str = "SELECT body FROM fp_delta WHERE org = $1 AND feed = $2 ORDER BY id";
     let no = i64::from(feed.0);
-    let layout: Option<Vec<u8>> =
-        on!(conn, c => sqlx::query_scalar(META).bind(org.0).bind(no).fetch_optional(&mut **c).await?);
-    let Some(layout) = layout else { return Ok(None) };
+    let Some(layout) = fingerprint_layout(conn, org, feed).await? else { return Ok(None) };
     let size: i64 = on!(conn, c => sqlx::query_scalar(SIZE).bind(org.0).bind(no).fetch_one(&mut **c).await?);
-    let deltas = on!(conn, c => sqlx::query_scalar(DELTAS).bind(org.0).bind(no).fetch_all(&mut **c).await?);
+    let deltas = fingerprint_deltas(conn, org, feed).await?;
     Ok(Some(Fingerprints { layout, size: size.unsigned_abs(), deltas }))
 }
 
@@ -80,21 +76,51 @@ pub(crate) async fn add_fingerprint_pages(
     insert_pages(conn, org, feed, "fp_page", first, pages).await
 }
 
-/// Adds a blob of newer fingerprints; without a base there is nothing to add to, and the answer is `false`.
+/// With which layout a feed's fingerprints were made, if there are any.
+pub(crate) async fn fingerprint_layout(
+    conn: &mut Conn<'_>,
+    org: OrganisationId,
+    feed: FeedNo,
+) -> Result<Option<Vec<u8>>> {
+    const SQL: &str = "SELECT layout FROM fp_meta WHERE org = $1 AND feed = $2";
+    let no = i64::from(feed.0);
+    Ok(on!(conn, c => sqlx::query_scalar(SQL).bind(org.0).bind(no).fetch_optional(&mut **c).await?))
+}
+
+/// What has been added to a feed's fingerprints, oldest first.
+pub(crate) async fn fingerprint_deltas(conn: &mut Conn<'_>, org: OrganisationId, feed: FeedNo) -> Result<Vec<Vec<u8>>> {
+    const SQL: &str = "SELECT body FROM fp_delta WHERE org = $1 AND feed = $2 ORDER BY id";
+    let no = i64::from(feed.0);
+    Ok(on!(conn, c => sqlx::query_scalar(SQL).bind(org.0).bind(no).fetch_all(&mut **c).await?))
+}
+
+/// Puts one blob in place of all that was added.
+pub(crate) async fn put_fingerprint_delta(
+    conn: &mut Conn<'_>,
+    org: OrganisationId,
+    feed: FeedNo,
+    body: Vec<u8>,
+) -> Result<()> {
+    bulk::delete_all(conn, org, Some(feed.0.into()), "fp_delta").await?;
+    add_fingerprint_delta(conn, org, feed, body).await.map(drop)
+}
+
+/// Adds a blob of newer fingerprints, and says how many were added before and with it; without a base there is nothing to
+/// add to, and the answer is 0.
 pub(crate) async fn add_fingerprint_delta(
     conn: &mut Conn<'_>,
     org: OrganisationId,
     feed: FeedNo,
     body: Vec<u8>,
-) -> Result<bool> {
+) -> Result<u64> {
     const NEXT: &str =
         "UPDATE fp_meta SET next_delta = next_delta + 1 WHERE org = $1 AND feed = $2 RETURNING next_delta";
     const ADD: &str = "INSERT INTO fp_delta (org, feed, id, body) VALUES ($1, $2, $3, $4)";
     let no = i64::from(feed.0);
     let id: Option<i64> = on!(conn, c => sqlx::query_scalar(NEXT).bind(org.0).bind(no).fetch_optional(&mut **c).await?);
-    let Some(id) = id else { return Ok(false) };
+    let Some(id) = id else { return Ok(0) };
     on!(conn, c => sqlx::query(ADD).bind(org.0).bind(no).bind(id).bind(body).execute(&mut **c).await.map(drop)?);
-    Ok(true)
+    Ok(id.unsigned_abs())
 }
 
 pub(crate) async fn drop_fingerprints(conn: &mut Conn<'_>, org: OrganisationId, feed: FeedNo) -> Result<()> {

@@ -2,7 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use futures_util::TryStreamExt;
 use muster_domain::ids::{MemberNo, OrganisationId};
+use sqlx::Row;
 
 use crate::bulk::{self, Column, Insert, Keyed, Weight, last_of_each, signed, unsigned};
 use crate::connect::{Conn, on};
@@ -63,12 +65,12 @@ pub(crate) async fn idents(conn: &mut Conn<'_>, org: OrganisationId, hashes: &[u
     hashes.sort_unstable();
     hashes.dedup();
     let mut found = Vec::new();
-    if hashes.len() <= FEW {
+    let newer = if hashes.len() <= FEW {
+        let mut newer = Vec::new();
         for hash in &hashes {
-            for page in pages_with(conn, org, *hash).await? {
-                search(&page, &hashes, &mut found)?;
-            }
+            one_ident(conn, org, *hash, &mut found, &mut newer).await?;
         }
+        newer
     } else {
         let needed = needed_pages(conn, org, &hashes).await?;
         let mut searched = Ok(());
@@ -79,8 +81,8 @@ pub(crate) async fn idents(conn: &mut Conn<'_>, org: OrganisationId, hashes: &[u
         };
         PAGES.each(conn, org, &needed, search_page).await?;
         searched?;
-    }
-    let newer = deltas_of(conn, org, &hashes).await?;
+        deltas_of(conn, org, &hashes).await?
+    };
     if !newer.is_empty() {
         let dead: BTreeSet<Ident> = newer.iter().filter(|n| !n.2).map(|n| (n.0, n.1)).collect();
         found.retain(|ident| !dead.contains(ident));
@@ -91,18 +93,67 @@ pub(crate) async fn idents(conn: &mut Conn<'_>, org: OrganisationId, hashes: &[u
     Ok(found)
 }
 
-/// The pages in which one hash may stand: from the last that begins below it to the last that does not begin above it.
-async fn pages_with(conn: &mut Conn<'_>, org: OrganisationId, hash: u64) -> Result<Vec<Vec<u8>>> {
-    const BELOW: &str =
-        "SELECT page FROM ident_page WHERE org = $1 AND first_hash < $2 ORDER BY first_hash DESC, page DESC LIMIT 1";
-    const SQL: &str = "SELECT body FROM ident_page WHERE org = $1 AND page = $3 \
-        UNION ALL SELECT body FROM ident_page WHERE org = $1 AND first_hash = $2";
-    let hash = signed(hash);
-    let below: Option<i64> =
-        on!(conn, c => sqlx::query_scalar(BELOW).bind(org.0).bind(hash).fetch_optional(&mut **c).await?);
-    Ok(on!(conn, c => {
-        sqlx::query_scalar(SQL).bind(org.0).bind(hash).bind(below.unwrap_or(-1)).fetch_all(&mut **c).await?
-    }))
+/// Newer words on identifiers: hash, member, whether it holds.
+type Newer = Vec<(u64, MemberNo, bool)>;
+
+/// What the pages in which one hash may stand say of it (from the last that begins below it to the last that does not begin
+/// above it), and the newer words on it: in one statement, so that nobody puts newer words into pages in between.
+///
+/// Hashes are spread evenly, so that it can be told about where in the first page one stands, and only what lies around that
+/// place is read: of a server the whole page would be most of the work.
+async fn one_ident(
+    conn: &mut Conn<'_>,
+    org: OrganisationId,
+    hash: u64,
+    found: &mut Vec<Ident>,
+    newer: &mut Newer,
+) -> Result<()> {
+    const AROUND: &str = "SELECT substr(body, CAST(place AS INTEGER) * 12 + 1, 6144), place, all_of_it, CAST(NULL AS BOOLEAN) \
+        FROM (SELECT body, all_of_it, CASE WHEN at < 256 THEN 0 ELSE at - 256 END AS place \
+          FROM (SELECT body, CAST(LENGTH(body) / 12 AS BIGINT) AS all_of_it, CAST((CAST($2 AS DOUBLE PRECISION) - first_hash) / \
+              (COALESCE((SELECT n.first_hash FROM ident_page n WHERE n.org = $1 AND n.first_hash > p.first_hash \
+                ORDER BY n.first_hash LIMIT 1), 9223372036854775807) - CAST(first_hash AS DOUBLE PRECISION)) \
+              * (LENGTH(body) / 12) AS BIGINT) AS at \
+            FROM ident_page p WHERE org = $1 AND page = (SELECT page FROM ident_page \
+              WHERE org = $1 AND first_hash < $2 ORDER BY first_hash DESC, page DESC LIMIT 1)) AS estimated) AS around \
+        UNION ALL SELECT body, 0, LENGTH(body) / 12, NULL FROM ident_page WHERE org = $1 AND first_hash = $2 \
+        UNION ALL SELECT NULL, no, 0, live FROM ident_delta WHERE org = $1 AND hash = $2";
+    const WHOLE: &str = "SELECT body, CAST(0 AS BIGINT), CAST(LENGTH(body) / 12 AS BIGINT), CAST(NULL AS BOOLEAN) FROM ident_page \
+          WHERE org = $1 AND page = (SELECT page FROM ident_page \
+            WHERE org = $1 AND first_hash < $2 ORDER BY first_hash DESC, page DESC LIMIT 1) \
+        UNION ALL SELECT body, 0, LENGTH(body) / 12, NULL FROM ident_page WHERE org = $1 AND first_hash = $2 \
+        UNION ALL SELECT NULL, no, 0, live FROM ident_delta WHERE org = $1 AND hash = $2";
+    for sql in [AROUND, WHOLE] {
+        let (idents, words) = (found.len(), newer.len());
+        let mut has_all = true;
+        on!(conn, c => {
+            let mut rows = sqlx::query(sql).bind(org.0).bind(signed(hash)).fetch(&mut **c);
+            while let Some(row) = rows.try_next().await? {
+                match row.try_get::<Option<&[u8]>, _>(0)? {
+                    Some(part) => {
+                        has_all &= has_all_of(part, row.try_get(1)?, row.try_get(2)?, hash)?;
+                        search(part, &[hash], found)?;
+                    }
+                    None => newer.push(delta((signed(hash), row.try_get(1)?, row.try_get(3)?))?),
+                }
+            }
+        });
+        if has_all {
+            break;
+        }
+        found.truncate(idents);
+        newer.truncate(words);
+    }
+    Ok(())
+}
+
+/// Whether all that a page says of a hash is in this part of it, which begins with the entry of that number, of so many.
+fn has_all_of(part: &[u8], place: i64, all_of_it: i64, hash: u64) -> Result<bool> {
+    let entries = entries(part)?;
+    let (first, last) = (entries.first().map(entry), entries.last().map(entry));
+    let from_below = place == 0 || first.is_some_and(|first| first.0 < hash);
+    let to_above = place + entries.len() as i64 >= all_of_it || last.is_some_and(|last| last.0 > hash);
+    Ok(from_below && to_above)
 }
 
 async fn needed_pages(conn: &mut Conn<'_>, org: OrganisationId, hashes: &[u64]) -> Result<Vec<u32>> {
@@ -119,7 +170,7 @@ async fn needed_pages(conn: &mut Conn<'_>, org: OrganisationId, hashes: &[u64]) 
     Ok(needed.into_keys().collect())
 }
 
-async fn deltas_of(conn: &mut Conn<'_>, org: OrganisationId, hashes: &[u64]) -> Result<Vec<(u64, MemberNo, bool)>> {
+async fn deltas_of(conn: &mut Conn<'_>, org: OrganisationId, hashes: &[u64]) -> Result<Newer> {
     if let [first, .., last] = hashes
         && hashes.len() > MANY
     {

@@ -56,6 +56,8 @@ reads! {
     change_set(id: ChangeSetId) -> ChangeSetRow = document::change_set;
     /// Change sets, newest first.
     change_sets(filter: &Filter) -> Vec<ChangeSetRow> = document::change_sets;
+    /// The sum of what the change sets since a moment add up to, of two feeds or of all.
+    added_up(since: DateTime<Utc>, feeds: Option<[FeedNo; 2]>) -> u64 = document::added_up;
     /// Change sets in a state, oldest first.
     change_sets_in_state(state: &str) -> Vec<ChangeSetRow> = document::change_sets_in_state;
     /// The change sets of an upload, oldest first.
@@ -90,6 +92,10 @@ reads! {
     ident_deltas() -> Vec<(u64, MemberNo, bool)> = ident::ident_deltas;
     /// A feed's fingerprints, if there are any; their pages are given by [`Store::each_fingerprint_page`].
     fingerprints(feed: FeedNo) -> Option<Fingerprints> = fingerprint::fingerprints;
+    /// With which layout a feed's fingerprints were made, if there are any.
+    fingerprint_layout(feed: FeedNo) -> Option<Vec<u8>> = fingerprint::fingerprint_layout;
+    /// What has been added to a feed's fingerprints, oldest first.
+    fingerprint_deltas(feed: FeedNo) -> Vec<Vec<u8>> = fingerprint::fingerprint_deltas;
     /// By what people who were forgotten would be known again.
     blocked() -> Vec<BlockHash> = forgotten::blocked;
     /// The stored page of the roster on which a member is or would be.

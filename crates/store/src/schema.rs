@@ -12,6 +12,7 @@ const SQLITE: &[&str] = &[
     include_str!("../../../migrations/sqlite/0004_relay.sql"),
     include_str!("../../../migrations/sqlite/0005_unlogged.sql"),
     include_str!("../../../migrations/sqlite/0006_feed.sql"),
+    include_str!("../../../migrations/sqlite/0007_removals.sql"),
 ];
 const POSTGRES: &[&str] = &[
     include_str!("../../../migrations/postgres/0001_init.sql"),
@@ -20,6 +21,7 @@ const POSTGRES: &[&str] = &[
     include_str!("../../../migrations/postgres/0004_relay.sql"),
     include_str!("../../../migrations/postgres/0005_unlogged.sql"),
     include_str!("../../../migrations/postgres/0006_feed.sql"),
+    include_str!("../../../migrations/postgres/0007_removals.sql"),
 ];
 
 /// The schema that this binary works with.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use muster_domain::event::{Hash, NewEvent};
-use muster_domain::ids::{FeedNo, MemberNo, OrganisationId};
+use muster_domain::ids::{FeedNo, MemberNo, OrganisationId, UploadId};
 
 use crate::body::EncodedBody;
 use crate::connect::{Conn, Store, Writing};
@@ -107,8 +107,10 @@ writes! {
     put_settings(doc: &[u8]) -> () = document::put_settings;
     /// Writes a feed.
     put_feed(feed: &FeedRow) -> () = document::put_feed;
-    /// Writes an upload; [`StoreError::KeyConflict`] if another has its idempotency key.
+    /// Writes an upload; [`StoreError::KeyConflict`] if another has its idempotency key, which it keeps as it came.
     put_upload(upload: &UploadRow) -> () = document::put_upload;
+    /// Takes an upload's idempotency key away from it, for another.
+    free_upload_key(id: UploadId) -> () = document::free_upload_key;
     /// Writes a change set.
     put_change_set(change_set: &ChangeSetRow) -> () = document::put_change_set;
     /// Waits for whoever is appending, and lets nobody append until the transaction ends.
@@ -137,8 +139,10 @@ writes! {
     put_fingerprints(feed: FeedNo, layout: &[u8]) -> () = fingerprint::put_fingerprints;
     /// Adds pages of fingerprints from a page number on.
     add_fingerprint_pages(feed: FeedNo, first: u32, pages: Vec<Vec<u8>>) -> () = fingerprint::add_fingerprint_pages;
-    /// Adds newer fingerprints; `false` if the feed has none to add to.
-    add_fingerprint_delta(feed: FeedNo, body: Vec<u8>) -> bool = fingerprint::add_fingerprint_delta;
+    /// Adds newer fingerprints, and says how often that was done since the pages were made; 0 if the feed has none to add to.
+    add_fingerprint_delta(feed: FeedNo, body: Vec<u8>) -> u64 = fingerprint::add_fingerprint_delta;
+    /// Puts newer fingerprints in place of all that were added.
+    put_fingerprint_delta(feed: FeedNo, body: Vec<u8>) -> () = fingerprint::put_fingerprint_delta;
     /// Deletes a feed's fingerprints.
     drop_fingerprints(feed: FeedNo) -> () = fingerprint::drop_fingerprints;
     /// Blocks who would be known by these.

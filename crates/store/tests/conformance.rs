@@ -52,6 +52,7 @@ on_both_engines! {
     documents::uploads_come_back,
     documents::lists_are_filtered,
     documents::change_sets_come_back,
+    documents::change_sets_add_up,
     roster::newer_rows_win_over_pages,
     roster::an_identifier_may_belong_to_several,
     roster::fingerprints_come_back,
@@ -71,6 +72,7 @@ on_both_engines! {
     access::the_last_use_counts,
     access::reads_are_noted_and_forgotten,
     access::a_request_is_answered_once,
+    access::answers_are_given_up,
     access::one_of_many_gets_a_request,
     access::a_revocation_does_not_wait_for_an_import,
     ; // Those that need its address too.

@@ -85,7 +85,7 @@ pub struct Sync {
     /// The moment whose truth the payload tells
     #[arg(long, value_name = "TIME", value_parser = time)]
     pub as_of: Option<DateTime<Utc>>,
-    /// The same key with the same payload gives the same answer
+    /// The same key with the same payload gives the same answer, for 24 hours
     #[arg(long, value_name = "KEY", value_parser = NonEmptyStringValueParser::new())]
     pub idempotency_key: Option<String>,
     #[command(flatten)]

@@ -159,8 +159,12 @@ keys! {
         or_off, days_or_off, api.key_max_days;
 }
 
-/// Settings that only the operator's command line changes: nobody sets them over HTTP, whatever their rights.
-pub const OPERATORS_OWN: &[&str] = &["api_access"];
+/// Whether only the operator's command line changes a setting: it lets an organisation in, or keeps it from taking more of
+/// the installation than its share. Nobody sets it over HTTP, whatever their rights.
+pub fn is_operators_own(key: &str) -> bool {
+    let key = key.trim();
+    key == "api_access" || key.starts_with("api.rate.") || key.starts_with("limits.")
+}
 
 /// The most that a rate may be set to: a million a second.
 pub const MOST_A_MINUTE: u32 = 60_000_000;

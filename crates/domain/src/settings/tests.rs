@@ -216,3 +216,14 @@ fn a_word_is_the_same_in_json_and_on_the_command_line() {
         assert_eq!(Mode::from_word(mode.word()), Some(*mode));
     }
 }
+
+#[test]
+fn what_keeps_an_organisation_from_taking_more_than_its_share_is_the_operators() {
+    let all = Settings::default().list();
+    let own: Vec<&str> = all.iter().map(|s| s.key).filter(|key| is_operators_own(key)).collect();
+    let expected = |key: &&str| *key == "api_access" || key.starts_with("api.rate.") || key.starts_with("limits.");
+    assert!(own.len() > 8 && own.iter().all(expected), "{own:?}");
+    assert!(!is_operators_own("api.key_max_days") && !is_operators_own("guard.min_rows_percent"));
+    // As a setting is found, so is it kept.
+    assert!(is_operators_own(" api_access "));
+}

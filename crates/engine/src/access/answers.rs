@@ -4,10 +4,9 @@ use chrono::Duration;
 use muster_domain::{event::Hash, ids::OrganisationId};
 use muster_store::access::{Answer, ClaimedAnswer};
 
-use crate::{Engine, Result};
+use crate::{Engine, Result, forget::is_swept};
 
-/// For how long an answer is kept.
-pub const ANSWERS_KEPT: Duration = Duration::hours(24);
+pub use muster_domain::documents::ANSWERS_KEPT;
 
 /// For how long a request is one's own unless it is prolonged: after that its process is taken for dead.
 pub const CLAIMED: Duration = Duration::seconds(60);
@@ -37,6 +36,20 @@ impl Engine {
     pub async fn keep_answer(&self, claimed: &ClaimedAnswer, status: u16, body: &[u8]) -> Result<bool> {
         let until = self.now() + ANSWERS_KEPT;
         Ok(self.users_and_keys().await?.keep_answer(claimed, status, body, until).await?)
+    }
+
+    /// Gives up every answer that is kept of an organisation: whoever is forgotten may stand in it. Whether the database has
+    /// been swept of them.
+    ///
+    /// # Errors
+    /// If the store refuses.
+    pub(crate) async fn forget_in_answers(&self, org: OrganisationId) -> Result<bool> {
+        if !self.store.has_access() {
+            return Ok(true);
+        }
+        let access = self.users_and_keys().await?;
+        access.give_up_answers(org).await?;
+        is_swept(access.sweep().await)
     }
 
     /// Gives the request up without an answer, so that it may come again at once.

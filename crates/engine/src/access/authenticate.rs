@@ -19,7 +19,9 @@ use crate::{Engine, Error, Organisation, Result};
 #[derive(Clone, Debug)]
 pub struct Caller {
     /// The organisation that the key is of, as it is now.
-    pub organisation: Organisation,
+    pub organisation: Arc<Organisation>,
+    /// The roster version now: what it counts is in whatever is read from the roster from here on.
+    pub roster_version: u64,
     /// What may be done now.
     pub grant: Grant,
 }
@@ -77,13 +79,13 @@ impl Engine {
         if let Err(why @ (Denied::Revoked | Denied::Expired | Denied::RotatedOut)) = grant {
             return Err(denied(why, &key));
         }
-        let organisation = self.organisation_now(found.organisation).await?;
+        let (organisation, roster_version) = self.organisation_now(found.organisation).await?;
         if !organisation.settings.api.access {
             return Err(Refusal::AddOnOff);
         }
         let grant = grant.map_err(|why| denied(why, &key))?;
         self.note_use(&grant.key, from, now);
-        Ok(Caller { organisation, grant })
+        Ok(Caller { organisation, roster_version, grant })
     }
 
     fn no_key(&self) -> Refusal {
@@ -91,21 +93,22 @@ impl Engine {
         Refusal::Denied(Denied::Unknown, None)
     }
 
-    /// An organisation as it is now; what is remembered counts while nothing was appended to its log.
+    /// An organisation as it is now, and the version of its roster; what is remembered counts while nothing was appended to
+    /// its log.
     ///
     /// # Errors
     /// If the store cannot be read.
-    pub async fn organisation_now(&self, org: OrganisationId) -> Result<Organisation> {
-        let last_seq = self.store.head(org).await?.last_seq;
+    async fn organisation_now(&self, org: OrganisationId) -> Result<(Arc<Organisation>, u64)> {
+        let head = self.store.head(org).await?;
         let kept = locked(&self.access.organisations).get(&org).cloned();
-        if let Some(kept) = kept.filter(|kept| kept.last_seq == last_seq) {
-            return Ok(kept.organisation.clone());
+        if let Some(kept) = kept.filter(|kept| kept.last_seq == head.last_seq) {
+            return Ok((kept.organisation, head.roster_version));
         }
         // The number was read first: what is loaded is as new as that, or newer, and then loaded again next time.
-        let organisation = self.load(self.store.organisation_of(org).await?).await?;
-        let kept = Arc::new(Kept { last_seq, organisation: organisation.clone() });
+        let organisation = Arc::new(self.load(self.store.organisation_of(org).await?).await?);
+        let kept = Kept { last_seq: head.last_seq, organisation: organisation.clone() };
         locked(&self.access.organisations).insert(org, kept);
-        Ok(organisation)
+        Ok((organisation, head.roster_version))
     }
 
     /// The secrets of an organisation, which never change; none if there is no such organisation any more.
@@ -115,7 +118,7 @@ impl Engine {
             return Ok(kept);
         }
         match self.organisation_now(org).await {
-            Ok(organisation) => Ok(Some(organisation.keys)),
+            Ok((organisation, _)) => Ok(Some(organisation.keys.clone())),
             Err(Error::Store(StoreError::NotFound)) => Ok(None),
             Err(e) => Err(e),
         }

@@ -167,11 +167,26 @@ impl Engine {
         at: Option<DateTime<Utc>>,
         sees: impl Fn(&Member) -> bool,
     ) -> Result<Eligible> {
+        let roster_version = self.store.head(org.row.id).await?.roster_version;
+        self.check_from(org, roster_version, by, on, at, sees).await
+    }
+
+    /// The same where the version of the roster was read before: what it counts is certainly in the answer.
+    ///
+    /// # Errors
+    /// As [`check`](Engine::check).
+    pub async fn check_from(
+        &self,
+        org: &Organisation,
+        roster_version: u64,
+        by: By<'_>,
+        on: Option<NaiveDate>,
+        at: Option<DateTime<Utc>>,
+        sees: impl Fn(&Member) -> bool,
+    ) -> Result<Eligible> {
         let is_known = |m: &Member| sees(m) && !m.spells.is_empty();
         let day = |settings, now| on.map_or_else(|| eligibility::today(settings, now), day_of);
         let Some(at) = at else {
-            // The version is read first: what it counts is then certainly in the answer.
-            let roster_version = self.store.head(org.row.id).await?.roster_version;
             let member = self.look_up(org, by).await?.filter(is_known);
             return Ok(Eligible::of(member.as_ref(), &org.settings, day(&org.settings, self.now()), roster_version));
         };

@@ -2,6 +2,7 @@
 
 use std::{
     convert::Infallible,
+    ops::Deref,
     sync::{Arc, Mutex, PoisonError},
 };
 
@@ -19,15 +20,34 @@ use uuid::Uuid;
 use super::rate::Class;
 use crate::problem::{MISSING_RIGHT, NOT_FOUND, Problem, Result, WRONG_FEED};
 
-/// The caller of a request.
+/// The caller of a request; cheap to clone.
 #[derive(Clone)]
-pub struct Caller {
+pub struct Caller(Arc<Known>);
+
+/// What is known of the caller of a request.
+pub struct Known {
     /// The engine, acting for the caller.
     pub engine: Engine,
     /// The caller's organisation.
-    pub organisation: Organisation,
+    pub organisation: Arc<Organisation>,
+    /// The version of its roster when the request came.
+    pub roster_version: u64,
     /// What the caller may do.
     pub grant: Grant,
+}
+
+impl From<Known> for Caller {
+    fn from(known: Known) -> Caller {
+        Caller(Arc::new(known))
+    }
+}
+
+impl Deref for Caller {
+    type Target = Known;
+
+    fn deref(&self) -> &Known {
+        &self.0
+    }
 }
 
 impl<S: Send + Sync> FromRequestParts<S> for Caller {

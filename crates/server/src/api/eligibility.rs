@@ -127,7 +127,8 @@ async fn one(caller: &Caller, noted: &Noted, question: &Question, place: &str) -
         }
     };
     let (engine, org) = (&caller.engine, &caller.organisation);
-    let found = engine.check(org, by, question.on, question.at, |m| caller.sees(m)).await?;
+    let roster_version = caller.roster_version;
+    let found = engine.check_from(org, roster_version, by, question.on, question.at, |m| caller.sees(m)).await?;
     let answer = found.answer;
     if !answer.eligible {
         noted.keep(About {

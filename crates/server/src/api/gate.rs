@@ -20,7 +20,7 @@ use uuid::Uuid;
 
 use super::{
     Api,
-    caller::{About, Caller, Noted},
+    caller::{About, Caller, Known, Noted},
     idempotency,
     rate::{Class, Standing},
 };
@@ -93,11 +93,12 @@ async fn identify(api: &Api, headers: &HeaderMap, from: IpAddr) -> Result<Caller
         refuse(unauthorised(kind, detail))
     })?;
     match api.state.engine.authenticate(&text, from).await {
-        Ok(known) => Ok(Caller {
-            engine: api.state.engine.acting_as(known.grant.actor()).patient_for(PATIENCE),
-            organisation: known.organisation,
-            grant: known.grant,
-        }),
+        Ok(admitted) => Ok(Caller::from(Known {
+            engine: api.state.engine.acting_as(admitted.grant.actor()).patient_for(PATIENCE),
+            organisation: admitted.organisation,
+            roster_version: admitted.roster_version,
+            grant: admitted.grant,
+        })),
         Err(Refusal::Failed(e)) => Err(refuse(e.into())),
         Err(Refusal::AddOnOff) => Err(refuse(Problem::new(&problem::API_ACCESS_OFF, problem::API_ACCESS_OFF.cause))),
         Err(Refusal::Denied(denied, _)) => {

@@ -12,7 +12,7 @@ use chrono::{DateTime, Utc};
 use muster_domain::{
     access::{Action, Resource},
     guard::Hold,
-    settings::{OPERATORS_OWN, Setting},
+    settings::{Setting, is_operators_own},
 };
 use muster_engine::setting::{ChangedSetting, SettingsReport, SettingsRequest, SettingsState};
 use serde::{Deserialize, Serialize};
@@ -188,7 +188,7 @@ pub async fn set(
         return Err(Problem::new(&STALE, format!("The settings are of version {version} now; read them again.")));
     }
     for key in change.settings.keys() {
-        if OPERATORS_OWN.contains(&key.as_str()) {
+        if is_operators_own(key) {
             let why = format!("`{key}` is set by the operator of the installation alone.");
             return Err(Problem::new(&INVALID, &why).at(format!("/settings/{}", body::escaped(key)), why));
         }

@@ -222,7 +222,7 @@ pub async fn upload(caller: Caller, request: Request) -> Result<Response> {
             serde_json::to_writer(&mut lines, &row).map_err(|e| Problem::internal(&e))?;
             lines.push(b'\n');
         }
-        Coming::whole(lines, given.mode)?
+        Coming::whole(&caller, lines, given.mode)?
     };
     let report = take(&caller, Coming { now: true, ..coming }, &headers).await?;
     if report.state == State::Refused {

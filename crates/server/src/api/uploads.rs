@@ -377,11 +377,16 @@ pub async fn original(caller: Caller, Path(id): Path<String>) -> Result<Response
     }
     let upload = find(&caller, &id).await?;
     let id = upload.received.upload;
+    let gone = || Problem::new(&NOT_FOUND, "The payload is not kept any more, or there never was one.");
     if caller.engine.original(&caller.organisation, id).await? != Original::Kept {
-        return Err(Problem::new(&NOT_FOUND, "The payload is not kept any more, or there never was one."));
+        return Err(gone());
     }
     let path = caller.engine.payloads.path(caller.organisation.row.id, id);
-    let file = tokio::fs::File::open(path).await.map_err(|e| Problem::internal(&e))?;
+    let file = tokio::fs::File::open(path).await.map_err(|e| match e.kind() {
+        // It may be destroyed just now, or somebody lost the directory of payloads.
+        std::io::ErrorKind::NotFound => gone(),
+        _ => Problem::internal(&e),
+    })?;
     let mut response = Response::new(Body::from_stream(coming::read_file(file)));
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));

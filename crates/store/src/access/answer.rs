@@ -125,6 +125,21 @@ impl Access {
         writing.commit().await
     }
 
+    /// Deletes every answer that is kept of an organisation, and sees to it that none is kept of the requests that are worked
+    /// on now: these stay claimed until their time is over. Says how many answers there were.
+    pub async fn give_up_answers(&self, org: OrganisationId) -> Result<u64> {
+        const KEPT: &str = "DELETE FROM answer WHERE org = $1 AND status IS NOT NULL";
+        const WORKED_ON: &str = "UPDATE answer SET claim = $2 WHERE org = $1 AND status IS NULL";
+        let nobodys = Uuid::new_v4();
+        let mut writing = self.writing().await?;
+        let rows = on!(&mut writing.conn(), c => {
+            sqlx::query(WORKED_ON).bind(org.0).bind(nobodys).execute(&mut **c).await?;
+            sqlx::query(KEPT).bind(org.0).execute(&mut **c).await?.rows_affected()
+        });
+        writing.commit().await?;
+        Ok(rows)
+    }
+
     /// Deletes what has been kept for long enough. Says how many.
     pub async fn forget_answers(&self, org: OrganisationId, now: DateTime<Utc>) -> Result<u64> {
         const SQL: &str = "DELETE FROM answer WHERE org = $1 AND expires_at <= $2";

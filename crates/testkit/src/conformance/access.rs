@@ -174,6 +174,30 @@ pub async fn a_request_is_answered_once(store: &Store) {
     assert!(matches!(claim(2, 1000).await, Answer::New(_)));
 }
 
+/// Where somebody is forgotten no answer stays, not even one that is being made, and nobody else's is lost.
+pub async fn answers_are_given_up(store: &Store) {
+    let (org, other) = (organisation(store, "acme").await, organisation(store, "other").await);
+    let access = store.access().await.unwrap();
+    let claim = async |org, request: &'static str, seconds| {
+        access.claim_answer(org, "k1", request, &[1; 32], at(seconds), at(seconds + 60)).await.unwrap()
+    };
+    let answered = async |org| {
+        let Answer::New(claimed) = claim(org, "answered", 0).await else { panic!("not new") };
+        assert!(access.keep_answer(&claimed, 200, b"E1001", at(1000)).await.unwrap());
+    };
+    answered(org).await;
+    answered(other).await;
+    let Answer::New(worked_on) = claim(org, "worked on", 0).await else { panic!("not new") };
+    assert_eq!(access.give_up_answers(org).await.unwrap(), 1);
+    access.sweep().await.unwrap();
+    assert!(matches!(claim(org, "answered", 1).await, Answer::New(_)));
+    assert_eq!(claim(org, "worked on", 1).await, Answer::InFlight);
+    assert!(!access.keep_answer(&worked_on, 200, b"E1001", at(1000)).await.unwrap());
+    assert!(!access.prolong_answer(&worked_on, at(1000)).await.unwrap());
+    assert!(matches!(claim(org, "worked on", 60).await, Answer::New(_)));
+    assert!(matches!(claim(other, "answered", 1).await, Answer::Given { .. }));
+}
+
 /// Of many at once one gets a request.
 pub async fn one_of_many_gets_a_request(store: &Store) {
     let org = organisation(store, "acme").await;

@@ -1,5 +1,6 @@
 //! Documents come back as they were written, and are found in order.
 
+use chrono::DateTime;
 use muster_domain::ids::{ChangeSetId, FeedNo, UploadId};
 use muster_store::{ChangeSetRow, FeedRow, Filter, Store, StoreError, UploadRow};
 use uuid::Uuid;
@@ -24,6 +25,8 @@ fn change_set(n: u64, state: &str, upload: Option<u128>) -> ChangeSetRow {
         feed: FeedNo::MAIN,
         state: state.into(),
         created_seq: n,
+        computed_at: DateTime::from_timestamp_micros(n as i64 * 1_000_000 + 7).unwrap(),
+        adds_up: 0,
         doc: b"{}".to_vec(),
     }
 }
@@ -66,10 +69,18 @@ pub async fn uploads_come_back(store: &Store) {
     assert_eq!(numbers(store.uploads(org, &filter).await.unwrap()), [5, 2]);
     let fifth = upload(5, 2, "done", Some("k"));
     assert_eq!(store.upload(org, fifth.id).await.unwrap(), fifth);
-    assert_eq!(store.upload_by_key(org, "k").await.unwrap(), Some(fifth));
+    assert_eq!(store.upload_by_key(org, "k").await.unwrap(), Some(fifth.clone()));
     assert_eq!(store.upload_by_key(org, "other").await.unwrap(), None);
     let mut tx = store.begin(org, None).await.unwrap();
     assert!(matches!(tx.put_upload(&upload(6, 1, "waiting", Some("k"))).await, Err(StoreError::KeyConflict)));
+    let mut tx = store.begin(org, None).await.unwrap();
+    tx.free_upload_key(fifth.id).await.unwrap();
+    tx.put_upload(&upload(6, 1, "waiting", Some("k"))).await.unwrap();
+    // Whoever read the first before, and writes it now, takes the key from nobody.
+    tx.put_upload(&fifth).await.unwrap();
+    tx.commit().await.unwrap();
+    assert_eq!(store.upload_by_key(org, "k").await.unwrap().map(|u| u.arrival), Some(6));
+    assert_eq!(store.upload(org, fifth.id).await.unwrap().idempotency_key, None);
 }
 
 /// Lists by feed, state, place and length: what a look at each of them would find.
@@ -130,4 +141,25 @@ pub async fn change_sets_come_back(store: &Store) {
     assert_eq!(numbers(store.change_sets_of_upload(org, upload).await.unwrap()), [4, 9]);
     let row = change_set(6, "applied", None);
     assert_eq!(store.change_set(org, row.id).await.unwrap(), row);
+}
+
+/// What change sets add up to since a moment, of some feeds, and no other organisation's.
+pub async fn change_sets_add_up(store: &Store) {
+    let (org, other) = (organisation(store, "acme").await, organisation(store, "other").await);
+    let row = |n: u64, feed, adds_up| ChangeSetRow { feed: FeedNo(feed), adds_up, ..change_set(n, "applied", None) };
+    let mut tx = store.begin(org, None).await.unwrap();
+    for row in [row(1, 1, 1), row(2, 1, 10), row(3, 2, 100), row(4, 1, 0), row(5, 0, 1000), row(6, 1, 10_000)] {
+        tx.put_change_set(&row).await.unwrap();
+    }
+    // One that was taken back counts no more.
+    tx.put_change_set(&row(6, 1, 0)).await.unwrap();
+    tx.commit().await.unwrap();
+    let mut tx = store.begin(other, None).await.unwrap();
+    tx.put_change_set(&row(2, 1, 5)).await.unwrap();
+    tx.commit().await.unwrap();
+    let since = |n: u64| change_set(n, "applied", None).computed_at;
+    let sum =
+        async |n, feeds: Option<[u16; 2]>| store.added_up(org, since(n), feeds.map(|f| f.map(FeedNo))).await.unwrap();
+    assert_eq!((sum(1, None).await, sum(2, None).await, sum(7, None).await), (1111, 1110, 0));
+    assert_eq!((sum(1, Some([1, 0])).await, sum(2, Some([2, 0])).await, sum(2, Some([3, 3])).await), (1011, 1100, 0));
 }

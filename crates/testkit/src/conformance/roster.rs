@@ -18,6 +18,10 @@ pub async fn newer_rows_win_over_pages(store: &Store) {
     let (newer, pages) = stored(store, org, &[P, 3, 5 * P, 5 * P + 1, 25 * P, 99 * P, 3]).await;
     assert_eq!(pages, [(5, vec![5; 5000])]);
     assert_eq!(newer, [(3, b"three".to_vec()), (P, b"new".to_vec()), (25 * P, (25 * P).to_le_bytes().to_vec())]);
+    // One by one the same.
+    assert_eq!(stored(store, org, &[P]).await, (vec![(P, b"new".to_vec())], Vec::new()));
+    assert_eq!(stored(store, org, &[5 * P + 1]).await, (Vec::new(), vec![(5, vec![5; 5000])]));
+    assert_eq!(stored(store, org, &[99 * P]).await, Default::default());
     assert_eq!(store.delta_count(org).await.unwrap(), u64::from(2 + 10 * P));
     assert_eq!(store.member_deltas(org, 3, P).await.unwrap().len(), 1);
     let pages = store.roster_pages(org, 38, 10).await.unwrap();
@@ -99,15 +103,16 @@ pub async fn fingerprints_come_back(store: &Store) {
     let feed = FeedNo::MAIN;
     assert!(store.fingerprints(org, feed).await.unwrap().is_none());
     let mut tx = store.begin(org, None).await.unwrap();
-    assert!(!tx.add_fingerprint_delta(feed, b"lost".to_vec()).await.unwrap());
+    assert_eq!(tx.add_fingerprint_delta(feed, b"lost".to_vec()).await.unwrap(), 0);
     let pages: Vec<Vec<u8>> = (0..100u8).map(|i| vec![i; 3000]).collect();
     tx.put_fingerprints(feed, b"layout").await.unwrap();
     tx.add_fingerprint_pages(feed, 0, pages[..30].to_vec()).await.unwrap();
     tx.add_fingerprint_pages(feed, 30, pages[30..].to_vec()).await.unwrap();
     tx.put_fingerprints(FeedNo(2), b"other").await.unwrap();
     tx.add_fingerprint_pages(FeedNo(2), 0, vec![b"x".to_vec()]).await.unwrap();
-    assert!(tx.add_fingerprint_delta(feed, b"one".to_vec()).await.unwrap());
-    assert!(tx.add_fingerprint_delta(feed, b"two".to_vec()).await.unwrap());
+    assert_eq!(tx.add_fingerprint_delta(feed, b"one".to_vec()).await.unwrap(), 1);
+    assert_eq!(tx.add_fingerprint_delta(feed, b"two".to_vec()).await.unwrap(), 2);
+    assert_eq!(tx.add_fingerprint_delta(FeedNo(2), b"its own".to_vec()).await.unwrap(), 1);
     tx.put_feed_pages(feed, vec![b"a".to_vec(), b"b".to_vec(), b"d".to_vec()]).await.unwrap();
     tx.put_feed_pages(feed, vec![b"c".to_vec(), b"d".to_vec()]).await.unwrap();
     tx.put_feed_page(feed, 0, b"e".to_vec()).await.unwrap();
@@ -117,6 +122,13 @@ pub async fn fingerprints_come_back(store: &Store) {
     assert_eq!(found.layout, b"layout");
     assert_eq!((found.size, pages_of(store, org, feed).await), (100 * 3000, pages));
     assert_eq!(found.deltas, [b"one", b"two"]);
+    assert_eq!(store.fingerprint_layout(org, feed).await.unwrap().unwrap(), b"layout");
+    let mut tx = store.begin(org, None).await.unwrap();
+    tx.put_fingerprint_delta(feed, b"both".to_vec()).await.unwrap();
+    assert_eq!(tx.add_fingerprint_delta(feed, b"four".to_vec()).await.unwrap(), 4);
+    tx.commit().await.unwrap();
+    assert_eq!(store.fingerprint_deltas(org, feed).await.unwrap(), [b"both", b"four"]);
+    assert_eq!(store.fingerprint_deltas(org, FeedNo(2)).await.unwrap(), [b"its own"]);
     assert_eq!(store.feed_pages(org, feed).await.unwrap(), 2);
     assert_eq!(store.feed_page(org, feed, 0).await.unwrap().unwrap(), b"e");
     assert_eq!(store.feed_page(org, feed, 1).await.unwrap().unwrap(), b"d");
@@ -131,6 +143,7 @@ pub async fn fingerprints_come_back(store: &Store) {
     tx.drop_fingerprints(feed).await.unwrap();
     tx.commit().await.unwrap();
     assert!(store.fingerprints(org, feed).await.unwrap().is_none());
+    assert!(store.fingerprint_layout(org, feed).await.unwrap().is_none());
     assert!(store.fingerprints(org, FeedNo(2)).await.unwrap().is_some());
 }
 

@@ -104,8 +104,8 @@ impl Coming {
     ///
     /// # Errors
     /// If the disk does not take them.
-    pub fn whole(lines: Vec<u8>, mode: Mode) -> Result<Coming> {
-        let mut file = tempfile::tempfile_in(spool_dir()).map_err(|e| Problem::internal(&e))?;
+    pub fn whole(caller: &Caller, lines: Vec<u8>, mode: Mode) -> Result<Coming> {
+        let mut file = scratch(caller)?;
         let put = tokio::task::block_in_place(|| file.write_all(&lines).and_then(|()| file.rewind()));
         put.map_err(|e| Problem::internal(&e))?;
         let source = Source::Spooled(BufReader::with_capacity(1 << 18, file));
@@ -131,8 +131,8 @@ impl Coming {
         let format = match kind.as_str() {
             "text/csv" | "application/octet-stream" | "application/gzip" | XLSX => None,
             "application/x-ndjson" | "application/ndjson" | "application/jsonl" => Some("ndjson"),
-            "application/json" => return json(said, request, &headers, most).await,
-            "multipart/form-data" => return multipart(said, request, &headers, most).await,
+            "application/json" => return json(caller, said, request, &headers, most).await,
+            "multipart/form-data" => return multipart(caller, said, request, &headers, most).await,
             _ => return Err(Problem::new(&MEDIA_TYPE, format!("Content-Type must be {TYPES}."))),
         };
         let digest = Expected::of(&headers)?;
@@ -327,8 +327,8 @@ impl Read for Source {
 }
 
 /// Puts pieces down in a file that has no name.
-async fn spool(caller_dir: &std::path::Path, mut pieces: impl Stream<Item = Result<Bytes>> + Unpin) -> Result<File> {
-    let mut file = tempfile::tempfile_in(caller_dir).map_err(|e| Problem::internal(&e))?;
+async fn spool(caller: &Caller, mut pieces: impl Stream<Item = Result<Bytes>> + Unpin) -> Result<File> {
+    let mut file = scratch(caller)?;
     while let Some(piece) = pieces.next().await {
         let piece = piece?;
         tokio::task::block_in_place(|| file.write_all(&piece)).map_err(|e| Problem::internal(&e))?;
@@ -337,12 +337,14 @@ async fn spool(caller_dir: &std::path::Path, mut pieces: impl Stream<Item = Resu
     Ok(file)
 }
 
-fn spool_dir() -> std::path::PathBuf {
-    std::env::temp_dir()
+/// Where payloads lie, so that people's data is nowhere else, and there is room for a payload twice.
+fn scratch(caller: &Caller) -> Result<File> {
+    let made = tokio::task::block_in_place(|| caller.engine.payloads.scratch(caller.organisation.row.id));
+    made.map_err(|e| Problem::internal(&e))
 }
 
 /// `{"mode": …, "feed": …, "rows": […]}`, or a list of rows.
-async fn json(mut said: Said, request: Request, headers: &HeaderMap, most: u64) -> Result<Coming> {
+async fn json(caller: &Caller, mut said: Said, request: Request, headers: &HeaderMap, most: u64) -> Result<Coming> {
     #[derive(Deserialize)]
     struct Head {
         mode: Option<Mode>,
@@ -362,7 +364,7 @@ async fn json(mut said: Said, request: Request, headers: &HeaderMap, most: u64) 
         let source = Source::piped(Box::pin(pieces), |first| is_declared("application/json", headers, first)).await?;
         return Ok(Coming { said, format: Some("json"), file_name: None, now: false, source });
     }
-    let mut file = spool(&spool_dir(), Box::pin(pieces)).await?;
+    let mut file = spool(caller, Box::pin(pieces)).await?;
     let head = tokio::task::block_in_place(|| -> Result<Option<Head>> {
         let mut first = [0; 64];
         let n = file.read(&mut first).map_err(|e| Problem::internal(&e))?;
@@ -407,7 +409,7 @@ fn no_json(e: serde_json::Error) -> Problem {
 }
 
 /// A form with the payload as `file`; its other fields say what the address can say.
-async fn multipart(said: Said, request: Request, headers: &HeaderMap, most: u64) -> Result<Coming> {
+async fn multipart(caller: &Caller, said: Said, request: Request, headers: &HeaderMap, most: u64) -> Result<Coming> {
     let digest = Expected::of(headers)?;
     let (parts, body) = request.into_parts();
     let failed = Arc::new(Mutex::new(None));
@@ -419,7 +421,7 @@ async fn multipart(said: Said, request: Request, headers: &HeaderMap, most: u64)
         })
     });
     let request = Request::from_parts(parts, Body::from_stream(pieces));
-    let read = form(said, request, most).await;
+    let read = form(caller, said, request, most).await;
     match failed.lock().unwrap_or_else(PoisonError::into_inner).take() {
         Some(problem) => Err(problem),
         None => read,
@@ -430,7 +432,7 @@ fn no_form(_: MultipartError) -> Problem {
     Problem::new(&UNREADABLE, "The form cannot be read, or was cut off: each part needs its boundary and a name.")
 }
 
-async fn form(mut said: Said, request: Request, most: u64) -> Result<Coming> {
+async fn form(caller: &Caller, mut said: Said, request: Request, most: u64) -> Result<Coming> {
     let mut form = Multipart::from_request(request, &())
         .await
         .map_err(|_| Problem::new(&MEDIA_TYPE, "multipart/form-data needs a boundary."))?;
@@ -448,7 +450,7 @@ async fn form(mut said: Said, request: Request, most: u64) -> Result<Coming> {
                 size += piece.len() as u64;
                 if size > most { Err(too_large(most)) } else { Ok(piece) }
             });
-            found = Some((spool(&spool_dir(), Box::pin(pieces)).await?, file_name));
+            found = Some((spool(caller, Box::pin(pieces)).await?, file_name));
             continue;
         }
         let text = text_of(&mut field, &name).await?;
