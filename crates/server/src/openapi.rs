@@ -1,6 +1,5 @@
 //! The OpenAPI document, made from the handlers.
 
-use serde_json::Value;
 use utoipa::{
     Modify, OpenApi,
     openapi::{
@@ -12,6 +11,9 @@ use utoipa::{
 use crate::{api, problem};
 
 pub mod said;
+mod unsigned;
+
+use unsigned::Unsigned;
 
 /// The API as it is documented.
 #[derive(OpenApi)]
@@ -86,39 +88,6 @@ impl Modify for Optional {
                 body.required = Some(openapi::Required::False);
             }
         }
-    }
-}
-
-/// Numbers that are never negative go up to where theirs end.
-struct Unsigned;
-
-impl Modify for Unsigned {
-    fn modify(&self, document: &mut openapi::OpenApi) {
-        let Ok(mut all) = serde_json::to_value(&*document) else { return };
-        unsigned(&mut all);
-        if let Ok(all) = serde_json::from_value(all) {
-            *document = all;
-        }
-    }
-}
-
-fn unsigned(value: &mut Value) {
-    if let Value::Object(schema) = value {
-        let is_open = schema.get("minimum").is_some_and(|least| *least == 0) && !schema.contains_key("maximum");
-        let most = match schema.get("format").and_then(Value::as_str) {
-            Some("int32") if is_open => Some(("uint32", u64::from(u32::MAX))),
-            Some("int64") if is_open => Some(("uint64", u64::MAX)),
-            _ => None,
-        };
-        if let Some((format, most)) = most {
-            schema.insert("format".to_owned(), format.into());
-            schema.insert("maximum".to_owned(), most.into());
-        }
-    }
-    match value {
-        Value::Object(parts) => parts.values_mut().for_each(unsigned),
-        Value::Array(parts) => parts.iter_mut().for_each(unsigned),
-        _ => {}
     }
 }
 

@@ -70,7 +70,7 @@ pub const DOORS: &[Door] = &[
     door("POST /api/v1/keys",                                 INVALID, RIGHT,   RIGHT,   RIGHT),
     door("GET /api/v1/keys/{id}",                             NOTHING, OK,      OK,      NOTHING),
     door("PATCH /api/v1/keys/{id}",                           NOTHING, RIGHT,   RIGHT,   RIGHT),
-    door("DELETE /api/v1/keys/{id}",                          NOTHING, OK,      OK,      RIGHT),
+    door("DELETE /api/v1/keys/{id}",                          NOTHING, GONE,    GONE,    RIGHT),
     door("POST /api/v1/keys/{id}/rotate",                     NOTHING, RIGHT,   RIGHT,   RIGHT),
     door("POST /api/v1/keys/revoke-all",                      INVALID, INVALID, INVALID, RIGHT),
     door("PUT /api/public/members",                           OK,      OK,      FIELD,   RIGHT),
