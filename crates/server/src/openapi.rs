@@ -10,6 +10,10 @@ use utoipa::{
 
 use crate::{api, problem};
 
+mod rights;
+
+use rights::Needed;
+
 /// The API as it is documented.
 #[derive(OpenApi)]
 #[openapi(
@@ -33,8 +37,19 @@ use crate::{api, problem};
         api::keys::revoke_all,
         api::public::members, api::public::upload,
     ),
+    tags(
+        (name = "uploads", description = "Payloads that are sent, and what they came to."),
+        (name = "members", description = "People: looked at, found, and brought up to date one by one."),
+        (name = "eligibility", description = "Is this person eligible?"),
+        (name = "change sets", description = "What waits for a decision, what is decided, and what is taken back."),
+        (name = "events", description = "What happened, for whoever keeps a copy in step."),
+        (name = "organisation", description = "The organisation that the key is of, and its settings."),
+        (name = "feeds", description = "The named sources of payloads."),
+        (name = "keys", description = "Keys that make, change and take away keys: never a stronger one than themselves."),
+        (name = "public contract", description = "For clients that were written against the widespread \"eligibility upload\" contract, in its camelCase."),
+    ),
     components(schemas(problem::ProblemDocument)),
-    modifiers(&Keys, &Problems),
+    modifiers(&Keys, &Needed, &Problems),
 )]
 pub struct Api;
 
