@@ -14,6 +14,9 @@ use crate::{
 
 mod browsers;
 mod doors;
+mod guide;
+mod keep_in_step;
+mod pages;
 mod story;
 
 /// A server with API access, and a key that may do everything.
