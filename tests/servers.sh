@@ -32,6 +32,10 @@ install_missing() {
   command -v setsid >/dev/null || want+=(util-linux)
   postgres_bin >/dev/null || want+=(postgresql)
   rabbitmq_bin >/dev/null || want+=(rabbitmq-server)
+  # For the pages of the documentation, and the examples on them.
+  command -v chromium >/dev/null || want+=(chromium)
+  command -v curl >/dev/null || want+=(curl)
+  command -v python3 >/dev/null || want+=(python3)
   # For the example of a listener: Debian's own Python with Debian's pika, whatever other Python is on the path.
   /usr/bin/python3 -c 'import pika' 2>/dev/null || want+=(python3-pika)
   # schemathesis comes from PyPI, into an environment of its own.

@@ -16,10 +16,13 @@ use crate::{
 mod bodies;
 mod browsers;
 mod doors;
+mod guide;
+mod keep_in_step;
 mod large;
 mod lists;
 mod names;
 mod narrow;
+mod pages;
 mod pushes;
 mod slow;
 mod story;

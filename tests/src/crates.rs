@@ -32,6 +32,7 @@ const AT_HOME: &[(&str, &str)] = &[
     ("argon2", "muster-engine"),
     ("rpassword", "muster"),
     ("axum", "muster-server"),
+    ("pulldown-cmark", "muster-server"),
     ("clap", "muster"),
     ("anyhow", "muster"),
 ];

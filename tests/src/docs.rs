@@ -54,13 +54,15 @@ fn path_named(words: &str) -> Option<&str> {
     (PLACES.iter().any(|place| path.starts_with(place)) && !pattern).then_some(path)
 }
 
-/// The links of a page to files beside it: `[text](path)`.
+/// The links of a page to files beside it: `[text](path)`. One to an address of the server is followed in
+/// `tests/src/api/pages.rs`.
 fn links(text: &str) -> Vec<(usize, &str)> {
     let lines = text.lines().enumerate();
     lines
         .flat_map(|(number, line)| line.split("](").skip(1).map(move |rest| (number + 1, rest)))
         .filter_map(|(number, rest)| Some((number, rest.split_once(')')?.0.split('#').next()?)))
         .filter(|(_, target)| !target.is_empty() && !target.contains("://") && !target.starts_with("mailto:"))
+        .filter(|(_, target)| !target.starts_with('/'))
         .collect()
 }
 

@@ -46,9 +46,18 @@ impl Served {
         Served::begin(muster, more, |_| {})
     }
 
+    /// The same, at a certain address.
+    pub fn at(muster: &Muster, listen: &str, more: &[&str]) -> Served {
+        Served::begin_at(muster, listen, more, |_| {})
+    }
+
     /// The same, with something more done to the command.
     pub fn begin(muster: &Muster, more: &[&str], change: impl FnOnce(&mut Command)) -> Served {
-        let mut command = muster.command(&[&["-v", "serve", "--listen", "127.0.0.1:0"], more].concat());
+        Served::begin_at(muster, "127.0.0.1:0", more, change)
+    }
+
+    fn begin_at(muster: &Muster, listen: &str, more: &[&str], change: impl FnOnce(&mut Command)) -> Served {
+        let mut command = muster.command(&[&["-v", "serve", "--listen", listen], more].concat());
         let log = tempfile::Builder::new().prefix("serve-").suffix(".log").tempfile_in(muster.dir.path()).unwrap();
         let log = log.into_temp_path().keep().unwrap();
         let stderr = File::options().append(true).open(&log).unwrap();

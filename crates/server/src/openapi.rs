@@ -10,9 +10,11 @@ use utoipa::{
 
 use crate::{api, problem};
 
+mod rights;
 pub mod said;
 mod unsigned;
 
+use rights::Needed;
 use unsigned::Unsigned;
 
 /// The API as it is documented.
@@ -38,8 +40,19 @@ use unsigned::Unsigned;
         api::keys::revoke_all,
         api::public::members, api::public::upload,
     ),
+    tags(
+        (name = "uploads", description = "Payloads that are sent, and what they came to."),
+        (name = "members", description = "People: looked at, found, and brought up to date one by one."),
+        (name = "eligibility", description = "Is this person eligible?"),
+        (name = "change sets", description = "What waits for a decision, what is decided, and what is taken back."),
+        (name = "events", description = "What happened, for whoever keeps a copy in step."),
+        (name = "organisation", description = "The organisation that the key is of, and its settings."),
+        (name = "feeds", description = "The named sources of payloads."),
+        (name = "keys", description = "Keys that make, change and take away keys: never a stronger one than themselves."),
+        (name = "public contract", description = "For clients that were written against the widespread \"eligibility upload\" contract, in its camelCase."),
+    ),
     components(schemas(problem::ProblemDocument, said::FieldValue, said::MatchKey)),
-    modifiers(&Keys, &ExactlyOne, &Optional, &Unsigned, &Problems),
+    modifiers(&Keys, &ExactlyOne, &Optional, &Unsigned, &Needed, &Problems),
 )]
 pub struct Api;
 

@@ -269,9 +269,15 @@ pub async fn take(caller: &Caller, coming: Coming, headers: &HeaderMap) -> Resul
 async fn answer(caller: &Caller, report: Report, headers: &HeaderMap) -> Result<Response> {
     let wait = preferred_wait(headers);
     let Some(id) = report.upload_id.filter(|_| report.state == fact::State::Received) else {
-        let status = StatusCode::OK;
         let location = report.upload_id.map(|id| format!("/api/v1/uploads/{id}"));
-        let mut response = (status, Json(UploadDocument::of_report(report, caller))).into_response();
+        let document = match report.upload_id {
+            // What was answered before comes without its issues.
+            Some(id) if report.issues.is_empty() && report.counts.invalid > 0 => {
+                whole(caller, &caller.engine.find_upload(&caller.organisation, &id.to_string()).await?).await?
+            }
+            _ => UploadDocument::of_report(report, caller),
+        };
+        let mut response = Json(document).into_response();
         put(&mut response, header::LOCATION, location);
         return Ok(response);
     };
@@ -286,8 +292,7 @@ async fn answer(caller: &Caller, report: Report, headers: &HeaderMap) -> Result<
         pause = (pause * 2).min(Duration::from_millis(200));
     };
     let done = upload.state != fact::State::Received;
-    let report = caller.engine.report(&caller.organisation, &upload).await?;
-    let document = UploadDocument::of_report(report, caller).with(&upload, caller);
+    let document = whole(caller, &upload).await?;
     let status = if done { StatusCode::OK } else { StatusCode::ACCEPTED };
     let mut response = (status, Json(document)).into_response();
     put(&mut response, header::LOCATION, Some(format!("/api/v1/uploads/{id}")));
@@ -361,9 +366,14 @@ pub async fn find(caller: &Caller, id: &str) -> Result<Upload> {
 pub async fn show(caller: Caller, Path(id): Path<String>) -> Result<Json<UploadDocument>> {
     caller.needs(Resource::Uploads, Action::Read)?;
     let upload = find(&caller, &id).await?;
-    let mut report = caller.engine.report(&caller.organisation, &upload).await?;
-    report.issues = issues::all(&caller, &upload).await?.into_iter().take(100).collect();
-    Ok(Json(UploadDocument::of_report(report, &caller).with(&upload, &caller)))
+    whole(&caller, &upload).await.map(Json)
+}
+
+/// An upload with the first of its issues.
+async fn whole(caller: &Caller, upload: &Upload) -> Result<UploadDocument> {
+    let mut report = caller.engine.report(&caller.organisation, upload).await?;
+    report.issues = issues::all(caller, upload).await?.into_iter().take(100).collect();
+    Ok(UploadDocument::of_report(report, caller).with(upload, caller))
 }
 
 /// Get the payload as it came
