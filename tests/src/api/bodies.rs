@@ -66,6 +66,9 @@ fn form(file: &[u8], more: Option<(&str, &str)>) -> Vec<u8> {
     form
 }
 
+/// What is wrong, header lines, a body, and the kind of the problem.
+type Case<'a> = (&'a str, &'a [(&'a str, &'a str)], &'a [u8], &'a str);
+
 const FORM: (&str, &str) = ("Content-Type", "multipart/form-data; boundary=b");
 
 #[test]
@@ -80,7 +83,7 @@ fn a_body_that_is_not_what_it_is_said_to_be_is_refused_and_leaves_nothing() {
     let csv_is = |more: &'static str| ("Content-Type", more);
     let json = ("Content-Type", "application/json");
     let xlsx = ("Content-Type", "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet");
-    let cases: &[(&str, &[(&str, &str)], &[u8], &str)] = &[
+    let cases: &[Case] = &[
         ("too large", &[csv_is("text/csv")], &large, "too-large"),
         ("a form that is too large", &[FORM], &form(&large, None), "too-large"),
         ("a field that is too large", &[FORM], &form(&csv, Some(("mode", &"x".repeat(5000)))), "too-large"),

@@ -18,7 +18,11 @@ impl Modify for Unsigned {
         for item in document.paths.paths.values_mut() {
             let operations = [&mut item.get, &mut item.put, &mut item.post, &mut item.delete, &mut item.patch];
             let parameters = operations.into_iter().flatten().filter_map(|operation| operation.parameters.as_mut());
-            parameters.flatten().filter_map(|parameter| parameter.schema.as_mut()).for_each(look);
+            for parameter in parameters.flatten() {
+                if let RefOr::T(parameter) = parameter {
+                    parameter.schema.iter_mut().for_each(look);
+                }
+            }
         }
     }
 }
