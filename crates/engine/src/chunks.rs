@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// The most chunks whose changes are read at a time.
-const MOST: usize = 16;
+const MOST: usize = 8;
 
 /// Chunks with the ordinals of their first changes.
 type Group = Vec<(u32, Body)>;

@@ -11,7 +11,7 @@ use super::{Api, On, PATIENCE, Served, people};
 
 const PEOPLE: u32 = 300_000;
 /// What the server may need for it, in bytes: less than a third of what it says.
-const ROOM: u64 = 48 << 20;
+const ROOM: u64 = 40 << 20;
 
 /// A figure of a process, in bytes.
 fn figure(of: &Served, name: &str) -> u64 {
