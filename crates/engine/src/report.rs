@@ -2,7 +2,7 @@
 
 use muster_domain::{
     documents::Upload,
-    event::Body,
+    event::{Body, StoredEvent},
     fact::{Counts, State},
     guard::Hold,
     ids::{ChangeSetId, UploadId},
@@ -11,6 +11,9 @@ use muster_intake::RowIssue;
 use serde::Serialize;
 
 use crate::{Engine, Organisation, Result};
+
+/// So many events are looked through at a time: each may hold a thousand changes.
+const TOGETHER: u32 = 20;
 
 /// What an upload came to.
 #[derive(Clone, Debug, Serialize)]
@@ -89,11 +92,32 @@ impl Engine {
             None => {
                 let stream = format!("upload:{}", upload.received.upload);
                 let events = self.store.stream_events(org.row.id, &stream).await?;
-                events.into_iter().rfind(|e| e.meta.kind == "upload.decided")
+                let received = events.first().map_or(0, |e| e.meta.seq);
+                match events.into_iter().rfind(|e| e.meta.kind == "upload.decided") {
+                    None if upload.counts.invalid > 0 => self.computed_of(org, upload, received).await?,
+                    decided => decided,
+                }
             }
         };
         let body = event.and_then(|e| e.body).unwrap_or_default();
         body.iter().flatten().map(|line| Ok(serde_json::from_slice(line)?)).collect()
+    }
+
+    /// What was computed of an upload with bad rows that changed nothing: there is nothing in it to decide, so it is no
+    /// document, and is found where it was recorded, soon behind the payload.
+    async fn computed_of(&self, org: &Organisation, upload: &Upload, received: u64) -> Result<Option<StoredEvent>> {
+        let mut after = received;
+        loop {
+            let events = self.store.events(org.row.id, after, TOGETHER).await?;
+            let Some(last) = events.last() else { return Ok(None) };
+            after = last.meta.seq;
+            let of_it = |e: &StoredEvent| {
+                e.meta.kind == "change_set.computed" && e.meta.correlation == upload.received.upload.0
+            };
+            if let Some(found) = events.into_iter().find(of_it) {
+                return Ok(Some(found));
+            }
+        }
     }
 
     /// A report of which nothing is known but the state.

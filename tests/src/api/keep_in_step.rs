@@ -43,8 +43,9 @@ impl Person<'_> {
             .args(args)
             .current_dir(self.muster.dir.path())
             .env("MUSTER_URL", format!("http://{}", self.at))
-            .env("MUSTER_KEY", self.key)
-            .env_remove("MUSTER_KEY_FILE")
+            // The guide's own examples give the key itself.
+            .env("MUSTER_KEY_FILE", self.muster.file("key", &format!("{}\n", self.key)))
+            .env_remove("MUSTER_KEY")
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
@@ -93,7 +94,9 @@ fn a_list_is_sent_again_and_again_and_the_roster_follows() {
     person.run(&["people.csv"]).has(0, "1 removed, 1 reinstated, 19 unchanged");
     assert_eq!(muster.roster(), first);
 
-    // A row that cannot be taken is named, and the others are taken.
+    // A row that cannot be taken is named, also when nothing is taken from the others, and they are taken all the same.
+    list(&people(1..=20, "Sales").replace("\n5,First5,Last5,p5@example.com,", "\n5,First5,Last5,somebody,"));
+    person.run(&["people.csv"]).has(0, "no changes: 20 rows: 19 unchanged, 1 invalid\n  line 6: email: ");
     list(&people(1..=21, "Sales").replace("\n5,First5,Last5,p5@example.com,", "\n5,First5,Last5,nobody,"));
     let refused = person.run(&["people.csv"]);
     refused.has(0, "19 unchanged, 1 invalid\n  line 6: email: ");
