@@ -13,7 +13,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde_json::json;
 
 use super::{Api, On, Said, people};
-use crate::served::{PATIENCE, Served};
+use crate::served::{PATIENCE, Served, until};
 
 /// So many slow ones.
 const MANY: usize = 1000;
@@ -139,7 +139,7 @@ fn whoever_says_nothing_makes_room_where_there_is_little() {
     let mut api = Api::start(On::Sqlite);
     api.upload("mode=full", &people(1..=9, "Sales"));
     api.served = Served::begin(&api.muster, &[], |command| with_few_files(command, 200));
-    assert!(api.served.log().contains("connections=100"), "{}", api.served.log());
+    until("the number of connections", || api.served.log().contains("connections=100"));
     let [head, ..] = heads(&api);
     let began = Instant::now();
     let mut all: Vec<Slow> = (0..MANY).map(|_| Slow::begin(&api, &head)).collect();
