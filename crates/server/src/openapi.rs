@@ -10,10 +10,12 @@ use utoipa::{
 
 use crate::{api, problem};
 
+mod named;
 mod rights;
 pub mod said;
 mod unsigned;
 
+use named::Named;
 use rights::Needed;
 use unsigned::Unsigned;
 
@@ -52,7 +54,7 @@ use unsigned::Unsigned;
         (name = "public contract", description = "For clients that were written against the widespread \"eligibility upload\" contract, in its camelCase."),
     ),
     components(schemas(problem::ProblemDocument, said::FieldValue, said::MatchKey)),
-    modifiers(&Keys, &ExactlyOne, &Optional, &Unsigned, &Needed, &Problems),
+    modifiers(&Keys, &Named, &ExactlyOne, &Optional, &Unsigned, &Needed, &Problems),
 )]
 pub struct Api;
 

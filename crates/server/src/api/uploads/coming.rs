@@ -238,8 +238,6 @@ fn counted(body: Body, most: u64, expected: Option<Expected>) -> impl Stream<Ite
             Some((outcome, (pieces, size, expected, failed, pace)))
         },
     )
-    // Of an empty body the end is met by whoever looks at its first bytes, and again by whoever reads on.
-    .fuse()
 }
 
 /// The bytes of a payload, for whoever reads them on a thread of its own.
