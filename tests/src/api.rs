@@ -13,12 +13,15 @@ use crate::{
     served::{Answer, PATIENCE, Served},
 };
 
+mod again;
 mod bodies;
 mod browsers;
 mod doors;
+mod forms;
 mod guide;
 mod keep_in_step;
 mod large;
+mod limits;
 mod lists;
 mod names;
 mod narrow;
@@ -26,6 +29,7 @@ mod pages;
 mod pushes;
 mod slow;
 mod story;
+mod streams;
 
 /// A server with API access, and a key that may do everything.
 pub struct Api {

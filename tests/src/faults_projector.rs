@@ -66,11 +66,18 @@ fn with_the_broker_away_an_upload_is_readable_from_each_projection_within_a_minu
 
 /// Freezes a process that projects where it has worked a slice out and not written it yet.
 fn frozen_in_a_slice(muster: &Muster, more: &[&str]) -> Served {
-    let frozen = Served::begin(muster, more, |command| {
-        command.env("MUSTER_FREEZE_AT", "projection_before_checkpoint");
-    });
-    until("the projector to be frozen", || frozen.is_frozen());
-    frozen
+    loop {
+        let frozen = Served::begin(muster, more, |command| {
+            command.env("MUSTER_FREEZE_AT", "projection_before_checkpoint");
+        });
+        until("the projector to be frozen", || frozen.is_frozen());
+        if !frozen.writes_a_file() {
+            return frozen;
+        }
+        // Another of its lanes was stopped while it wrote, and a file has one writer at a time: nobody could take a lane over.
+        // The lane that was to be frozen has written nothing, so the next process has it to do as well.
+        frozen.kill();
+    }
 }
 
 /// Lets it go on to the end of what it has begun, and no further. Each of its lanes may freeze it once more on the way.

@@ -121,6 +121,17 @@ impl Served {
         stat.rsplit_once(") ").unwrap().1.starts_with('T')
     }
 
+    /// Whether it is in the middle of writing a file: it holds SQLite's lock for that, the first of a WAL index
+    /// (<https://sqlite.org/walformat.html#wal_locks>), as the kernel tells.
+    pub fn writes_a_file(&self) -> bool {
+        let locks = std::fs::read_to_string("/proc/locks").unwrap();
+        let id = self.id().to_string();
+        locks.lines().any(|line| {
+            let words: Vec<&str> = line.split_whitespace().collect();
+            matches!(words[..], [.., "WRITE", pid, _, "120", "120"] if pid == id)
+        })
+    }
+
     /// Kills it at once.
     pub fn kill(mut self) {
         self.child.kill().unwrap();

@@ -113,10 +113,10 @@ impl Engine {
         self.record_feed(lease, org, &fact, |at| Feed::new(no, settings, at)).await
     }
 
-    /// Changes a feed's settings.
+    /// Changes a feed's settings. `feed` is what they were made from.
     ///
     /// # Errors
-    /// If the store refuses.
+    /// If somebody else changed them since, or the store refuses.
     pub async fn set_feed(&self, org: &Organisation, feed: &Feed, settings: FeedSettings) -> Result<Feed> {
         let lease = self.lease(org.row.id).await?;
         let outcome = self.set_feed_leased(&lease, org, feed, settings).await;
@@ -127,12 +127,16 @@ impl Engine {
         &self,
         lease: &Lease,
         org: &Organisation,
-        feed: &Feed,
+        was: &Feed,
         mut settings: FeedSettings,
     ) -> Result<Feed> {
         // Read anew: a payload may have been worked on since the caller looked.
         let feeds = self.load(org.row.clone()).await?.feeds;
-        let mut feed = feeds.into_iter().find(|f| f.no == feed.no).unwrap_or_else(|| feed.clone());
+        let mut feed = feeds.into_iter().find(|f| f.no == was.no).unwrap_or_else(|| was.clone());
+        if feed.settings != was.settings {
+            let why = "Somebody else changed the feed's settings at the same moment, so nothing was changed; look again.";
+            return Err(Error::Stale(why.to_owned()));
+        }
         if settings.mapping != feed.settings.mapping {
             settings.mapping_version = feed.settings.mapping_version + 1;
         }

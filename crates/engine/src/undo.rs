@@ -30,6 +30,8 @@ pub struct UndoRequest {
     pub dry_run: bool,
     /// `apply` or `hold`, if it was asked for.
     pub asked: Option<Asked>,
+    /// Digest of each change set that whoever asks has seen, if they said so.
+    pub seen: Option<String>,
 }
 
 /// What an undo came to.
@@ -71,6 +73,12 @@ impl Engine {
         let sets = self.sets_to_undo(&org, request, only).await?;
         if sets.is_empty() {
             return Err(Error::Wrong("There is nothing to undo: no applied change set is meant.".to_owned()));
+        }
+        if let Some(seen) = &request.seen
+            && sets.iter().any(|set| set.digest != *seen)
+        {
+            let why = "Nothing was undone: the change set is not what was seen any more; look again.";
+            return Err(Error::Stale(why.to_owned()));
         }
         let mut undone = Undone { reports: Vec::new(), kept: Vec::new() };
         for set in sets {

@@ -1,7 +1,10 @@
 //! Settings that change who is eligible are previewed and guarded like a change set.
 
 use crate::rules_given::*;
-use muster_engine::setting::{SettingsReport, SettingsRequest, SettingsState};
+use muster_engine::{
+    Error,
+    setting::{SettingsReport, SettingsRequest, SettingsState},
+};
 
 const WITH_STATUS: &str = "employee_id,email,employment_status";
 
@@ -157,6 +160,11 @@ async fn a_feeds_settings_leave_alone_what_it_sent_since_they_were_looked_at() {
     given.engine.set_feed(&before, feed, settings).await.unwrap();
     let feed = &given.acme().await.feeds[0];
     assert_eq!((feed.claims, feed.settings.priority), (3, 7));
+    // Two who change them at the same moment do not undo one another's change unseen.
+    let other = FeedSettings { key_prefix: Some("C-".to_owned()), ..before.feed("main").unwrap().settings.clone() };
+    let late = given.engine.set_feed(&before, before.feed("main").unwrap(), other).await;
+    assert!(matches!(late, Err(Error::Stale(_))), "{late:?}");
+    assert_eq!(given.acme().await.feeds[0].settings.priority, 7);
     // Nor does a new feed take the place of one that was created meanwhile.
     let named = |name: &str| FeedSettings { name: name.to_owned(), ..FeedSettings::default() };
     for name in ["one", "two"] {

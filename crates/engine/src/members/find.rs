@@ -1,9 +1,10 @@
 //! Members found by match key, by an old key, by another identifier that only they have, or by their identity; and whether
-//! whoever is found is eligible.
+//! whoever is found is eligible. And the other way round: what a row of a feed has to say to name one of them.
 
 use chrono::{DateTime, NaiveDate, Utc};
 use muster_domain::{
     digest::{Identifier, Keys},
+    documents::Feed,
     eligibility::{self, Answer},
     field::FieldId,
     ids::{Day, MemberNo, day_of},
@@ -11,6 +12,7 @@ use muster_domain::{
     normalise,
     settings::Settings,
 };
+use muster_intake::{Columns, Reader, Row, csv::CellBuffer};
 use serde::Serialize;
 use uuid::Uuid;
 
@@ -121,6 +123,42 @@ impl Eligible {
         let answer = member.map_or(Answer::UNKNOWN, |m| eligibility::eligible(m, settings, on));
         Eligible { member: member.map(|m| m.uuid), answer, roster_version, on }
     }
+
+    /// The same question about somebody of whom nothing is known.
+    fn unknown(self) -> Eligible {
+        Eligible { member: None, answer: Answer::UNKNOWN, ..self }
+    }
+}
+
+impl Organisation {
+    /// The match key that a row of a feed has in which this stands for it; none if no match key can be read from that. It is
+    /// the reader of all payloads that reads it, so whoever must know beforehand whom a row will name asks here: the feed's
+    /// prefix stands in front, and `50.0` is 50.
+    pub fn key_of_row(&self, feed: &Feed, said: &str) -> Option<String> {
+        let columns = Columns {
+            by_index: vec![Some(self.settings.match_key.field())],
+            key: 0,
+            header: vec!["unique_id".to_owned()],
+            ignored: Vec::new(),
+        };
+        let prefix = feed.settings.key_prefix.as_deref().unwrap_or_default();
+        let reader = Reader::new(columns, &self.settings.fields, prefix, self.settings.dates);
+        let record = format!("\"{}\"", said.replace('"', "\"\""));
+        let (mut buffer, mut row) = (CellBuffer::default(), Row::default());
+        let cells = buffer.split(record.as_bytes(), b',').ok()?;
+        reader.read(&cells, 1, &mut row).ok()?;
+        Some(row.key)
+    }
+
+    /// What must stand for the match key in a row of a feed for it to have this one; none if no row of the feed has it, because
+    /// the feed's prefix does not stand in front.
+    fn said_for_key(&self, feed: &Feed, key: &str) -> Option<String> {
+        let prefix = normalise::key(feed.settings.key_prefix.as_deref().unwrap_or_default());
+        let behind_prefix = key.char_indices().filter(|(at, _)| normalise::key(&key[..*at]) == prefix);
+        let mut said = behind_prefix.map(|(at, _)| &key[at..]);
+        let said = said.find(|said| self.key_of_row(feed, said).is_some_and(|read| is_same(&read, key)));
+        said.map(str::to_owned)
+    }
 }
 
 impl Engine {
@@ -144,6 +182,37 @@ impl Engine {
         Ok(by.meant(numbers.iter().filter_map(|no| found.get(no)).collect()).cloned())
     }
 
+    /// Whom a row with that match key names. Only of a key of before there may be several.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    pub async fn named_by(&self, org: &Organisation, key: &str) -> Result<Vec<Member>> {
+        let numbers = self.numbers(org, By::Key(key)).await?;
+        let mut found: Vec<Member> = self.members(org.row.id, &numbers).await?.into_values().collect();
+        let is_somebodys = found.iter().any(|m| is_key(m, key));
+        found.retain(|m| if is_somebodys { is_key(m, key) } else { is_alias(m, key) });
+        Ok(found)
+    }
+
+    /// What must stand for the match key in a row of a feed for it to name exactly this member; none if no row of the feed does.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    pub async fn said_for(&self, org: &Organisation, feed: &Feed, member: &Member) -> Result<Option<String>> {
+        let mut keys = vec![&member.key];
+        // Whoever comes back by a key of before would be given it back, so that is for somebody on the roster only.
+        if member.is_listed() {
+            keys.extend(&member.aliases);
+        }
+        for key in keys {
+            let Some(said) = org.said_for_key(feed, key) else { continue };
+            if matches!(&self.named_by(org, key).await?[..], [one] if one.uuid == member.uuid) {
+                return Ok(Some(said));
+            }
+        }
+        Ok(None)
+    }
+
     /// The numbers of those who may be meant, in order.
     pub(super) async fn numbers(&self, org: &Organisation, by: By<'_>) -> Result<Vec<MemberNo>> {
         let idents = self.store.idents(org.row.id, &by.hashes(&org.keys)).await?;
@@ -155,7 +224,7 @@ impl Engine {
 
     /// Whether somebody is eligible on a day (today, if none is named), by what is known now or was known at another time.
     /// Only whoever was taken on at some time, and whom `sees` lets pass, is known at all; others are answered like somebody
-    /// who was never listed.
+    /// who was never listed. At another time it must let them pass as they were then and as they are.
     ///
     /// # Errors
     /// If store or log cannot be read.
@@ -190,13 +259,18 @@ impl Engine {
             let member = self.look_up(org, by).await?.filter(is_known);
             return Ok(Eligible::of(member.as_ref(), &org.settings, day(&org.settings, self.now()), roster_version));
         };
-        let then = self.fold_until(org, At::Time(at)).await?;
-        let mut alike = Vec::new();
-        for member in then.members() {
-            alike.extend(Some(member?).filter(|m| by.may_be(m)));
-        }
-        let member = by.meant(alike.iter().collect()).filter(|m| is_known(m));
-        let settings = then.documents().settings();
-        Ok(Eligible::of(member, settings, day(settings, at), then.roster_version()))
+        let found = {
+            let then = self.fold_until(org, At::Time(at)).await?;
+            let mut alike = Vec::new();
+            for member in then.members() {
+                alike.extend(Some(member?).filter(|m| by.may_be(m)));
+            }
+            let member = by.meant(alike.iter().collect()).filter(|m| is_known(m));
+            let settings = then.documents().settings();
+            Eligible::of(member, settings, day(settings, at), then.roster_version())
+        };
+        let Some(id) = found.member else { return Ok(found) };
+        let now = self.look_up(org, By::Id(id)).await?;
+        Ok(if now.is_none_or(|m| sees(&m)) { found } else { found.unknown() })
     }
 }

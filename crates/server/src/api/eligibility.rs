@@ -20,6 +20,7 @@ use super::{
     Api,
     body::{Several, small},
     caller::{About, Caller, Noted},
+    members::check_looked_for,
 };
 use crate::problem::{INVALID, Problem, ProblemDocument, Result};
 
@@ -93,7 +94,8 @@ pub enum Answers {
 /// Ask whether somebody is eligible
 ///
 /// A person of whom nothing is known, or whom the key does not see, is not eligible: `never_listed`. Every "no" is kept for 90
-/// days, so that it can be explained later.
+/// days, so that it can be explained later. Nobody is looked for by a field that the key does not see; `since` and `until` are
+/// part of the answer to whoever may ask, whichever fields they see.
 #[utoipa::path(post, path = "/api/v1/eligibility", tag = "eligibility", request_body = Questions,
     responses(
         (status = 200, body = Answers),
@@ -116,16 +118,24 @@ pub async fn check(caller: Caller, noted: Noted, request: Request) -> Result<Res
     Ok(Json(Answers::Several(answers)).into_response())
 }
 
-async fn one(caller: &Caller, noted: &Noted, question: &Question, place: &str) -> Result<Eligibility> {
-    let by = match (&question.unique_id, &question.email, question.id) {
-        (Some(key), None, None) => By::Key(key),
-        (None, Some(email), None) => By::Email(email),
-        (None, None, Some(id)) => By::Id(id),
+/// Who is asked about, if the caller may look for them so.
+fn whom<'q>(caller: &Caller, question: &'q Question, place: &str) -> Result<By<'q>> {
+    let (by, name) = match (&question.unique_id, &question.email, question.id) {
+        (Some(key), None, None) => (By::Key(key), "unique_id"),
+        (None, Some(email), None) => (By::Email(email), "email"),
+        (None, None, Some(id)) => return Ok(By::Id(id)),
         _ => {
             let why = "Give exactly one of unique_id, email and id.";
             return Err(Problem::new(&INVALID, why).at(place, why));
         }
     };
+    let unseen = |problem: Problem| problem.at(format!("{place}/{name}"), "The key does not see this field.");
+    check_looked_for(caller, Resource::Eligibility, name).map_err(unseen)?;
+    Ok(by)
+}
+
+async fn one(caller: &Caller, noted: &Noted, question: &Question, place: &str) -> Result<Eligibility> {
+    let by = whom(caller, question, place)?;
     let (engine, org) = (&caller.engine, &caller.organisation);
     let roster_version = caller.roster_version;
     let found = engine.check_from(org, roster_version, by, question.on, question.at, |m| caller.sees(m)).await?;

@@ -3,7 +3,7 @@
 use std::{convert::Infallible, time::Duration};
 
 use axum::{
-    Router,
+    Extension, Router,
     body::{Body, Bytes},
     http::{HeaderMap, HeaderName, HeaderValue, header},
     response::Response,
@@ -11,17 +11,20 @@ use axum::{
 };
 use muster_domain::{
     access::{Action, Resource},
+    event::StoredEvent,
     replay::log::write_event,
 };
 use serde::Deserialize;
 use tokio::time::Instant;
 use utoipa::IntoParams;
 
-use super::{Api, body::Query, caller::Caller, page};
+use super::{Api, body::Query, caller::Caller, gate::Again, page};
 use crate::problem::{Problem, ProblemDocument, Result, UNREADABLE};
 
 /// How often is looked whether there is more.
 const LOOK: Duration = Duration::from_millis(250);
+/// How often is looked whether whoever reads a stream in which nothing happens may still do so.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
 /// The longest that new events are waited for.
 const LONGEST_WAIT: u64 = 60;
 /// So many events are read at a time: each may hold a thousand changes.
@@ -59,7 +62,12 @@ pub struct EventParameters {
         (status = 200, content((String = "application/x-ndjson"), (String = "text/event-stream"))),
         (status = 400, body = ProblemDocument, content_type = "application/problem+json"),
     ))]
-pub async fn show(caller: Caller, Query(parameters): Query<EventParameters>, headers: HeaderMap) -> Result<Response> {
+pub async fn show(
+    caller: Caller,
+    Extension(again): Extension<Again>,
+    Query(parameters): Query<EventParameters>,
+    headers: HeaderMap,
+) -> Result<Response> {
     caller.needs(Resource::Events, Action::Read)?;
     let given = |name: &str| headers.get(name).and_then(|v| v.to_str().ok()).map(str::to_owned);
     let streams = given("accept").is_some_and(|a| a.contains("text/event-stream"));
@@ -79,7 +87,7 @@ pub async fn show(caller: Caller, Query(parameters): Query<EventParameters>, hea
         return Err(Problem::new(&UNREADABLE, format!("`wait` is at most {LONGEST_WAIT}.")));
     }
     if streams {
-        return Ok(response("text/event-stream", lines(caller, after, None), None));
+        return Ok(response("text/event-stream", lines(Reader::new(caller, again), after, None), None));
     }
     let deadline = Instant::now() + Duration::from_secs(wait);
     let last = loop {
@@ -91,7 +99,7 @@ pub async fn show(caller: Caller, Query(parameters): Query<EventParameters>, hea
     };
     // Numbers have no gaps, so where this ends is known before it is read.
     let next = engine.cursor(org, last.max(after)).await?;
-    Ok(response("application/x-ndjson", lines(caller, after, Some(last)), Some(next)))
+    Ok(response("application/x-ndjson", lines(Reader::new(caller, again), after, Some(last)), Some(next)))
 }
 
 fn response(
@@ -108,50 +116,87 @@ fn response(
     response
 }
 
-/// Events up to one of them as lines of JSON, or without end as server-sent events. What fails ends the stream: whoever
-/// reads goes on from the last that they have.
-fn lines(
+/// Whoever reads, for as long as they are let in.
+struct Reader {
     caller: Caller,
+    again: Again,
+    looked: Instant,
+}
+
+impl Reader {
+    /// Somebody who was let in just now.
+    fn new(caller: Caller, again: Again) -> Reader {
+        Reader { caller, again, looked: Instant::now() }
+    }
+
+    /// Looks whether they may still read, and what; whoever may not reads no more.
+    async fn look_again(&mut self) -> Option<()> {
+        let caller = self.again.caller().await?;
+        caller.needs(Resource::Events, Action::Read).ok()?;
+        self.caller = caller;
+        self.looked = Instant::now();
+        Some(())
+    }
+
+    /// Whether they get events with their bodies.
+    fn sees_bodies(&self) -> bool {
+        let key = &self.caller.grant.key;
+        key.rows.is_empty() && self.caller.readable(Resource::Events).is_none() && key.feed.is_none()
+    }
+}
+
+/// Events up to one of them as lines of JSON, or without end as server-sent events. What fails ends the stream: whoever
+/// reads goes on from the last that they have. Events are sent to whoever may read them when they are sent: a key that is
+/// revoked meanwhile gets none of them.
+fn lines(
+    reader: Reader,
     after: u64,
     until: Option<u64>,
 ) -> impl futures_util::Stream<Item = Result<Bytes, Infallible>> + Send + 'static {
-    let whole = caller.grant.key.rows.is_empty()
-        && caller.readable(Resource::Events).is_none()
-        && caller.grant.key.feed.is_none();
-    futures_util::stream::unfold((caller, after, Instant::now()), move |(caller, after, spoke)| async move {
+    futures_util::stream::unfold((reader, after, Instant::now()), move |(mut reader, after, spoke)| async move {
         if until.is_some_and(|until| after >= until) {
             return None;
         }
-        let (engine, org) = (&caller.engine, &caller.organisation);
         let left = until.map_or(TOGETHER, |until| (until - after).min(u64::from(TOGETHER)) as u32);
-        let events = engine.store.events(org.row.id, after, left).await;
+        let (engine, org) = (&reader.caller.engine, reader.caller.organisation.row.id);
+        let events = engine.store.events(org, after, left).await;
         let events = events.inspect_err(|e| tracing::warn!(error = %e, "a stream of events ends")).ok()?;
-        let mut out = Vec::new();
-        let mut last = after;
-        for mut event in events {
-            last = event.meta.seq;
-            if !whole {
-                event.body = None;
-            }
-            if until.is_none() {
-                let id = engine.cursor(org, last).await.ok()?;
-                out.extend_from_slice(format!("id: {id}\nevent: {}\ndata: ", event.meta.kind).as_bytes());
-            }
-            write_event(&event, &mut out).ok()?;
-            if until.is_none() {
-                out.push(b'\n');
-            }
-        }
-        if last == after {
+        if events.is_empty() {
             if until.is_some() {
                 return None;
             }
             tokio::time::sleep(LOOK).await;
+            if reader.looked.elapsed() > LOOK_AGAIN {
+                reader.look_again().await?;
+            }
             // A line now and then, so that nobody between takes the connection for dead.
             let quiet = spoke.elapsed() > Duration::from_secs(15);
             let (piece, spoke) = if quiet { (&b": nothing new\n\n"[..], Instant::now()) } else { (&b""[..], spoke) };
-            return Some((Ok(Bytes::from_static(piece)), (caller, after, spoke)));
+            return Some((Ok(Bytes::from_static(piece)), (reader, after, spoke)));
         }
-        Some((Ok(Bytes::from(out)), (caller, last, Instant::now())))
+        reader.look_again().await?;
+        let last = events.last().map_or(after, |event| event.meta.seq);
+        let out = written(&reader, events, until.is_none()).await?;
+        Some((Ok(Bytes::from(out)), (reader, last, Instant::now())))
     })
+}
+
+/// Events as they are sent.
+async fn written(reader: &Reader, events: Vec<StoredEvent>, with_ids: bool) -> Option<Vec<u8>> {
+    let (caller, whole) = (&reader.caller, reader.sees_bodies());
+    let mut out = Vec::new();
+    for mut event in events {
+        if !whole {
+            event.body = None;
+        }
+        if with_ids {
+            let id = caller.engine.cursor(&caller.organisation, event.meta.seq).await.ok()?;
+            out.extend_from_slice(format!("id: {id}\nevent: {}\ndata: ", event.meta.kind).as_bytes());
+        }
+        write_event(&event, &mut out).ok()?;
+        if with_ids {
+            out.push(b'\n');
+        }
+    }
+    Some(out)
 }

@@ -61,20 +61,39 @@ pub async fn pass(State(api): State<Api>, mut request: Request, next: Next) -> R
         Ok((standing, under_way)) => {
             // From here on the connection gives way to no other.
             let holding = request.extensions().get::<Arc<Place>>().map(Place::hold);
+            // A request that is worked on after its caller has gone is under way all the same.
+            let under_way = Arc::new((holding, under_way));
             let noted = Noted::default();
             request.extensions_mut().insert(noted.clone());
             request.extensions_mut().insert(caller.clone());
+            let again = Again { api: api.clone(), headers: request.headers().clone(), from };
+            request.extensions_mut().insert(again);
             let response = match idempotency::is_ours(&method, &route, request.headers()) {
-                true => idempotency::once(&caller, &route, request, next).await,
+                true => idempotency::once(&caller, &route, request, next, under_way.clone()).await,
                 false => next.run(request).await,
             };
             note(&api, &caller, from, &method, &route, response.status(), &noted);
-            (standing, until_sent(response, (holding, under_way)))
+            (standing, until_sent(response, under_way))
         }
         Err(standing) => (standing, standing.problem().into_response()),
     };
     Standing::put(standing, response.headers_mut());
     response
+}
+
+/// Who asked, for an answer that goes on for long: they may not be let in any more before it ends.
+#[derive(Clone)]
+pub struct Again {
+    api: Api,
+    headers: HeaderMap,
+    from: IpAddr,
+}
+
+impl Again {
+    /// Whoever asked, with what they may do now; nobody, if they are not let in any more, or that cannot be found out.
+    pub async fn caller(&self) -> Option<Caller> {
+        identify(&self.api, &self.headers, self.from).await.ok()
+    }
 }
 
 /// What kind of request is counted with which others.

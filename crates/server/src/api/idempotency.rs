@@ -1,24 +1,35 @@
-//! `Idempotency-Key`: a request that comes again gets the answer that it had, for 24 hours. Uploads are told apart by what is in
-//! them, by the engine; everything else by its method, address and body, here.
+//! `Idempotency-Key`: a request that was done and comes again gets the answer that it had, for 24 hours. Uploads are told apart
+//! by what is in them, by the engine; every other write by its method, address, `If-Match` and body, here.
 
 use axum::{
     body::{Body, Bytes},
     extract::Request,
-    http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header},
+    http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header, response},
     middleware::Next,
     response::{IntoResponse, Response},
 };
+use muster_domain::{
+    access::{Grant, Resource},
+    event::Hash,
+};
 use muster_store::access::{Answer, ClaimedAnswer};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
 use std::time::Duration;
 
 use super::{body, caller::Caller};
-use crate::problem::{IDEMPOTENCY_MISMATCH, IN_FLIGHT, Problem, Result, UNREADABLE};
+use crate::problem::{CONFLICT, IDEMPOTENCY_MISMATCH, IN_FLIGHT, Problem, Result, UNREADABLE};
 
 const KEY: HeaderName = HeaderName::from_static("idempotency-key");
 /// That an answer was given before.
 const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
 /// How often a request that is worked on says so.
 const PROLONG: Duration = Duration::from_secs(20);
+/// What only reads, though it is POSTed since addresses end in logs. It is answered anew each time: by the rights and the roster
+/// of now, with its line in the log of reads, and nothing of it is kept.
+const READS: [&str; 3] = ["/api/v1/members/search", "/api/v1/members/lookup", "/api/v1/eligibility"];
+/// The headers of an answer that are given again with it.
+const GIVEN_AGAIN: [HeaderName; 4] = [header::CONTENT_TYPE, header::LOCATION, header::ETAG, header::CACHE_CONTROL];
 
 /// The key that a request has.
 ///
@@ -35,46 +46,90 @@ pub fn key_of(headers: &HeaderMap) -> Result<Option<String>> {
 
 /// Whether a request is told apart here.
 pub fn is_ours(method: &Method, route: &str, headers: &HeaderMap) -> bool {
-    let writes = matches!(*method, Method::POST | Method::PUT | Method::PATCH | Method::DELETE);
+    let has_body = matches!(*method, Method::POST | Method::PUT | Method::PATCH | Method::DELETE);
     let is_upload = matches!(route, "/api/v1/uploads" | "/api/public/upload");
-    writes && !is_upload && headers.contains_key(KEY)
+    has_body && !is_upload && !READS.contains(&route) && headers.contains_key(KEY)
 }
 
-/// Runs a request once: whoever comes again with the same key gets the same answer.
-pub async fn once(caller: &Caller, route: &str, request: Request, next: Next) -> Response {
-    match claimed(caller, request).await {
-        Err(problem) => problem.into_response(),
-        Ok((Answer::InFlight, _)) => Problem::new(&IN_FLIGHT, "The same request has not been answered yet.")
-            .header(header::RETRY_AFTER, "1")
-            .into_response(),
-        Ok((Answer::OtherContent, _)) => {
-            Problem::new(&IDEMPOTENCY_MISMATCH, "Another request came with this Idempotency-Key within 24 hours.")
-                .into_response()
+/// Runs a request once: whoever comes again with the same key gets the same answer. `until_done` is let go of when it has been
+/// worked on, which may be after whoever asked has gone.
+pub async fn once(
+    caller: &Caller,
+    route: &str,
+    request: Request,
+    next: Next,
+    until_done: impl Send + 'static,
+) -> Response {
+    let asked = match Asked::read(route, request).await {
+        Ok(asked) => asked,
+        Err(problem) => return problem.into_response(),
+    };
+    let caller = caller.clone();
+    // A task of its own: whoever hangs up finds the answer when they come again, and nothing is left half done.
+    let working = tokio::spawn(async move {
+        let response = asked.answer(&caller, next).await;
+        drop(until_done);
+        response
+    });
+    working.await.unwrap_or_else(|e| Problem::internal(&e).into_response())
+}
+
+/// A request, with all of its body.
+struct Asked {
+    key: String,
+    route: String,
+    /// What tells it from others.
+    content: Hash,
+    request: Request,
+}
+
+impl Asked {
+    async fn read(route: &str, request: Request) -> Result<Asked> {
+        let key = key_of(request.headers())?.unwrap_or_default();
+        let (parts, coming) = request.into_parts();
+        let bytes = body::collect(coming).await?;
+        let uri = parts.uri.to_string();
+        let mut hash = blake3::Hasher::new();
+        let mut take = |part: &[u8]| {
+            hash.update(&(part.len() as u64).to_le_bytes()).update(part);
+        };
+        // The route too: the same path stands below more than one beginning.
+        [parts.method.as_str().as_bytes(), route.as_bytes(), uri.as_bytes(), &bytes].into_iter().for_each(&mut take);
+        // What was seen is part of what is asked for: a decision on something else is another decision.
+        parts.headers.get_all(header::IF_MATCH).iter().for_each(|tags| take(tags.as_bytes()));
+        let content = *hash.finalize().as_bytes();
+        let request = Request::from_parts(parts, Body::from(bytes));
+        Ok(Asked { key, route: route.to_owned(), content, request })
+    }
+
+    async fn answer(self, caller: &Caller, next: Next) -> Response {
+        let (org, id) = (caller.organisation.row.id, &caller.grant.key.id);
+        match caller.engine.claim_answer(org, id, &self.key, &self.content).await {
+            Err(e) => Problem::from(e).into_response(),
+            Ok(Answer::InFlight) => Problem::new(&IN_FLIGHT, "The same request has not been answered yet.")
+                .header(header::RETRY_AFTER, "1")
+                .into_response(),
+            Ok(Answer::OtherContent) => {
+                let why = "Another request came with this Idempotency-Key within 24 hours.";
+                Problem::new(&IDEMPOTENCY_MISMATCH, why).into_response()
+            }
+            Ok(Answer::Given { status, body }) => again(&caller.grant, status, &body),
+            Ok(Answer::New(claim)) => run(caller, &self.route, claim, self.request, next).await,
         }
-        Ok((Answer::Given { status, body }, _)) => again(status, body),
-        Ok((Answer::New(claim), request)) => run(caller, route, claim, request, next).await,
     }
 }
 
-async fn claimed(caller: &Caller, request: Request) -> Result<(Answer, Request)> {
-    let key = key_of(request.headers())?.unwrap_or_default();
-    let (parts, coming) = request.into_parts();
-    let bytes = body::collect(coming).await?;
-    let mut hash = blake3::Hasher::new();
-    for part in [parts.method.as_str().as_bytes(), parts.uri.to_string().as_bytes(), &bytes] {
-        hash.update(&(part.len() as u64).to_le_bytes()).update(part);
-    }
-    let (org, id) = (caller.organisation.row.id, &caller.grant.key.id);
-    let answer = caller.engine.claim_answer(org, id, &key, hash.finalize().as_bytes()).await?;
-    Ok((answer, Request::from_parts(parts, Body::from(bytes))))
-}
-
-fn again(status: u16, body: Vec<u8>) -> Response {
-    let status = StatusCode::from_u16(status).unwrap_or(StatusCode::OK);
-    let mut response = Response::new(Body::from(body));
-    *response.status_mut() = status;
-    let kind = if status.is_success() { "application/json" } else { "application/problem+json" };
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+/// The answer that was given before, to whoever may do what they could do then.
+fn again(grant: &Grant, status: u16, kept: &[u8]) -> Response {
+    let kept = Kept::unpack(kept).filter(|(kept, _)| kept.rights == rights_of(grant));
+    let Some((kept, body)) = kept else {
+        let why = "This request was done before, and what the key may do is something else since then: so its answer is not \
+            given again. Look at what it did, and send what is still to be done with a new Idempotency-Key.";
+        return Problem::new(&CONFLICT, why).into_response();
+    };
+    let mut response = Response::new(Body::from(body.to_vec()));
+    *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::OK);
+    kept.put(response.headers_mut());
     response.headers_mut().insert(REPLAYED, HeaderValue::from_static("true"));
     response
 }
@@ -93,15 +148,61 @@ async fn run(caller: &Caller, route: &str, claim: ClaimedAnswer, request: Reques
     };
     let (parts, body) = response.into_parts();
     let bytes = axum::body::to_bytes(body, usize::MAX).await.unwrap_or_default();
-    // What failed on our side, or came too early, may come again.
-    let kept = match parts.status.as_u16() {
-        429 | 500.. => caller.engine.drop_answer(&claim).await,
-        status => caller.engine.keep_answer(&claim, status, &without_secret(route, &bytes)).await.map(drop),
+    // A refusal did nothing: once its cause is mended the same request is to be done, and not to be refused from memory.
+    let kept = if parts.status.is_success() {
+        let packed = Kept::of(&caller.grant, &parts).pack(&without_secret(route, &bytes));
+        caller.engine.keep_answer(&claim, parts.status.as_u16(), &packed).await.map(drop)
+    } else {
+        caller.engine.drop_answer(&claim).await
     };
     if let Err(e) = kept {
         tracing::warn!(error = %e, "an answer could not be kept for whoever asks again");
     }
     Response::from_parts(parts, Body::from(bytes))
+}
+
+/// What is kept of an answer beside its status and its body: a line of JSON in front of that.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Kept {
+    /// What the caller could do.
+    rights: String,
+    /// Headers, by name.
+    headers: Vec<(String, String)>,
+}
+
+impl Kept {
+    fn of(grant: &Grant, parts: &response::Parts) -> Kept {
+        let said = |name: &HeaderName| Some((name.to_string(), parts.headers.get(name)?.to_str().ok()?.to_owned()));
+        Kept { rights: rights_of(grant), headers: GIVEN_AGAIN.iter().filter_map(said).collect() }
+    }
+
+    fn pack(&self, body: &[u8]) -> Vec<u8> {
+        let mut packed = json!(self).to_string().into_bytes();
+        packed.push(b'\n');
+        packed.extend_from_slice(body);
+        packed
+    }
+
+    fn unpack(packed: &[u8]) -> Option<(Kept, &[u8])> {
+        let end = packed.iter().position(|byte| *byte == b'\n')?;
+        Some((serde_json::from_slice(&packed[..end]).ok()?, &packed[end + 1..]))
+    }
+
+    fn put(self, headers: &mut HeaderMap) {
+        for (name, value) in self.headers {
+            if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::try_from(value)) {
+                headers.insert(name, value);
+            }
+        }
+    }
+}
+
+/// What a caller may do, as a hash: on whose behalf, and what, on which fields, on whom and for which feed.
+fn rights_of(grant: &Grant) -> String {
+    let (user, key) = (&grant.user, &grant.key);
+    let fields = Resource::ALL.map(|resource| (key.fields.readable(resource), key.fields.writable(resource)));
+    let all = json!([user.id, user.operator, grant.role, grant.rights, fields, key.rows, key.feed]);
+    blake3::hash(all.to_string().as_bytes()).to_hex().to_string()
 }
 
 /// A key's secret is answered once, and stored nowhere.
@@ -115,5 +216,38 @@ fn without_secret(route: &str, body: &Bytes) -> Vec<u8> {
             serde_json::to_vec(&document).unwrap_or_default()
         }
         _ => body.to_vec(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_kept_beside_an_answer_is_had_again() {
+        let headers = [("etag", "\"7\""), ("location", "/api/v1/uploads/1")];
+        let headers = headers.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec();
+        for body in [&b""[..], b"{}", b"{\n}\n"] {
+            let packed = Kept { rights: "r".to_owned(), headers: headers.clone() }.pack(body);
+            let (kept, rest) = Kept::unpack(&packed).unwrap();
+            assert_eq!((kept.rights.as_str(), rest), ("r", body));
+            let mut given = HeaderMap::new();
+            kept.put(&mut given);
+            assert!(
+                given.len() == 2 && given[header::ETAG] == "\"7\"" && given[header::LOCATION] == "/api/v1/uploads/1"
+            );
+        }
+        assert_eq!(Kept::unpack(b"{\"total\":1}"), None);
+        assert_eq!(Kept::unpack(b"{\"total\":1}\n"), None);
+    }
+
+    #[test]
+    fn what_only_reads_is_answered_anew() {
+        let headers = HeaderMap::from_iter([(KEY, HeaderValue::from_static("k"))]);
+        for route in READS {
+            assert!(!is_ours(&Method::POST, route, &headers), "{route}");
+        }
+        assert!(is_ours(&Method::PUT, "/api/v1/members", &headers));
+        assert!(!is_ours(&Method::GET, "/api/v1/members", &headers));
     }
 }

@@ -341,16 +341,23 @@ pub async fn lookup(
             return Err(Problem::new(&INVALID, why).at("", why));
         }
     };
+    check_looked_for(&caller, Resource::Members, name)?;
     let readable = caller.readable(Resource::Members);
-    if readable.as_ref().is_some_and(|fields| caller.field(name).is_none_or(|f| !fields.contains(f))) {
-        return Err(Problem::new(
-            &FIELD_NOT_ALLOWED,
-            format!("The key does not see {name}, so it cannot look for it."),
-        ));
-    }
     let member = seen(&caller, by).await?;
     noted.keep(About { member: Some(member.uuid), ..About::default() });
     Ok(tagged(&MemberDocument::of(&member, &caller, readable.as_ref()), &headers))
+}
+
+/// Refuses to look somebody up by a field that the caller does not see: whether there is somebody would tell what stands there.
+///
+/// # Errors
+/// If the caller does not see it in what is shown of the resource.
+pub fn check_looked_for(caller: &Caller, resource: Resource, name: &str) -> Result<()> {
+    let Some(readable) = caller.readable(resource) else { return Ok(()) };
+    if caller.field(name).is_some_and(|field| readable.contains(field)) {
+        return Ok(());
+    }
+    Err(Problem::new(&FIELD_NOT_ALLOWED, format!("The key does not see {name}, so it cannot look for it.")))
 }
 
 /// The member who is meant, if the caller sees them.

@@ -1,5 +1,7 @@
 //! The widespread "eligibility upload" contract, in camelCase, for clients that were written against it.
 
+use std::collections::HashMap;
+
 use axum::{
     Json, Router,
     extract::Request,
@@ -10,9 +12,14 @@ use axum::{
 use muster_domain::{
     access::{Action, Resource},
     change::Change,
+    documents::ChangeSet,
     fact::State,
+    field::FieldId,
+    ids::MemberNo,
+    member::Member,
     settings::Mode,
 };
+use muster_engine::{chunks::SomeChanges, report::Report};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
@@ -126,7 +133,8 @@ pub struct PublicAnswer {
     pub held: u64,
     /// Of how many nothing was taken.
     pub invalid: u64,
-    /// Each; of an upload those of whom something changes, at most 10,000.
+    /// Each; of an upload those of whom something changes and whom the key sees, at most 10,000, and nobody if the key does not
+    /// see the match key.
     pub results: Vec<PublicItem>,
 }
 
@@ -226,27 +234,11 @@ pub async fn upload(caller: Caller, request: Request) -> Result<Response> {
     };
     let report = take(&caller, Coming { now: true, ..coming }, &headers).await?;
     if report.state == State::Refused {
-        let why = report.issues.first().map_or("Nothing can be taken from it.", |issue| &issue.reason);
-        return Err(Problem::new(&REFUSED, why));
+        return Err(Problem::new(&REFUSED, why_refused(&caller, &report)));
     }
+    let Became { waiting, results } = became(&caller, &report).await?;
     let counts = report.counts;
-    let held = matches!(report.state, State::Held | State::PartlyApplied);
-    let mut results = Vec::new();
-    let mut waiting = 0;
-    if let Some(id) = report.change_set_id {
-        let set = caller.engine.change_set(&caller.organisation, id).await?;
-        let visit = |_, change: Option<&Change>, standing| {
-            let Some(change) = change else { return };
-            let outcome = Outcome::of(change.kind, standing);
-            waiting += u64::from(outcome == Outcome::Held);
-            if outcome != Outcome::NoChanges && results.len() < MOST_RESULTS {
-                results.push(PublicItem { unique_id: change.key.to_string(), status: word(outcome), reason: None });
-            }
-        };
-        caller.engine.each_change(&caller.organisation, &set, visit).await?;
-    }
-    let all_held = held && report.state == State::Held;
-    let if_applied = |n: u64| if all_held { 0 } else { n };
+    let if_applied = |n: u64| if report.state == State::Held { 0 } else { n };
     Ok(answered(PublicAnswer {
         total: counts.rows,
         updated: if_applied(counts.updated + counts.rekeyed),
@@ -257,4 +249,74 @@ pub async fn upload(caller: Caller, request: Request) -> Result<Response> {
         invalid: counts.invalid,
         results,
     }))
+}
+
+/// Why nothing was taken. The reason may quote a row, or whomever the row is like, so it is for those who see everything.
+fn why_refused<'r>(caller: &Caller, report: &'r Report) -> &'r str {
+    match report.issues.first() {
+        Some(issue) if caller.grant.sees_everything() => &issue.reason,
+        _ => "Nothing can be taken from it.",
+    }
+}
+
+/// What became of those whom an upload is about.
+#[derive(Default)]
+struct Became {
+    /// How many wait for a reviewer, whether the caller sees them or not.
+    waiting: u64,
+    /// Those whom the caller sees.
+    results: Vec<PublicItem>,
+}
+
+async fn became(caller: &Caller, report: &Report) -> Result<Became> {
+    let mut became = Became::default();
+    let Some(id) = report.change_set_id else { return Ok(became) };
+    let set = caller.engine.change_set(&caller.organisation, id).await?;
+    let shows = shows_keys(caller);
+    let mut reading = caller.engine.changes_from(&caller.organisation, &set, 0);
+    while let Some(some) = reading.next().await? {
+        let members = members_of(caller, &set, &some).await?;
+        for read in some.iter(&set) {
+            let (_, Some(change), standing) = read? else { continue };
+            let outcome = Outcome::of(change.kind, standing);
+            became.waiting += u64::from(outcome == Outcome::Held);
+            let is_told = shows && outcome != Outcome::NoChanges && became.results.len() < MOST_RESULTS;
+            if is_told && has(caller, &set, &change, &members) {
+                let unique_id = change.key.to_string();
+                became.results.push(PublicItem { unique_id, status: word(outcome), reason: None });
+            }
+        }
+    }
+    Ok(became)
+}
+
+/// Whether the caller sees match keys in what is said of an upload and of its changes.
+fn shows_keys(caller: &Caller) -> bool {
+    let key = caller.organisation.settings.match_key.field();
+    let shows = |resource| caller.readable(resource).is_none_or(|fields| fields.contains(key));
+    [Resource::Uploads, Resource::ChangeSets].into_iter().all(shows)
+}
+
+/// Whom the changes are about, where that decides what is shown.
+async fn members_of(caller: &Caller, set: &ChangeSet, some: &SomeChanges) -> Result<HashMap<MemberNo, Member>> {
+    let mut numbers = Vec::new();
+    if !caller.grant.key.rows.is_empty() {
+        for read in some.iter(set) {
+            numbers.extend(read?.1.and_then(|change| change.no));
+        }
+    }
+    Ok(caller.engine.members(caller.organisation.row.id, &numbers).await?)
+}
+
+/// Whether a change is about somebody whom the caller sees, as in `GET /change-sets/{id}/changes`: as they are or, where they
+/// are new, as they will be.
+fn has(caller: &Caller, set: &ChangeSet, change: &Change, members: &HashMap<MemberNo, Member>) -> bool {
+    if let Some(member) = change.no.and_then(|no| members.get(&no)) {
+        return caller.sees(member);
+    }
+    let said = |field: FieldId| {
+        let said = change.to.iter().find(|(name, _)| caller.field(name) == Some(field));
+        said.and_then(|(_, value)| value.as_deref()).unwrap_or("")
+    };
+    caller.grant.key.rows.take(|feed| feed == set.feed, said)
 }

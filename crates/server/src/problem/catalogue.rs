@@ -69,8 +69,8 @@ kinds! {
     FULL_NOT_ALLOWED = 403, "full-not-allowed", "The key may not send full lists",
         "The key sees only some people, so it cannot say of the others that they left.",
         "Send `partial`, or bind the key to a feed of its own.";
-    FIELD_NOT_ALLOWED = 403, "field-not-allowed", "The key may not write a field",
-        "The request writes a field that the key may not write.",
+    FIELD_NOT_ALLOWED = 403, "field-not-allowed", "The key is not for that field",
+        "The request writes a field that the key may not write, or looks for, filters or sorts by one that it may not read.",
         "Leave the fields out that the detail names, or allow them to the key.";
     NOT_FOUND = 404, "not-found", "There is nothing of that name",
         "There is no such thing in the key's organisation, or it is of somebody whom the key does not see. What belongs to \

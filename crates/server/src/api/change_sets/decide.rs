@@ -92,8 +92,10 @@ fn decided(report: Report) -> Decided {
 /// The digest that was seen, and the right to decide.
 async fn deciding(caller: &Caller, id: &str, headers: &HeaderMap) -> Result<(ChangeSet, String)> {
     caller.needs(Resource::ChangeSets, Action::Approve)?;
-    if !caller.grant.key.rows.is_empty() || caller.readable(Resource::ChangeSets).is_some() {
-        let why = "The key sees some people or some fields only, so it cannot decide on what it does not see.";
+    let limited = caller.readable(Resource::ChangeSets).or(caller.writable(Resource::ChangeSets));
+    if !caller.grant.key.rows.is_empty() || limited.is_some() {
+        let why =
+            "The key is for some people or some fields only, so it cannot decide on all that a change set may hold.";
         return Err(Problem::new(&MISSING_RIGHT, why));
     }
     let set = find(caller, id).await?;
@@ -222,11 +224,16 @@ pub async fn undo(
     headers: HeaderMap,
     request: Request,
 ) -> Result<Json<UndoneDocument>> {
-    let (set, _) = deciding(&caller, &id, &headers).await?;
+    let (set, seen) = deciding(&caller, &id, &headers).await?;
     let decision: UndoDecision = body::optional(request).await?;
     let asked = body::asked(decision.apply, decision.hold)?;
-    let request =
-        UndoRequest { ids: vec![set.id.to_string()], dry_run: decision.dry_run, asked, ..UndoRequest::default() };
+    let request = UndoRequest {
+        ids: vec![set.id.to_string()],
+        dry_run: decision.dry_run,
+        asked,
+        seen: Some(seen),
+        ..UndoRequest::default()
+    };
     let undone = caller.engine.undo(caller.slug(), request).await.map_err(|e| match e {
         Error::Wrong(why) => Problem::new(&CONFLICT, why),
         e => e.into(),

@@ -11,6 +11,7 @@ use axum::{
 use muster_domain::{
     access::{Action, Resource},
     change::{Change, Kind},
+    documents::Feed,
     fact::State,
     field::FieldId,
     ids::FeedNo,
@@ -19,7 +20,6 @@ use muster_domain::{
     settings::{Channel, Mode},
 };
 use muster_engine::{
-    members::By,
     pipeline::Request as Arriving,
     report::{Issue, Report},
     review::Standing,
@@ -33,11 +33,18 @@ use super::{Caller, MemberDocument, Path, seen_by_id};
 use crate::{
     api::body::{self, Several, escaped, place, read, small},
     openapi::said::{MemberChange, MemberRows},
-    problem::{FIELD_NOT_ALLOWED, INVALID, Problem, ProblemDocument, Result, STALE, TOO_LARGE},
+    problem::{CONFLICT, FIELD_NOT_ALLOWED, INVALID, Problem, ProblemDocument, Result, STALE, TOO_LARGE},
 };
 
 /// The most members that are sent at once.
 const MOST: usize = 1000;
+
+/// In place of a reason that may quote somebody whom the caller does not see: a key that lost its zeros is told with the whole one.
+const LIKE_ANOTHER: &str =
+    "The match key may be another spelling of somebody else's; somebody who sees the whole roster can tell.";
+
+/// In place of a reason for all of a request, which may quote that of one row.
+const NOT_TAKEN: &str = "Nothing can be taken from this row, or from the request.";
 
 /// What became of one member of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
@@ -76,7 +83,8 @@ impl Outcome {
 /// One member of the answer.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Item {
-    /// The match key, as it was sent.
+    /// The match key, as it was sent. Of a member who was named by their identity, as they have it; empty if the key does not
+    /// see it.
     pub unique_id: String,
     /// What became of it.
     pub status: Outcome,
@@ -119,8 +127,8 @@ pub struct Written {
 /// Bring members up to date
 ///
 /// One object or a list of at most 1,000. Only the fields given change, and `null` clears. Somebody unknown is added, somebody
-/// who left comes back. It is a partial payload for the key's feed, or `main`: policy and guards look at it like at any other,
-/// and what they hold is answered with 202 and `held`.
+/// who left comes back. It is a partial payload for the key's feed, or `main`, so a feed's key prefix is put in front of every
+/// `unique_id`; policy and guards look at it like at any other, and what they hold is answered with 202 and `held`.
 #[utoipa::path(put, path = "/api/v1/members", tag = "members", request_body = MemberRows,
     responses(
         (status = 200, body = Written), (status = 202, description = "Some of it waits for a reviewer", body = Written),
@@ -153,41 +161,66 @@ fn answer(written: Written) -> Response {
 /// Change a member
 ///
 /// Only the fields given change, and `null` clears (RFC 7396). With `If-Match` nothing changes unless the member is as it was
-/// read.
+/// read. A feed whose key prefix the member's match key lacks cannot speak of them: 409.
 #[utoipa::path(patch, path = "/api/v1/members/{id}", tag = "members", params(("id" = Uuid, Path)),
     request_body(content((MemberChange = "application/json"), (MemberChange = "application/merge-patch+json"))),
     responses((status = 200, body = Written), (status = 202, body = Written),
+        (status = 409, body = ProblemDocument, content_type = "application/problem+json"),
         (status = 412, body = ProblemDocument, content_type = "application/problem+json")))]
 pub async fn patch(caller: Caller, Path(id): Path<String>, headers: HeaderMap, request: Request) -> Result<Response> {
     caller.needs(Resource::Members, Action::Update)?;
     let member = seen_by_id(&caller, &id).await?;
     check_tag(&caller, &member, &headers)?;
     let bytes = small(request, &["application/json", "application/merge-patch+json"]).await?;
-    let mut row: Map<String, Value> = read(&bytes)?;
+    let row: Map<String, Value> = read(&bytes)?;
     if let Some(other) = row.get("unique_id") {
-        let is_own = other.as_str().is_some_and(|key| normalise::key(key) == normalise::key(&member.key));
-        if !is_own {
+        let feed = caller.feed(None)?;
+        let is_key = |key: &str| normalise::key(key) == normalise::key(&member.key);
+        // With the feed's prefix, as it is shown, or without, as the feed has it.
+        let is_own =
+            |said: &str| is_key(said) || caller.organisation.key_of_row(feed, said).is_some_and(|k| is_key(&k));
+        if !other.as_str().is_some_and(is_own) {
             let why = "A match key is not changed here: an upload that names the new key beside the same e-mail or employee id does.";
             return Err(Problem::new(&INVALID, why).at("/unique_id", why));
         }
     }
-    row.insert("unique_id".to_owned(), member.key.clone().into());
-    Ok(answer(bring(&caller, vec![row], Mode::Partial, |_| String::new()).await?))
+    Ok(answer(bring_one(&caller, &member, row, Mode::Partial).await?))
 }
 
 /// Take a member off the roster
 ///
 /// It ends the claim of the key's feed, or of `main`. Somebody whom another feed names stays: `no_changes`. Removals one by one
-/// add up for the guard.
+/// add up for the guard. A feed whose key prefix the member's match key lacks cannot speak of them: 409.
 #[utoipa::path(delete, path = "/api/v1/members/{id}", tag = "members", params(("id" = Uuid, Path)),
     responses((status = 200, body = Written), (status = 202, body = Written),
+        (status = 409, body = ProblemDocument, content_type = "application/problem+json"),
         (status = 412, body = ProblemDocument, content_type = "application/problem+json")))]
 pub async fn delete(caller: Caller, Path(id): Path<String>, headers: HeaderMap) -> Result<Response> {
     caller.needs(Resource::Members, Action::Delete)?;
     let member = seen_by_id(&caller, &id).await?;
     check_tag(&caller, &member, &headers)?;
-    let row = Map::from_iter([("unique_id".to_owned(), Value::from(member.key.clone()))]);
-    Ok(answer(bring(&caller, vec![row], Mode::Leavers, |_| String::new()).await?))
+    Ok(answer(bring_one(&caller, &member, Map::new(), Mode::Leavers).await?))
+}
+
+/// Takes what is said of a known member through the pipeline, by what names exactly them in a payload of the caller's feed.
+async fn bring_one(caller: &Caller, member: &Member, mut row: Map<String, Value>, mode: Mode) -> Result<Written> {
+    let feed = caller.feed(None)?;
+    let Some(said) = caller.engine.said_for(&caller.organisation, feed, member).await? else {
+        let why = "The feed that the key speaks for cannot name this member: its key prefix does not stand in front of their \
+            match key. Use a key of a feed that names them.";
+        return Err(Problem::new(&CONFLICT, why));
+    };
+    row.insert("unique_id".to_owned(), said.into());
+    let mut written = bring(caller, vec![row], mode, |_| String::new()).await?;
+    let shown = if sees_keys(caller) { member.key.as_str() } else { "" };
+    written.results.iter_mut().for_each(|item| item.unique_id = shown.to_owned());
+    Ok(written)
+}
+
+/// Whether the caller sees the match keys of members.
+fn sees_keys(caller: &Caller) -> bool {
+    let key = caller.organisation.settings.match_key.field();
+    caller.readable(Resource::Members).is_none_or(|fields| fields.contains(key))
 }
 
 fn check_tag(caller: &Caller, member: &Member, headers: &HeaderMap) -> Result<()> {
@@ -200,6 +233,31 @@ fn check_tag(caller: &Caller, member: &Member, headers: &HeaderMap) -> Result<()
     Err(Problem::new(&STALE, "The member is another than the one that If-Match names; read it again."))
 }
 
+/// A row of a request.
+struct Row {
+    /// As it was sent.
+    said: Map<String, Value>,
+    /// Its match key, as it was sent.
+    unique_id: String,
+    /// The match key that it has as a row of the feed; none if none can be read from what was sent.
+    key: Option<String>,
+    /// Whom it is about.
+    whom: Whom,
+}
+
+/// Whom a row is about, as far as the caller's limits ask.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Whom {
+    /// Whoever it may be: the caller sees everybody.
+    Anybody,
+    /// Somebody whom the caller sees.
+    Seen,
+    /// Nobody who is known. Whom the row is like all the same may be somebody whom the caller does not see.
+    New,
+    /// Somebody whom the caller does not see, or would not see any more.
+    Stranger,
+}
+
 /// Takes rows through the pipeline as a payload, and says of each what became of it.
 ///
 /// # Errors
@@ -210,29 +268,30 @@ pub async fn bring(
     mode: Mode,
     place: impl Fn(usize) -> String,
 ) -> Result<Written> {
-    let keys = check(caller, &rows, mode, place)?;
     let feed = caller.feed(None)?;
-    let refused = not_seen(caller, feed.no, &rows, &keys, mode).await?;
-    let taken: Vec<usize> = (0..rows.len()).filter(|no| !refused.contains_key(no)).collect();
+    let mut rows = check(caller, feed, rows, mode, place)?;
+    for row in &mut rows {
+        row.whom = whom(caller, feed.no, row, mode).await?;
+    }
+    let taken: Vec<usize> = (0..rows.len()).filter(|no| rows[*no].whom != Whom::Stranger).collect();
     if taken.is_empty() {
         let head = caller.engine.store.head(caller.organisation.row.id).await?;
-        let results = keys.into_iter().enumerate().map(|(no, key)| Item {
-            unique_id: key,
-            status: Outcome::Invalid,
-            reason: refused.get(&no).cloned(),
-        });
-        return Ok(counted(results.collect(), None, head.roster_version, head.last_seq));
+        let results = rows.into_iter().map(|row| item(row, None, None)).collect();
+        return Ok(counted(results, None, head.roster_version, head.last_seq));
     }
-    let fields: BTreeMap<String, String> = rows
-        .iter()
-        .flat_map(|row| row.keys())
-        .filter_map(|name| {
-            Some((caller.organisation.settings.fields.name(caller.field(name)?).to_owned(), name.clone()))
-        })
-        .collect();
-    let mut payload = Vec::new();
-    for no in &taken {
-        serde_json::to_writer(&mut payload, &rows[*no]).map_err(|e| Problem::internal(&e))?;
+    let said: Vec<_> = taken.iter().map(|no| &rows[*no].said).collect();
+    let report = send(caller, feed, &said, mode).await?;
+    results(caller, &report, rows, &taken).await
+}
+
+/// Takes a payload of these rows through the pipeline.
+async fn send(caller: &Caller, feed: &Feed, rows: &[&Map<String, Value>], mode: Mode) -> Result<Report> {
+    let names = &caller.organisation.settings.fields;
+    let (mut mapping, mut payload) = (BTreeMap::new(), Vec::new());
+    for row in rows {
+        let fields = row.keys().filter_map(|name| Some((names.name(caller.field(name)?).to_owned(), name.clone())));
+        mapping.extend(fields);
+        serde_json::to_writer(&mut payload, row).map_err(|e| Problem::internal(&e))?;
         payload.push(b'\n');
     }
     let request = Arriving {
@@ -240,35 +299,35 @@ pub async fn bring(
         mode: Some(mode),
         channel: Some(Channel::Api),
         format: Some("ndjson".to_owned()),
-        mapping: fields,
+        mapping,
         ..Arriving::default()
     };
     let (engine, slug) = (caller.engine.clone(), caller.slug().to_owned());
     // A task of its own: whoever hangs up does not leave the work half done.
     let working = tokio::spawn(async move { engine.sync(&slug, request, &mut payload.as_slice()).await });
-    let report = working.await.map_err(|e| Problem::internal(&e))??;
-    results(caller, &report, keys, &taken, &refused).await
+    Ok(working.await.map_err(|e| Problem::internal(&e))??)
 }
 
-/// Whether rows can be meant as they stand; gives their match keys.
+/// Whether rows can be meant as they stand.
 fn check(
     caller: &Caller,
-    rows: &[Map<String, Value>],
+    feed: &Feed,
+    rows: Vec<Map<String, Value>>,
     mode: Mode,
     place: impl Fn(usize) -> String,
-) -> Result<Vec<String>> {
+) -> Result<Vec<Row>> {
     let writable = caller.writable(Resource::Members);
     let key_field = caller.organisation.settings.match_key.field();
     let mut problem = Problem::new(&INVALID, "Something in the body cannot be taken; nothing was changed.");
-    let (mut keys, mut met, mut is_bad) = (Vec::with_capacity(rows.len()), HashSet::new(), false);
-    for (no, row) in rows.iter().enumerate() {
+    let (mut checked, mut met, mut is_bad) = (Vec::with_capacity(rows.len()), HashSet::new(), false);
+    for (no, row) in rows.into_iter().enumerate() {
         let here = place(no);
         let mut bad = |problem: Problem, name: &str, why: String| {
             is_bad = true;
             let pointer = if name.is_empty() { here.clone() } else { format!("{here}/{}", escaped(name)) };
             problem.at(pointer, why)
         };
-        let key = match row.get("unique_id") {
+        let unique_id = match row.get("unique_id") {
             Some(Value::String(key)) if !key.trim().is_empty() => key.trim().to_owned(),
             Some(Value::Number(key)) => key.to_string(),
             _ => {
@@ -276,10 +335,11 @@ fn check(
                 String::new()
             }
         };
-        if !key.is_empty() && !met.insert(normalise::key(&key).into_owned()) {
+        let key = caller.organisation.key_of_row(feed, &unique_id);
+        if key.as_ref().is_some_and(|key| !met.insert(normalise::key(key).into_owned())) {
             problem = bad(problem, "unique_id", "The same match key stands in this request before.".to_owned());
         }
-        for (name, value) in row {
+        for (name, value) in &row {
             match caller.field(name) {
                 None => problem = bad(problem, name, "There is no such field.".to_owned()),
                 Some(field) if field == key_field && name != "unique_id" => {
@@ -297,94 +357,113 @@ fn check(
                 }
             }
         }
-        keys.push(key);
+        checked.push(Row { said: row, unique_id, key, whom: Whom::Anybody });
     }
-    if is_bad { Err(problem) } else { Ok(keys) }
+    if is_bad { Err(problem) } else { Ok(checked) }
 }
 
-/// Rows that a key may not write which sees only some people, and why.
-async fn not_seen(
-    caller: &Caller,
-    feed: FeedNo,
-    rows: &[Map<String, Value>],
-    keys: &[String],
-    mode: Mode,
-) -> Result<HashMap<usize, String>> {
+/// Whom a row is about, for a caller who does not see everybody or no match keys.
+async fn whom(caller: &Caller, feed: FeedNo, row: &Row, mode: Mode) -> Result<Whom> {
     let limits = &caller.grant.key.rows;
-    let mut refused = HashMap::new();
-    if limits.is_empty() {
-        return Ok(refused);
+    if limits.is_empty() && sees_keys(caller) {
+        return Ok(Whom::Anybody);
     }
-    for (no, (row, key)) in rows.iter().zip(keys).enumerate() {
-        let member = caller.engine.look_up(&caller.organisation, By::Key(key)).await?;
-        let member = member.filter(|m| !m.spells.is_empty());
-        let stranger = member.as_ref().is_some_and(|m| m.is_listed() && !caller.sees(m));
-        let claimed = |f: FeedNo| f == feed || member.as_ref().is_some_and(|m| m.is_claimed_by(f));
-        let value = |field: FieldId| {
-            let said = row.iter().find(|(name, _)| caller.field(name) == Some(field));
-            match said {
-                Some((_, value)) => value.as_str().unwrap_or(""),
-                None => member.as_ref().and_then(|m| m.values.get(field)).unwrap_or(""),
-            }
-        };
-        let stays = mode == Mode::Leavers || limits.take(claimed, value);
-        if stranger || !stays {
-            refused.insert(
-                no,
-                "The key may write only some people, and this one is not or would not be among them.".to_owned(),
-            );
-        }
+    let mut members = match &row.key {
+        Some(key) => caller.engine.named_by(&caller.organisation, key).await?,
+        None => Vec::new(),
+    };
+    // Former members too: they would come back with all that was known of them. So would those whose addition was undone.
+    let key_field = caller.organisation.settings.match_key.field();
+    members.retain(|m| !m.spells.is_empty() || m.values.iter().any(|(field, _)| field != key_field));
+    if members.iter().any(|m| !caller.sees(m)) {
+        return Ok(Whom::Stranger);
     }
-    Ok(refused)
+    let member = members.first();
+    let claimed = |f: FeedNo| f == feed || member.is_some_and(|m| m.is_claimed_by(f));
+    let value = |field: FieldId| match row.said.iter().find(|(name, _)| caller.field(name) == Some(field)) {
+        Some((_, value)) => value.as_str().unwrap_or(""),
+        None => member.and_then(|m| m.values.get(field)).unwrap_or(""),
+    };
+    let stays = mode == Mode::Leavers || limits.take(claimed, value);
+    Ok(match member {
+        _ if !stays => Whom::Stranger,
+        Some(_) => Whom::Seen,
+        None => Whom::New,
+    })
 }
 
 /// What became of each row.
-async fn results(
-    caller: &Caller,
-    report: &Report,
-    keys: Vec<String>,
-    taken: &[usize],
-    refused: &HashMap<usize, String>,
-) -> Result<Written> {
-    let mut by_key: HashMap<String, Outcome> = HashMap::new();
-    if let Some(id) = report.change_set_id {
-        let set = caller.engine.change_set(&caller.organisation, id).await?;
-        let visit = |_, change: Option<&Change>, standing| {
-            let Some(change) = change else { return };
-            let outcome = Outcome::of(change.kind, standing);
-            let all = change.old_key.iter().map(|k| k.as_ref()).chain([change.key.as_ref()]);
-            all.for_each(|key: &str| {
-                by_key.insert(normalise::key(key).into_owned(), outcome);
-            });
-        };
-        caller.engine.each_change(&caller.organisation, &set, visit).await?;
-    }
-    let invalid = invalid(&report.issues, taken);
-    let whole = (report.state == State::Refused).then(|| {
-        report.issues.first().map_or_else(|| "The request was refused.".to_owned(), |issue| issue.reason.clone())
-    });
-    let results = keys.into_iter().enumerate().map(|(no, key)| {
-        let known = by_key.get(normalise::key(&key).as_ref()).copied();
-        let reason = refused.get(&no).or(whole.as_ref()).or(invalid.get(&no)).cloned();
-        let status = match (known, &reason) {
-            (Some(known), _) => known,
-            (None, Some(_)) => Outcome::Invalid,
-            (None, None) => Outcome::NoChanges,
-        };
-        Item { unique_id: key, status, reason }
-    });
-    let written = counted(results.collect(), Some(report), report.roster_version, report.seq);
-    Ok(written)
+async fn results(caller: &Caller, report: &Report, rows: Vec<Row>, taken: &[usize]) -> Result<Written> {
+    let outcomes = outcomes(caller, report, taken).await?;
+    let mut reasons = reasons(report, &rows, taken, &outcomes);
+    let items = rows.into_iter().enumerate();
+    let items = items.map(|(no, row)| item(row, outcomes.get(&no).copied(), reasons.remove(&no)));
+    Ok(counted(items.collect(), Some(report), report.roster_version, report.seq))
 }
 
-/// Why rows were not taken, or not all of them, by their place in the request.
-fn invalid(issues: &[Issue], taken: &[usize]) -> HashMap<usize, String> {
-    let of = |issue: &Issue| {
-        let no = *taken.get((issue.line as usize).checked_sub(1)?)?;
-        let name = if issue.column.is_empty() { String::new() } else { format!("{}: ", issue.column) };
-        Some((no, format!("{name}{}", issue.reason)))
+/// What became of a row of which that is known.
+fn item(row: Row, outcome: Option<Outcome>, reason: Option<String>) -> Item {
+    let reason = match row.whom {
+        Whom::Stranger => {
+            Some("The key may write only some people, and this one is not or would not be among them.".to_owned())
+        }
+        _ => reason,
     };
-    issues.iter().filter_map(of).collect()
+    let status = match (outcome, &reason) {
+        (Some(outcome), _) => outcome,
+        (None, Some(_)) => Outcome::Invalid,
+        (None, None) => Outcome::NoChanges,
+    };
+    Item { unique_id: row.unique_id, status, reason }
+}
+
+/// The place in the request of the row on a line of the payload.
+fn place_of(line: u64, taken: &[usize]) -> Option<usize> {
+    taken.get((line as usize).checked_sub(1)?).copied()
+}
+
+/// What the rows changed, by their place in the request.
+async fn outcomes(caller: &Caller, report: &Report, taken: &[usize]) -> Result<HashMap<usize, Outcome>> {
+    let mut outcomes = HashMap::new();
+    let Some(id) = report.change_set_id else { return Ok(outcomes) };
+    let set = caller.engine.change_set(&caller.organisation, id).await?;
+    let visit = |_, change: Option<&Change>, standing| {
+        let Some(change) = change else { return };
+        if let Some(no) = change.line.and_then(|line| place_of(line, taken)) {
+            outcomes.insert(no, Outcome::of(change.kind, standing));
+        }
+    };
+    caller.engine.each_change(&caller.organisation, &set, visit).await?;
+    Ok(outcomes)
+}
+
+/// Why rows were not taken, or not all of them, by their place in the request. What may quote somebody whom the caller does not
+/// see gives way to a sentence that quotes nobody: only a row that names nobody known can be like somebody else.
+fn reasons(
+    report: &Report,
+    rows: &[Row],
+    taken: &[usize],
+    outcomes: &HashMap<usize, Outcome>,
+) -> HashMap<usize, String> {
+    if report.state == State::Refused {
+        let may_quote = taken.iter().any(|no| rows[*no].whom == Whom::New);
+        let whole = match report.issues.first() {
+            Some(issue) if !may_quote => issue.reason.as_str(),
+            Some(_) => NOT_TAKEN,
+            None => "The request was refused.",
+        };
+        return taken.iter().map(|no| (*no, whole.to_owned())).collect();
+    }
+    let of = |issue: &Issue| {
+        let no = place_of(issue.line, taken)?;
+        // Of a row that was taken, and of a match key that cannot be read, nothing is told but what was sent.
+        let is_like = !outcomes.contains_key(&no) && rows[no].key.is_some() && issue.column == "unique_id";
+        let may_quote = is_like && rows[no].whom == Whom::New;
+        let reason = if may_quote { LIKE_ANOTHER } else { issue.reason.as_str() };
+        let name = if issue.column.is_empty() { String::new() } else { format!("{}: ", issue.column) };
+        Some((no, format!("{name}{reason}")))
+    };
+    report.issues.iter().filter_map(of).collect()
 }
 
 fn counted(results: Vec<Item>, report: Option<&Report>, roster_version: u64, seq: u64) -> Written {
