@@ -134,7 +134,8 @@ impl Engine {
         let feeds = self.load(org.row.clone()).await?.feeds;
         let mut feed = feeds.into_iter().find(|f| f.no == was.no).unwrap_or_else(|| was.clone());
         if feed.settings != was.settings {
-            let why = "Somebody else changed the feed's settings at the same moment, so nothing was changed; look again.";
+            let why =
+                "Somebody else changed the feed's settings at the same moment, so nothing was changed; look again.";
             return Err(Error::Stale(why.to_owned()));
         }
         if settings.mapping != feed.settings.mapping {

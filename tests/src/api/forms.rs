@@ -264,14 +264,16 @@ fn fixture(name: &str) -> Vec<u8> {
     std::fs::read(format!("{}/../fixtures/feeds/{name}", env!("CARGO_MANIFEST_DIR"))).unwrap()
 }
 
+/// What it is, its headers, its body, and how many people are new by it.
+type Sent<'s> = (&'s str, &'s [(&'s str, &'s str)], &'s [u8], u64);
+
 #[test]
 fn workbooks_lines_of_json_and_packed_lists_are_taken() {
     let api = Api::start(On::Sqlite);
     let packed = fixture("packed/people.csv.gz");
     let xlsx = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet";
     let lines = b"{\"unique_id\":\"71\",\"department\":\"Law\"}\n{\"unique_id\":\"72\",\"department\":\"Press\"}\n";
-    // Each, and how many are new by it.
-    let sent: [(&str, &[(&str, &str)], &[u8], u64); 5] = [
+    let sent: [Sent; 5] = [
         ("a packed file", &[("Content-Type", "application/gzip"), WAIT], &packed, 3),
         ("a packed body", &[CSV, ("Content-Encoding", "gzip"), WAIT], &packed, 0),
         ("a workbook", &[("Content-Type", xlsx), WAIT], &fixture("hr/personio.xlsx"), 2),

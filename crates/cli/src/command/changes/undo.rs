@@ -47,7 +47,7 @@ pub async fn run(undo: Undo, session: &mut Session<'_>) -> Result<Exit, Failure>
     let Undo { ids, org, since, by_key, dry_run, .. } = undo;
     let engine = session.engine().await?;
     let progress = Progress::working(session.config.progress, "Undoing");
-    let outcome = engine.undo(&org.slug, UndoRequest { ids, since, by_key, dry_run, asked }).await;
+    let outcome = engine.undo(&org.slug, UndoRequest { ids, since, by_key, dry_run, asked, seen: None }).await;
     progress.done();
     let undone = outcome?;
     if session.out.json {
