@@ -30,6 +30,7 @@ mod pushes;
 mod slow;
 mod story;
 mod streams;
+mod tried;
 
 /// A server with API access, and a key that may do everything.
 pub struct Api {
