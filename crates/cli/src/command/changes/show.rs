@@ -2,7 +2,7 @@
 
 use clap::Args;
 use muster_domain::{documents::ChangeSet, fact::State, forgotten::Why, ids::MemberNo, tally::Tally};
-use muster_engine::{Engine, Organisation, access::Names, originals::Original, review::Standing};
+use muster_engine::{Engine, Organisation, access::Names, originals::Original, review::{Approvals, Standing}};
 use serde_json::{Map, Value, json};
 
 use super::{choice::Choice, list, page};
@@ -85,7 +85,7 @@ async fn document(
     session: &mut Session<'_>,
 ) -> Result<Exit, Failure> {
     let (mut tally, mut window) = (Tally::default(), Window::new(show, 0));
-    let names = engine.names(org.row.id, set.decided_by.as_deref().as_slice()).await?;
+    let names = engine.names(org.row.id, &set.deciders()).await?;
     let (mut head, mut shown) = (list::document(set, org, &names), 0);
     head["original"] = match engine.original(org, set.upload).await? {
         Original::Destroyed(gone) => json!(gone),
@@ -118,7 +118,7 @@ async fn stream(
     session: &mut Session<'_>,
 ) -> Result<(), Failure> {
     let mut window = Window::new(show, 0);
-    let names = engine.names(org.row.id, set.decided_by.as_deref().as_slice()).await?;
+    let names = engine.names(org.row.id, &set.deciders()).await?;
     session.out.document(&list::document(set, org, &names));
     engine
         .each_change(org, set, |ordinal, change, standing| {
@@ -149,7 +149,7 @@ async fn page_of(
             }
         })
         .await?;
-    let names = engine.names(org.row.id, set.decided_by.as_deref().as_slice()).await?;
+    let names = engine.names(org.row.id, &set.deciders()).await?;
     head(org, set, &names, session);
     if let Original::Destroyed(gone) = engine.original(org, set.upload).await? {
         let why = match gone.why {
@@ -160,6 +160,7 @@ async fn page_of(
     }
     report::print_counts(&set.counts, session.out);
     report::print_holds(&set.holds, set.state, session.out);
+    report::print_first_approval(&Approvals::of(set, &names), session.out);
     if tally.unproven > 0 {
         let n = report::grouped(tally.unproven);
         session.out.line(format_args!(
@@ -187,7 +188,7 @@ async fn page_of(
 
 fn head(org: &Organisation, set: &ChangeSet, names: &Names, session: &mut Session<'_>) {
     let title = session.out.paint("1", format_args!("change set {}", set.id));
-    session.out.line(format_args!("{title}  {}", set.state.word().replace('_', " ")));
+    session.out.line(format_args!("{title}  {}", list::state_of(set)));
     let when = to_the_second(set.computed_at);
     let feed = org.feed_name(set.feed);
     session.out.line(format_args!("{when}, feed {feed}, channel {}, mode {}", set.channel, set.mode));
