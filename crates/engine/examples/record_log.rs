@@ -184,7 +184,8 @@ async fn play_overdue(engine: &Engine) -> Outcome {
 async fn play_two_approvers(engine: &Engine) -> Outcome {
     play(engine).await?;
     let slug = "fernhill";
-    let rule = [("review.second_approver".into(), "always".into()), ("review.second_approver_removals".into(), "5".into())];
+    let rule =
+        [("review.second_approver".into(), "always".into()), ("review.second_approver_removals".into(), "5".into())];
     engine.set_settings(&engine.organisation(slug).await?, &rule).await?;
     let second = engine.acting_as("os:second@muster".to_owned());
     let part = || Approval {

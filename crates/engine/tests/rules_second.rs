@@ -91,8 +91,16 @@ async fn the_first_approval_applies_nothing_and_somebody_elses_applies_it(on: On
     let org = given.acme().await.row.id;
     let told = given.engine.activity(org, None, 10, Wait::WORK).await.unwrap().activity;
     let said = |from: usize| told[from].sentence.as_str();
-    assert!(said(0).starts_with(&format!("{BEN} approved change set {} of the feed main as the second of two", set.id)), "{}", said(0));
-    assert!(said(1).starts_with(&format!("{ANNA} approved change set {} of the feed main as the first of two", set.id)), "{}", said(1));
+    assert!(
+        said(0).starts_with(&format!("{BEN} approved change set {} of the feed main as the second of two", set.id)),
+        "{}",
+        said(0)
+    );
+    assert!(
+        said(1).starts_with(&format!("{ANNA} approved change set {} of the feed main as the first of two", set.id)),
+        "{}",
+        said(1)
+    );
     assert!(said(1).ends_with("somebody else must approve the same") && !said(1).contains("zqfirst"), "{}", said(1));
     let overviews = given.engine.change_set_overviews(org, None, None, 10, Wait::WORK).await.unwrap();
     assert_eq!(overviews.sets[0].set, set, "what is projected is what is stored");
@@ -103,7 +111,8 @@ async fn the_same_person_again_is_refused_and_nothing_changes(on: On) {
     let user = Uuid::from_u128(7);
     given.is_first(&access::actor("0123456789abcdef", user), &held, Approval::default()).await;
     let before = (given.last_seq().await, given.change_set(&held).await);
-    let again = [access::actor("0123456789abcdef", user), access::actor("fedcba9876543210", user), format!("user:{user}")];
+    let again =
+        [access::actor("0123456789abcdef", user), access::actor("fedcba9876543210", user), format!("user:{user}")];
     for actor in again {
         let Err(Error::Forbidden(why)) = given.approves(&actor, &held, Approval::default()).await else {
             panic!("{actor} is the same person");
@@ -124,7 +133,10 @@ async fn another_choice_is_a_new_first_approval_whoever_gives_it(on: On) {
     given.is_first(BEN, &held, only(&["E1"])).await;
     given.is_first(ANNA, &held, Approval { reject_rest: true, ..only(&["E1"]) }).await;
     let part = given.approves(BEN, &held, Approval { reject_rest: true, ..only(&["E1"]) }).await.unwrap();
-    assert_eq!((part.state, &*given.department("E1").await, &*given.department("E2").await), (State::Applied, "Legal", "Sales"));
+    assert_eq!(
+        (part.state, &*given.department("E1").await, &*given.department("E2").await),
+        (State::Applied, "Legal", "Sales")
+    );
     assert_eq!(part.approvals.approvals[0].by, ANNA, "and the rest was rejected with it");
     given.verified().await;
 }
@@ -133,7 +145,10 @@ async fn an_approval_of_what_has_changed_since_counts_no_longer(on: On) {
     let (given, held) = waiting(on, ALWAYS).await;
     given.is_first(ANNA, &held, Approval::default()).await;
     given.set_by_hand("E3", "department", "Desk").await;
-    assert!(given.engine.look(&given.acme().await, None).await.unwrap().awaits_second_approver(), "nothing dropped out");
+    assert!(
+        given.engine.look(&given.acme().await, None).await.unwrap().awaits_second_approver(),
+        "nothing dropped out"
+    );
     given.set_by_hand("E1", "department", "Desk").await;
     let seen = Approval { digest: held.digest.clone(), ..Approval::default() };
     assert!(matches!(given.approves(BEN, &held, seen).await, Err(Error::Stale(_))));

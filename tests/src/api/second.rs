@@ -59,7 +59,10 @@ fn two_users_are_two_people_and_two_keys_of_one_are_not(on: On) {
     assert_eq!((first.status, &first.json()["state"]), (202, &json!("held")), "{}", first.body);
     assert_eq!((&first.json()["awaits_second_approver"], held.department()), (&json!(true), json!("Sales")));
     let given = &shown()["approvals"][0];
-    assert_eq!((&given["by_name"], &given["changes"], &given["removals"]), (&json!("anna (key reviews)"), &json!(20), &json!(2)));
+    assert_eq!(
+        (&given["by_name"], &given["changes"], &given["removals"]),
+        (&json!("anna (key reviews)"), &json!(20), &json!(2))
+    );
     assert_eq!((&given["seconded_by"], format!("{}", given["digest"])), (&json!(null), held.tag.clone()));
     assert!(!shown().to_string().contains("payroll"), "a comment is in the log alone");
 
@@ -76,7 +79,10 @@ fn two_users_are_two_people_and_two_keys_of_one_are_not(on: On) {
     assert_eq!((second.status, &second.json()["state"]), (200, &json!("applied")), "{}", second.body);
     assert_eq!((&second.json()["awaits_second_approver"], held.department()), (&json!(false), json!("Legal")));
     let given = &shown()["approvals"][0];
-    assert_eq!((&given["by_name"], &given["seconded_by_name"]), (&json!("anna (key reviews)"), &json!("ben (key reviews)")));
+    assert_eq!(
+        (&given["by_name"], &given["seconded_by_name"]),
+        (&json!("anna (key reviews)"), &json!("ben (key reviews)"))
+    );
     held.api.muster.verify();
 }
 
@@ -111,7 +117,13 @@ fn a_reviewer_cannot_loosen_the_rule_and_rejects_alone() {
 fn a_first_approval_that_is_sent_again_with_its_idempotency_key_gets_the_same_answer() {
     let held = held(On::Sqlite);
     let headers = [("If-Match", held.tag.as_str()), ("Idempotency-Key", "once")];
-    let send = || held.api.said("POST", &format!("{}/approve", held.set), &Said { key: Some(&held.anna), headers: &headers, body: b"" });
+    let send = || {
+        held.api.said(
+            "POST",
+            &format!("{}/approve", held.set),
+            &Said { key: Some(&held.anna), headers: &headers, body: b"" },
+        )
+    };
     let (first, again) = (send(), send());
     assert_eq!((first.status, again.status), (202, 202), "{} {}", first.body, again.body);
     assert_eq!((first.json(), again.header("idempotency-replayed")), (again.json(), Some("true")));

@@ -85,7 +85,8 @@ fn applied(set: &ChangeSet, selection: Selection, first_approver: Option<&str>) 
 fn given_a_rule_then_it_says_which_approvals_two_people_must_give() {
     let rule = |second_approver, second_approver_removals| Review { second_approver, second_approver_removals };
     let needed = |rule: Review| {
-        [(false, 0), (false, 10), (true, 0), (true, 10)].map(|(guarded, removals)| needs_two(&rule, &waiting(guarded), &all(removals), 0))
+        [(false, 0), (false, 10), (true, 0), (true, 10)]
+            .map(|(guarded, removals)| needs_two(&rule, &waiting(guarded), &all(removals), 0))
     };
     assert_eq!(needed(Review::default()), [false; 4]);
     assert_eq!(needed(rule(SecondApprover::Guarded, None)), [false, false, true, true]);
@@ -113,7 +114,10 @@ fn given_a_first_approval_when_somebody_else_approves_the_same_then_it_is_the_se
     assert_eq!(then(&set, &all(0), BEN), Step::Second);
     set.take_applied(&applied(&set, Selection::all(5), Some(ANNA)), BEN);
     let first = set.first_approval.as_ref().unwrap();
-    assert_eq!((first.by.as_str(), first.seconded_by.as_deref(), set.decided_by.as_deref()), (ANNA, Some(BEN), Some(BEN)));
+    assert_eq!(
+        (first.by.as_str(), first.seconded_by.as_deref(), set.decided_by.as_deref()),
+        (ANNA, Some(BEN), Some(BEN))
+    );
     assert!(!set.awaits_second_approver());
     assert_eq!(set.deciders(), [ANNA, BEN, BEN]);
 }

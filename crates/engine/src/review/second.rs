@@ -11,9 +11,7 @@ use muster_store::Lease;
 use serde::Serialize;
 
 use super::{Approval, Waiting, comment_body};
-use crate::{
-    Engine, Error, Organisation, Result, access::Names, event, report::Report, seal::put_change_set,
-};
+use crate::{Engine, Error, Organisation, Result, access::Names, event, report::Report, seal::put_change_set};
 
 /// What follows from an approval.
 pub(super) enum Next {

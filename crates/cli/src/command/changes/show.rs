@@ -2,7 +2,12 @@
 
 use clap::Args;
 use muster_domain::{documents::ChangeSet, fact::State, forgotten::Why, ids::MemberNo, tally::Tally};
-use muster_engine::{Engine, Organisation, access::Names, originals::Original, review::{Approvals, Standing}};
+use muster_engine::{
+    Engine, Organisation,
+    access::Names,
+    originals::Original,
+    review::{Approvals, Standing},
+};
 use serde_json::{Map, Value, json};
 
 use super::{choice::Choice, list, page};
@@ -139,13 +144,16 @@ async fn page_of(
 ) -> Result<(), Failure> {
     let (mut tally, mut window) = (Tally::default(), Window::new(show, 50));
     let mut shown: Vec<page::Entry> = Vec::new();
+    let first = set.first_approval.as_ref().filter(|_| set.awaits_second_approver()).map(|f| &f.approved.selection);
+    let first = first.filter(|selection| **selection != set.waiting());
     engine
-        .each_change(org, set, |_, change, standing| {
+        .each_change(org, set, |ordinal, change, standing| {
             if let Some(change) = change.filter(|_| standing != Standing::Dropped) {
                 tally.add(change);
             }
             if change.is_none_or(|c| show.choice.shows(c)) && window.takes() {
-                shown.push(page::Entry::new(change, standing));
+                let approved_by_one = first.is_some_and(|selection| selection.contains(ordinal));
+                shown.push(page::Entry::new(change, standing, approved_by_one));
             }
         })
         .await?;

@@ -30,7 +30,9 @@ use crate::{
         body::{self, Path, if_match},
         caller::Caller,
     },
-    problem::{CONFLICT, INVALID, MISSING_RIGHT, PRECONDITION, Problem, ProblemDocument, Result, SECOND_APPROVER, STALE},
+    problem::{
+        CONFLICT, INVALID, MISSING_RIGHT, PRECONDITION, Problem, ProblemDocument, Result, SECOND_APPROVER, STALE,
+    },
 };
 
 /// What is decided.
