@@ -42,7 +42,8 @@ impl Held {
 
     fn decide(&self, key: &str, what: &str, choice: &Value) -> Answer {
         let headers = [("If-Match", self.tag.as_str()), ("Content-Type", "application/json")];
-        let said = Said { key: Some(key), headers: &headers, body: choice.to_string().as_bytes() };
+        let body = choice.to_string();
+        let said = Said { key: Some(key), headers: &headers, body: body.as_bytes() };
         self.api.said("POST", &format!("{}/{what}", self.set), &said)
     }
 
