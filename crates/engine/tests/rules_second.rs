@@ -190,9 +190,9 @@ async fn what_a_guard_held_takes_two_and_what_policy_held_takes_one() {
     // Each of the two knows how many leave.
     let unconfirmed = given.approves(ANNA, &guarded, confirming(None)).await;
     assert!(matches!(unconfirmed, Err(Error::Wrong(_))));
-    given.is_first(ANNA, &guarded, confirming(Some(2))).await;
+    given.is_first(ANNA, &guarded, confirming(Some(3))).await;
     assert!(matches!(given.approves(BEN, &guarded, confirming(None)).await, Err(Error::Wrong(_))));
-    assert_eq!(given.approves(BEN, &guarded, confirming(Some(2))).await.unwrap().state, State::Applied);
+    assert_eq!(given.approves(BEN, &guarded, confirming(Some(3))).await.unwrap().state, State::Applied);
     given.verified().await;
 }
 
