@@ -14,6 +14,7 @@ use crate::muster::{Muster, On, difference, feed};
 const SYNC: [&str; 8] =
     ["payload", "received", "worked_out", "written", "computed", "before_commit", "after_commit", "chunk"];
 const REVIEW: [&str; 2] = ["approve_before_commit", "approve_after_commit"];
+const FIRST: [&str; 2] = ["first_before_commit", "first_after_commit"];
 const HAND: [&str; 2] = ["hand_before_commit", "hand_after_commit"];
 
 /// What a nightly sync, a review and an undo lead to when nothing goes wrong.
@@ -65,6 +66,22 @@ fn survives_named_points(on: On) {
         let again = muster.run(&approve);
         // Once it is committed there is nothing left to approve.
         assert!(again.code == Some(0) || point.contains("after"), "{point}: {} {}", again.json, again.stderr);
+        assert_eq!(difference(&muster.roster(), &expected.synced), None, "{point}");
+        muster.verify();
+    }
+    for point in FIRST {
+        let (muster, next) = begin(on, 100);
+        muster.ok(&["org", "set", "acme", "review.second_approver=always"]);
+        assert_eq!(muster.run(&sync(&next, &["--hold"])).code, Some(3));
+        let approve = ["changes", "approve", "--org", "acme"];
+        assert_eq!(muster.dying_at(point, &approve).code, None, "{point}");
+        muster.verify();
+        let again = muster.run(&approve);
+        // Once it is committed, the same person cannot give it a second time.
+        let code = if point.contains("after") { Some(2) } else { Some(3) };
+        assert_eq!(again.code, code, "{point}: {} {}", again.json, again.stderr);
+        // Whoever runs this is somebody else.
+        muster.says(&approve);
         assert_eq!(difference(&muster.roster(), &expected.synced), None, "{point}");
         muster.verify();
     }

@@ -5,9 +5,13 @@ use muster_domain::{
     guard::Hold,
     ids::ChangeSetId,
 };
-use muster_engine::pipeline::{Issue, Report};
+use muster_engine::{
+    pipeline::{Issue, Report},
+    review::{Approvals, FirstOfTwo},
+};
 
 use crate::{
+    moment::to_the_second,
     output::Output,
     session::Session,
     table::{Table, one_line},
@@ -25,6 +29,9 @@ pub fn print(report: &Report, slug: &str, session: &mut Session<'_>) {
     let (colour, word, meaning) = match report.state {
         State::NoChanges if report.counts.invalid > 0 => {
             ("33", "No changes", "what could be taken of it is on the roster already.")
+        }
+        _ if report.approvals.awaits_second_approver => {
+            ("33", "Approved by 1 of 2", "the roster is as it was, until somebody else approves the same.")
         }
         state => told(state),
     };
@@ -44,6 +51,7 @@ pub fn print(report: &Report, slug: &str, session: &mut Session<'_>) {
     }
     print_counts(&report.counts, session.out);
     print_holds(&report.holds, report.state, session.out);
+    print_first_approval(&report.approvals, session.out);
     issues(report, session.out);
     session.out.line(format_args!("\nroster version {}", report.roster_version));
     if let (Some(id), State::Held | State::PartlyApplied) = (report.change_set_id, report.state) {
@@ -116,6 +124,31 @@ pub fn print_holds(holds: &[Hold], state: State, out: &mut Output) {
         table.row([hold.guard.as_str(), &hold.detail]);
     }
     table.print(out, false);
+}
+
+/// Prints who approved first and what somebody else must do, where that is awaited.
+pub fn print_first_approval(approvals: &Approvals, out: &mut Output) {
+    let Some(first) = approvals.awaited() else { return };
+    out.line("\nA second approver is awaited");
+    out.line(format_args!("  {}", first_approval(first)));
+    let choice = if first.except_fields.is_empty() && !first.reject_rest { "" } else { ", in the same way" };
+    out.line(format_args!(
+        "  Somebody else must approve the same {} of the same digest{choice}; anything else counts as a new first approval.",
+        counted(first.changes as usize, "change"),
+    ));
+}
+
+/// Who approved first, when, and what, in one line.
+pub fn first_approval(first: &FirstOfTwo) -> String {
+    let by = one_line(first.by_name.as_deref().unwrap_or(&first.by));
+    let (at, changes) = (to_the_second(first.at), counted(first.changes as usize, "change"));
+    let without = match first.except_fields.as_slice() {
+        [] => String::new(),
+        fields => format!(", without {}", fields.join(", ")),
+    };
+    let rest = if first.reject_rest { ", rejecting the rest" } else { "" };
+    let removals = grouped(first.removals);
+    format!("approved first by {by} on {at}: {changes} with {removals} removals{without}{rest}")
 }
 
 fn issues(report: &Report, out: &mut Output) {

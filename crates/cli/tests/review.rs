@@ -160,3 +160,49 @@ fn who_names_somebody_whom_the_change_set_is_not_about_decides_nothing() {
     }
     assert_eq!(place.json(0, "changes list --org demo --state held")["change_sets"][0], held);
 }
+
+#[test]
+fn a_second_approver_is_awaited_told_and_somebody_else() {
+    let place = demo();
+    place.expect(0, "org set demo review.second_approver=guarded");
+    let approve = "changes approve --org demo --confirm-removals 128";
+    let anna = place.json(3, &format!("{approve} --actor anna"));
+    assert_eq!((&anna["state"], &anna["awaits_second_approver"]), (&"held".into(), &true.into()));
+    let first = &anna["approvals"][0];
+    assert_eq!((&first["by"], &first["changes"], &first["removals"]), (&"anna".into(), &128.into(), &128.into()));
+    assert_eq!(first["digest"], anna["digest"]);
+
+    let again = place.json(2, &format!("{approve} --actor Anna"));
+    assert_eq!(again["error"]["kind"], "forbidden");
+    let why = again["error"]["message"].as_str().expect("a sentence");
+    assert!(
+        why.contains("you gave the first approval yourself") && why.contains("Anybody else who may approve"),
+        "{why}"
+    );
+
+    let said = place.expect(0, "changes show --org demo --limit 1");
+    for part in [
+        "held, approved by 1 of 2", "A second approver is awaited", "approved first by anna on",
+        "128 changes with 128 removals",
+    ] {
+        assert!(said.contains(part), "{part} is missing:\n{said}");
+    }
+    let listed = place.json(0, "changes list --org demo --state held");
+    assert_eq!(listed["change_sets"][0]["approvals"][0]["by"], "anna");
+    for command in ["changes list --org demo", "changes overview --org demo"] {
+        let said = place.expect(0, command);
+        assert!(said.contains("approved by 1 of 2"), "{command}: {said}");
+    }
+    // Anything else is a new first approval.
+    let part = place.expect(3, "changes approve --org demo --actor ben --only FH01167 --confirm-removals 1");
+    assert!(part.contains("Approved by 1 of 2") && part.contains("approved first by ben"), "{part}");
+    let marked = place.expect(0, "changes show --org demo --limit 0");
+    let marked: Vec<&str> = marked.lines().filter(|line| line.ends_with("approved by 1 of 2)")).collect();
+    assert!(marked.len() == 1 && marked[0].contains("FH01167"), "{marked:?}");
+    let done = place.json(3, "changes approve --org demo --actor anna --only FH01167 --confirm-removals 1");
+    assert_eq!((&done["state"], &done["awaits_second_approver"]), (&"partly_applied".into(), &false.into()));
+    assert_eq!((&done["approvals"][0]["by"], &done["approvals"][0]["seconded_by"]), (&"ben".into(), &"anna".into()));
+    place.expect(0, "verify --org demo");
+    assert_eq!(place.json(0, "changes reject --org demo --actor anna --comment enough")["state"], "applied");
+    place.expect(0, "verify --org demo");
+}

@@ -12,6 +12,7 @@ use crate::{
     forgotten::{Forgotten, PayloadsDestroyed, Why},
     ids::{ChangeSetId, FeedNo, UploadId},
     schedule::Minutes,
+    second::ApprovalGiven,
     selection::Selection,
     settings::{Channel, Mode},
 };
@@ -75,6 +76,7 @@ pub fn about(fact: &Fact) -> About {
         Fact::Applied(a) => About { feed: Some(a.feed), change_set: Some(a.change_set), ..nothing },
         Fact::Rejected(r) => About { feed: Some(r.feed), change_set: Some(r.change_set), ..nothing },
         Fact::Superseded { change_set, by } => About { change_set: Some(*change_set), upload: Some(*by), ..nothing },
+        Fact::ApprovalGiven(given) => About { change_set: Some(given.change_set), ..nothing },
         Fact::Chunk { change_set, .. } | Fact::Rebased { change_set, .. } => {
             About { change_set: Some(*change_set), ..nothing }
         }
@@ -119,6 +121,7 @@ fn sentence(actor: &str, fact: &Fact, known: &Known) -> Option<String> {
         Fact::UploadDecided { upload, state, counts, .. } => decided(*upload, *state, counts, known),
         Fact::Chunk { .. } => return None,
         Fact::Computed(computed) => was_computed(computed, known),
+        Fact::ApprovalGiven(given) => was_approved_first(actor, given, known),
         Fact::Applied(applied) => was_applied(actor, applied, known),
         Fact::Rejected(rejected) => was_rejected(actor, rejected, known),
         Fact::Superseded { change_set, .. } => {
@@ -196,12 +199,24 @@ fn was_computed(computed: &Computed, known: &Known) -> String {
     }
 }
 
-fn was_applied(actor: &str, applied: &Applied, known: &Known) -> String {
-    let (what, counts) = part_of(applied.change_set, &applied.selection, known);
-    let except = match applied.except_fields.as_slice() {
+fn was_approved_first(actor: &str, given: &ApprovalGiven, known: &Known) -> String {
+    let (what, counts) = part_of(given.change_set, &given.approved.selection, known);
+    let of = known.change_set.map(|set| known.of_feed(set.feed)).unwrap_or_default();
+    let except = without(&given.approved.except_fields);
+    format!("{actor} approved {what}{of} as the first of two{counts}{except}; somebody else must approve the same")
+}
+
+fn without(fields: &[String]) -> String {
+    match fields {
         [] => String::new(),
         fields => format!(", without {}", listed(fields.iter().map(|f| Cow::from(f.as_str())))),
-    };
+    }
+}
+
+fn was_applied(actor: &str, applied: &Applied, known: &Known) -> String {
+    let (what, counts) = part_of(applied.change_set, &applied.selection, known);
+    let except = without(&applied.except_fields);
+    let second = if applied.first_approver.is_some() { " as the second of two" } else { "" };
     let set = known.change_set;
     if let Some(feeds) = set.and_then(|s| s.hands_over) {
         return format!(
@@ -214,11 +229,11 @@ fn was_applied(actor: &str, applied: &Applied, known: &Known) -> String {
     let of = known.of_feed(applied.feed);
     let by_hand = set.is_some_and(|s| s.channel == Channel::Hand);
     match (undone, applied.reviewed, by_hand) {
-        ([], true, _) => format!("{actor} approved {what}{of}{counts}{except}"),
+        ([], true, _) => format!("{actor} approved {what}{of}{second}{counts}{except}"),
         ([], false, true) => format!("{actor} edited by hand ({what}){counts}"),
         ([], false, false) => format!("{what}{of} was applied{counts}"),
-        ([one], ..) => format!("{actor} undid change set {one} ({what}){counts}{except}"),
-        (several, ..) => format!("{actor} undid {} change sets ({what}){counts}{except}", several.len()),
+        ([one], ..) => format!("{actor} undid change set {one} ({what}){second}{counts}{except}"),
+        (several, ..) => format!("{actor} undid {} change sets ({what}){second}{counts}{except}", several.len()),
     }
 }
 

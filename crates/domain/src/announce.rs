@@ -197,6 +197,7 @@ pub fn how(fact: &Fact) -> How {
         | Fact::UploadDecided { .. }
         | Fact::Chunk { .. }
         | Fact::Computed(_)
+        | Fact::ApprovalGiven(_)
         | Fact::Rejected(_)
         | Fact::Superseded { .. }
         | Fact::Rebased { .. }

@@ -12,6 +12,7 @@ use crate::{
     ids::{ChangeSetId, FeedNo, UploadId},
     liveness::Overdue,
     read_as::ReadAs,
+    second::FirstApproval,
     selection::Selection,
     settings::{Channel, FeedSettings, Mode},
 };
@@ -200,6 +201,9 @@ pub struct ChangeSet {
     /// Who decided last, if somebody did.
     #[serde(default)]
     pub decided_by: Option<String>,
+    /// The first of two approvals: it waits for the second, or was followed by it when something was applied last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub first_approval: Option<FirstApproval>,
 }
 
 impl ChangeSet {
@@ -238,6 +242,7 @@ impl ChangeSet {
             undoes: upload.undoes.clone(),
             hands_over: upload.hands_over,
             decided_by: None,
+            first_approval: None,
         }
     }
 
@@ -245,6 +250,11 @@ impl ChangeSet {
     pub fn waiting(&self) -> Selection {
         let decided = self.applied.union(&self.rejected).union(&self.dropped);
         if decided.is_empty() { Selection::all(self.changes) } else { Selection::all(self.changes).minus(&decided) }
+    }
+
+    /// Whether something of it is to be decided.
+    pub fn is_undecided(&self) -> bool {
+        matches!(self.state, State::Held | State::PartlyApplied) && !self.waiting().is_empty()
     }
 
     /// Folds what was applied.
@@ -258,6 +268,7 @@ impl ChangeSet {
         if applied.reviewed {
             self.decided_by = Some(actor.to_owned());
         }
+        self.take_second(applied.first_approver.as_deref(), actor);
     }
 
     /// Folds what was rejected.
@@ -268,6 +279,7 @@ impl ChangeSet {
             self.digest.clone_from(rest);
         }
         self.decided_by = Some(actor.to_owned());
+        self.drop_approval();
     }
 
     /// What it has come to if nothing of it is left to decide.
@@ -293,6 +305,10 @@ impl ChangeSet {
             }
         }
         self.changes = self.changes.saturating_add(*added);
+        // Changes are only added, and nothing drops out, where an approval leaves a field of somebody new out.
+        if [already_so, conflicts, revised].iter().any(|gone| !gone.is_empty()) {
+            self.drop_approval();
+        }
         self.dropped = self.dropped.union(already_so).union(conflicts).union(revised);
         self.digest.clone_from(digest);
         self.roster_version = *roster_version;

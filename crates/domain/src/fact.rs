@@ -8,6 +8,7 @@ use crate::{
     event::Meta,
     forgotten::{Block, Forgotten, PayloadsDestroyed},
     ids::{ChangeSetId, FeedNo, UploadId},
+    second::ApprovalGiven,
     selection::Selection,
     settings::{FeedSettings, Settings},
 };
@@ -105,6 +106,9 @@ pub enum Fact {
     /// A change set is complete. The body's lines are row issues.
     #[serde(rename = "change_set.computed")]
     Computed(Box<Computed>),
+    /// The first of two people approved changes of a change set. The body's first line holds the reviewer's comment.
+    #[serde(rename = "change_set.approval_given")]
+    ApprovalGiven(Box<ApprovalGiven>),
     /// Changes of a change set were applied to the roster.
     #[serde(rename = "change_set.applied")]
     Applied(Box<Applied>),
@@ -230,6 +234,7 @@ impl Fact {
                 format!("change_set:{change_set}")
             }
             Fact::Computed(c) => format!("change_set:{}", c.change_set),
+            Fact::ApprovalGiven(a) => format!("change_set:{}", a.change_set),
             Fact::Applied(a) => format!("change_set:{}", a.change_set),
             Fact::Rejected(r) => format!("change_set:{}", r.change_set),
         }

@@ -28,6 +28,7 @@ pub mod read_as;
 pub mod rebase;
 pub mod replay;
 pub mod schedule;
+pub mod second;
 pub mod selection;
 pub mod settings;
 pub mod tally;

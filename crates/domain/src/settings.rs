@@ -54,6 +54,8 @@ pub struct Settings {
     pub events: Announced,
     /// What is allowed over HTTP.
     pub api: Api,
+    /// What is asked of reviewers.
+    pub review: Review,
     /// The organisation's fields.
     pub fields: Fields,
     /// Version of these settings: 1 more with each change.
@@ -78,6 +80,7 @@ impl Default for Settings {
             payloads: Originals::default(),
             events: Announced::default(),
             api: Api::default(),
+            review: Review::default(),
             fields: Fields::default(),
             version: 0,
         }
@@ -111,6 +114,17 @@ macro_rules! words {
         }
     };
 }
+
+macro_rules! default_word {
+    ($($name:ident::$variant:ident),*) => {
+        $(impl Default for $name { fn default() -> Self { $name::$variant } })*
+    };
+}
+
+// Behind the macros that it uses.
+mod review;
+
+pub use review::{Review, SecondApprover};
 
 words!(
     /// The way by which a payload arrives.
@@ -316,12 +330,6 @@ impl MatchKey {
 pub struct Announced {
     /// Whether values come along, before and after.
     pub values: bool,
-}
-
-macro_rules! default_word {
-    ($($name:ident::$variant:ident),*) => {
-        $(impl Default for $name { fn default() -> Self { $name::$variant } })*
-    };
 }
 
 default_word!(MatchKey::EmployeeId, Duplicates::Invalid, UnknownColumns::Ignore);

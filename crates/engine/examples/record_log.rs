@@ -48,6 +48,7 @@ async fn main() -> Outcome {
         "story" => play(&engine).await?,
         "forgotten" => play_and_forget(&engine).await?,
         "liveness" => play_overdue(&engine).await?,
+        "second" => play_two_approvers(&engine).await?,
         _ => play_everything(&engine).await?,
     }
     let org = engine.organisation("fernhill").await?;
@@ -57,7 +58,7 @@ async fn main() -> Outcome {
     assert!(verified.is_clean(), "{verified:?}");
     let target = Path::new(target);
     record(target, name, &log)?;
-    if !["story", "forgotten", "liveness"].contains(&name.as_str()) {
+    if !["story", "forgotten", "liveness", "second"].contains(&name.as_str()) {
         record(target, &format!("{name}-forgotten"), &without(&log, engine.member(&org, "1005").await?.uuid)?)?;
     }
     Ok(())
@@ -176,6 +177,41 @@ async fn play_overdue(engine: &Engine) -> Outcome {
     println!("{:?}", engine.watch_feeds(slug, engine.now() + chrono::Duration::hours(9)).await?);
     expect(engine, Some(""), None).await?;
     println!("{:?}", engine.watch_feeds(slug, engine.now() + chrono::Duration::hours(9)).await?);
+    Ok(())
+}
+
+/// Two people approve: all of it, a part with the rest rejected, what was revised since; and one approval that came to nothing.
+async fn play_two_approvers(engine: &Engine) -> Outcome {
+    play(engine).await?;
+    let slug = "fernhill";
+    let rule =
+        [("review.second_approver".into(), "always".into()), ("review.second_approver_removals".into(), "5".into())];
+    engine.set_settings(&engine.organisation(slug).await?, &rule).await?;
+    let second = engine.acting_as("os:second@muster".to_owned());
+    let part = || Approval {
+        choice: Choice { only: vec!["1005".into()], ..Choice::default() },
+        reject_rest: true,
+        ..Approval::default()
+    };
+    let all = || Approval { comment: Some("looked at".into()), ..Approval::default() };
+    sync(engine, "main", Mode::Full, Some(Asked::Hold), &LATER.replace("Tools", "Roof")).await?;
+    for who in [engine, &second] {
+        println!("{:?}", who.approve(slug, None, all()).await?.approvals);
+    }
+    sync(engine, "main", Mode::Partial, Some(Asked::Hold), "Employee ID,Department\n1005,Attic\n1004,Attic\n").await?;
+    for (who, approval) in [(engine, all()), (&second, part()), (engine, part())] {
+        println!("{:?}", who.approve(slug, None, approval).await?.approvals);
+    }
+    sync(engine, "main", Mode::Partial, Some(Asked::Hold), "Employee ID,Department\n1005,Yard\n2002,Yard\n").await?;
+    engine.approve(slug, None, all()).await?;
+    let edit = Edit::Set { key: "2002".into(), fields: vec![("department".into(), "Desk".into())] };
+    engine.by_hand(slug, edit, Some(Asked::Apply)).await?;
+    for who in [&second, engine] {
+        println!("{:?}", who.approve(slug, None, all()).await?.approvals);
+    }
+    sync(engine, "main", Mode::Partial, Some(Asked::Hold), "Employee ID,Department\n1005,Cellar\n").await?;
+    engine.approve(slug, None, all()).await?;
+    second.reject(slug, None, Choice::default(), Some("another company's".into())).await?;
     Ok(())
 }
 

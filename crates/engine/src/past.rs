@@ -131,6 +131,7 @@ mod tests {
             except_fields: Vec::new(),
             unfinished: Selection::default(),
             rest: None,
+            first_approver: None,
         };
         assert_eq!(touched(&[(0, body)], &applied).unwrap(), [11]);
     }

@@ -25,7 +25,7 @@ use crate::{
     organisation::put_feed,
     recorder::Recorder,
     report::Report,
-    review::displaced,
+    review::{Approvals, displaced},
     seal::put_change_set,
     spill::prepare,
 };
@@ -91,6 +91,7 @@ impl Engine {
             digest: (changes > 0).then(|| digest.clone()),
             counts,
             holds: holds.clone(),
+            approvals: Approvals::default(),
             issues: Vec::new(),
             read_as: Vec::new(),
             mapping_version: None,
@@ -161,6 +162,7 @@ impl Engine {
                 except_fields: Vec::new(),
                 unfinished: Selection::default(),
                 rest: None,
+                first_approver: None,
             };
             report.roster_version = applied.roster_version;
             tx.append(vec![event(&Fact::Applied(Box::new(applied.clone())), None)], &who).await?;

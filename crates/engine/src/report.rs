@@ -10,7 +10,7 @@ use muster_domain::{
 use muster_intake::RowIssue;
 use serde::Serialize;
 
-use crate::{Engine, Organisation, Result};
+use crate::{Engine, Organisation, Result, review::Approvals};
 
 /// So many events are looked through at a time: each may hold a thousand changes.
 const TOGETHER: u32 = 20;
@@ -30,6 +30,9 @@ pub struct Report {
     pub counts: Counts,
     /// Guards that tripped.
     pub holds: Vec<Hold>,
+    /// How far two people have approved it.
+    #[serde(flatten)]
+    pub approvals: Approvals,
     /// The first hundred row issues.
     pub issues: Vec<Issue>,
     /// What was assumed in reading the payload: its encoding, its sheet, where the header row is.
@@ -71,6 +74,7 @@ impl Engine {
         };
         if let Some(id) = upload.change_set {
             let set = self.change_set(org, id).await?;
+            report.approvals = Approvals::of(&set, &self.names(org.row.id, &set.deciders()).await?);
             report.digest = Some(set.digest);
             report.holds = set.holds;
             report.mapping_version = set.read_as.map(|read| read.mapping_version);
@@ -130,6 +134,7 @@ impl Engine {
             digest: None,
             counts: Counts::default(),
             holds: Vec::new(),
+            approvals: Approvals::default(),
             issues: Vec::new(),
             read_as: Vec::new(),
             mapping_version: None,

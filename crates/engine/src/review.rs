@@ -19,9 +19,11 @@ use crate::{Engine, Error, Organisation, Result, organisation::put_feed, report:
 mod approve;
 mod rebase;
 mod reject;
+mod second;
 
 pub use approve::Approval;
 pub use reject::Remembered;
+pub use second::{Approvals, FirstOfTwo};
 
 /// Which changes are meant; everything that waits, unless it says otherwise.
 #[derive(Clone, Debug, Default)]
@@ -110,6 +112,8 @@ struct Waiting {
     /// What is left out of changes that cannot be applied a second time, as changes of their own, by ordinal.
     later: Vec<(u32, Change<'static>)>,
     removals: u64,
+    /// How many people earlier decisions on the set removed.
+    removed: u64,
 }
 
 impl Engine {
@@ -119,6 +123,7 @@ impl Engine {
         self.each_change(org, set, |ordinal, change, standing| {
             if let Some(change) = change {
                 strangers.retain(|key| !is_about(change, key));
+                waiting.removed += u64::from(standing == Standing::Applied && change.kind == Kind::Remove);
             }
             let Some(change) = change.filter(|c| standing == Standing::Waiting && choice.takes(c)) else { return };
             waiting.chosen.insert(ordinal);
@@ -216,13 +221,8 @@ pub(crate) fn standing(set: &ChangeSet, ordinal: u32, erased: bool) -> Standing 
     }
 }
 
-/// Whether anything of it is left to decide.
-fn is_waiting(set: &ChangeSet) -> bool {
-    matches!(set.state, State::Held | State::PartlyApplied) && !set.waiting().is_empty()
-}
-
 fn expect_waiting(set: &ChangeSet) -> Result<()> {
-    if is_waiting(set) {
+    if set.is_undecided() {
         return Ok(());
     }
     Err(Error::Wrong(format!("Nothing of change set {} waits: it is {}.", set.id, set.state.word())))

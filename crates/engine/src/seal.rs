@@ -26,6 +26,7 @@ use crate::{
     recorder::Recorder,
     remember::{self, Memory},
     report::{Report, SHOWN_ISSUES, issue, issue_body},
+    review::Approvals,
     spill::prepare,
     supersede::{Naming, Standing},
     wholeness::baseline,
@@ -188,6 +189,7 @@ impl<'a> Sealing<'a> {
             digest: (*changes > 0).then(|| digest.clone()),
             counts: self.compared.counts,
             holds: if self.silent { Vec::new() } else { holds.clone() },
+            approvals: Approvals::default(),
             issues: self.compared.issues.iter().take(SHOWN_ISSUES).map(issue).collect(),
             read_as: self.input.read_as.clone(),
             mapping_version: Some(self.input.how.mapping_version),
@@ -278,6 +280,7 @@ impl<'a> Sealing<'a> {
             except_fields: Vec::new(),
             unfinished: Selection::default(),
             rest: (self.selection.len() < *changes).then(|| digest.clone()),
+            first_approver: None,
         }
     }
 

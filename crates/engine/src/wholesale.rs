@@ -206,6 +206,7 @@ async fn fold_all(
         except_fields: Vec::new(),
         unfinished: Selection::default(),
         rest: None,
+        first_approver: None,
     })
 }
 

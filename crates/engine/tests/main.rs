@@ -28,6 +28,7 @@ mod rules_identity;
 mod rules_last_words;
 mod rules_liveness;
 mod rules_review;
+mod rules_second;
 mod rules_settings;
 mod rules_undo;
 mod year;

@@ -8,10 +8,11 @@ use crate::{
     replay::{Replay, log::each_event},
 };
 
-const LOGS: [&[u8]; 3] = [
+const LOGS: [&[u8]; 4] = [
     include_bytes!("../../../../fixtures/logs/year.ndjson"),
     include_bytes!("../../../../fixtures/logs/forgotten.ndjson"),
     include_bytes!("../../../../fixtures/logs/liveness.ndjson"),
+    include_bytes!("../../../../fixtures/logs/second.ndjson"),
 ];
 
 /// Every event of a log that has words, as it is told right after it was recorded, and the values that people have in it.
@@ -114,6 +115,9 @@ fn events_are_told_as_people_would() {
         "change set ID was worked out from the payload no. 2 of the feed bikes: 2 added, 1 updated",
         "os:fixture@muster approved change set ID of the feed main: 300 added",
         "os:fixture@muster approved 1 of 6 changes of change set ID of the feed main",
+        "os:fixture@muster approved change set ID of the feed main as the first of two: 2 added, 1 updated; somebody else must \
+         approve the same",
+        "os:second@muster approved change set ID of the feed main as the second of two: 2 added, 1 updated",
         "change set ID of the feed bikes was applied: 2 added, 1 updated",
         "os:fixture@muster edited by hand (change set ID): 1 updated",
         "os:fixture@muster asked to undo change set ID",

@@ -59,6 +59,7 @@ fn applied(selection: Selection) -> Applied {
         except_fields: vec!["location".into()],
         unfinished: Selection::default(),
         rest: None,
+        first_approver: None,
     }
 }
 

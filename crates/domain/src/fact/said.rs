@@ -217,6 +217,9 @@ pub struct Applied {
     /// The digest of what still waits, if anything does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rest: Option<String>,
+    /// Who approved the same before, where two people had to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub first_approver: Option<String>,
 }
 
 /// Changes that were rejected.

@@ -8,6 +8,7 @@ use crate::{
     fact::{Applied, Baseline, Computed, Fact, HandsOver, Received, Rejected, State},
     forgotten::{Block, Destroyed, Forgotten},
     ids::{ChangeSetId, FeedNo, UploadId},
+    second::ApprovalGiven,
     settings::{Mode, Settings},
 };
 
@@ -94,6 +95,7 @@ impl Documents {
             }
             Fact::Chunk { .. } => {}
             Fact::Computed(computed) => self.compute(computed, meta)?,
+            Fact::ApprovalGiven(given) => self.approve_first(given, meta)?,
             Fact::Applied(applied) => self.apply(applied, meta)?,
             Fact::Rejected(rejected) => self.reject(rejected, meta)?,
             Fact::Superseded { change_set, .. } => {
@@ -166,8 +168,21 @@ impl Documents {
         Ok(())
     }
 
+    fn approve_first(&mut self, given: &ApprovalGiven, meta: &Meta) -> Result<(), ReplayError> {
+        let set = self.change_set(given.change_set, meta)?;
+        if !set.is_undecided() {
+            return contradiction(meta.seq, format!("approves change set {}, of which nothing waits", set.id));
+        }
+        set.take_approval(given, &meta.actor, meta.recorded_at);
+        Ok(())
+    }
+
     fn apply(&mut self, applied: &Applied, meta: &Meta) -> Result<(), ReplayError> {
         let set = self.change_set(applied.change_set, meta)?;
+        if applied.first_approver.is_some() && !set.is_seconded_by(applied) {
+            let what = format!("applies of change set {} what nobody had approved first", set.id);
+            return contradiction(meta.seq, what);
+        }
         let before = set.state;
         set.take_applied(applied, &meta.actor);
         let (undoes, baseline) = (set.undoes.clone(), set.baseline.clone());

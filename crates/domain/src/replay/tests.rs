@@ -10,6 +10,7 @@ use crate::{
     guard::Figures,
     ids::UploadId,
     member::Reason,
+    second::{ApprovalGiven, Approved},
     selection::Selection,
     settings::{Channel, FeedSettings, Mode, Settings},
 };
@@ -196,6 +197,7 @@ fn all_of(n: u128, changes: u32, first_no: MemberNo, numbered: &[u32], version: 
         except_fields: Vec::new(),
         unfinished: Selection::default(),
         rest: None,
+        first_approver: None,
     }
 }
 
@@ -286,6 +288,39 @@ fn given_a_rejection_that_is_remembered_then_the_person_is_declined_and_has_a_nu
     let replay = Log::new().proposes(1, &[add(0)]).event(&rejected(false, &[]), &[]).replay().unwrap();
     assert_eq!(replay.next_member(), 0);
     assert_eq!(replay.documents().feeds()[&FeedNo::MAIN].baseline, None);
+}
+
+#[test]
+fn given_a_first_approval_then_only_the_same_can_be_applied_as_approved_by_two() {
+    let given = |selection: Selection| {
+        let approved =
+            Approved { digest: "d".into(), selection, except_fields: Vec::new(), reject_rest: false, removals: 0 };
+        Fact::ApprovalGiven(Box::new(ApprovalGiven { change_set: ids(1).0, approved }))
+    };
+    let second = |first: &str| Applied { first_approver: Some(first.to_owned()), ..all_of(1, 2, 0, &[0, 1], 1) };
+    let log =
+        |given: &[Fact]| given.iter().fold(Log::new().proposes(1, &[add(0), add(1)]), |log, fact| log.event(fact, &[]));
+    let (all, part) = (given(Selection::all(2)), given(Selection::all(1)));
+    let first = log(std::slice::from_ref(&all)).replay().unwrap();
+    let set = &first.documents().change_sets()[&ids(1).0];
+    assert!(set.awaits_second_approver() && first.report().members == 0 && first.roster_version() == 0);
+
+    let both = log(std::slice::from_ref(&all)).applies(second("os:me@here")).replay().unwrap();
+    let set = &both.documents().change_sets()[&ids(1).0];
+    assert_eq!(set.first_approval.as_ref().and_then(|f| f.seconded_by.as_deref()), Some("os:me@here"));
+    assert_eq!(both.report().members, 2);
+
+    for (given, by) in [
+        (vec![], "os:me@here"),
+        (vec![part.clone()], "os:me@here"),
+        (vec![all.clone()], "os:you@here"),
+        (vec![all.clone(), part], "os:me@here"),
+    ] {
+        let why = log(&given).applies(second(by)).replay().err().map(|e| e.to_string());
+        assert!(why.is_some_and(|why| why.contains("nobody had approved first")), "{given:?}");
+    }
+    let decided = log(&[]).applies(all_of(1, 2, 0, &[0, 1], 1)).event(&all, &[]).replay().err().unwrap();
+    assert!(decided.to_string().contains("of which nothing waits"), "{decided}");
 }
 
 #[test]
@@ -385,17 +420,18 @@ fn given_a_cut_or_foreign_log_then_the_line_is_named_and_nothing_panics() {
 }
 
 /// The types of events; whoever adds one records a log with it.
-const TYPES: [&str; 17] = [
-    "change_set.applied", "change_set.chunk", "change_set.computed", "change_set.rebased", "change_set.rejected",
-    "change_set.superseded", "feed.changed", "feed.created", "feed.overdue", "feed.recovered", "member.block_lifted",
-    "member.forgotten", "organisation.created", "organisation.settings_changed", "payloads.destroyed",
-    "upload.decided", "upload.received",
+const TYPES: [&str; 18] = [
+    "change_set.applied", "change_set.approval_given", "change_set.chunk", "change_set.computed", "change_set.rebased",
+    "change_set.rejected", "change_set.superseded", "feed.changed", "feed.created", "feed.overdue", "feed.recovered",
+    "member.block_lifted", "member.forgotten", "organisation.created", "organisation.settings_changed",
+    "payloads.destroyed", "upload.decided", "upload.received",
 ];
 
 #[test]
 fn given_the_recorded_logs_then_every_type_of_event_is_in_them() {
     let dir = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
-    let recorded = ["v1", "forgotten", "liveness"].map(|name| dir.join(format!("../../fixtures/logs/{name}.ndjson")));
+    let recorded =
+        ["v1", "forgotten", "liveness", "second"].map(|name| dir.join(format!("../../fixtures/logs/{name}.ndjson")));
     let log = recorded.map(|path| std::fs::read_to_string(path).unwrap()).concat();
     let missing = TYPES.iter().filter(|t| !log.contains(&format!("\"type\":\"{t}\"")));
     assert_eq!(missing.collect::<Vec<_>>(), Vec::<&&str>::new());

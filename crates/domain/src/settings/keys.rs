@@ -114,6 +114,10 @@ keys! {
     "guard.first_import", "Hold the first payload of a feed.", on_off, switch, guards.first_import;
     "guard.on_trip", "When a guard holds: everything waits, or only what makes people ineligible.",
         shown, |v| word(v, OnTrip::ALL), guards.on_trip;
+    "review.second_approver", "Which change sets two people must approve: none, those that a guard held, or every one that waits.",
+        shown, |v| word(v, SecondApprover::ALL), review.second_approver;
+    "review.second_approver_removals", "Two people must approve what would remove at least this number of people, or off.",
+        or_off, least_or_off, review.second_approver_removals;
     "ask_again_days", "Days after which a removal that was not accepted is proposed again.",
         shown, |v| whole(v, 0, MOST_DAYS), ask_again_days;
     "invalid_rows", "What a row with an error does: hold the change set, be skipped, or have the payload refused; \
@@ -385,6 +389,12 @@ fn count_or_off(value: &str) -> Result<Option<u32>, Allowed> {
         return Ok(None);
     }
     value.parse().map(Some).map_err(|_| format!("a whole number from 0 to {}, or off", u32::MAX))
+}
+
+/// A number from which on something holds; none is off.
+fn least_or_off(value: &str) -> Result<Option<u32>, Allowed> {
+    let least = count_or_off(value).map_err(|_| format!("a whole number from 1 to {}, or off", u32::MAX))?;
+    Ok(least.filter(|least| *least > 0))
 }
 
 /// A number of days; none is off.

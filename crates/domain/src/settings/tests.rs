@@ -14,6 +14,8 @@ const CONTRACT: &[(&str, &str)] = &[
     ("guard.key_changes.max_percent", "100"),
     ("guard.first_import", "off"),
     ("guard.on_trip", "hold_removals"),
+    ("review.second_approver", "guarded"),
+    ("review.second_approver_removals", "25"),
     ("ask_again_days", "7"),
     ("invalid_rows", "refuse"),
     ("duplicates", "last"),
@@ -45,6 +47,8 @@ fn the_defaults_are_those_of_the_design() {
         ("guard.key_changes.max_percent", "5"),
         ("guard.first_import", "on"),
         ("guard.on_trip", "hold_all"),
+        ("review.second_approver", "off"),
+        ("review.second_approver_removals", "off"),
         ("ask_again_days", "30"),
         ("invalid_rows", "auto"),
         ("duplicates", "invalid"),
@@ -107,6 +111,21 @@ fn percentages_are_off_or_from_0_to_100() {
     for bad in ["", "-1", "100.1", "NaN", "inf", "ten", "10 % or so"] {
         assert!(settings.set("guard.updates.max_percent", bad).is_err(), "{bad}");
     }
+}
+
+#[test]
+fn a_second_approver_is_asked_for_from_so_many_removals_on_and_none_is_off() {
+    let mut settings = Settings::default();
+    for (given, expected) in [("1", Some(1)), ("off", None), ("25", Some(25)), ("0", None)] {
+        settings.set("review.second_approver_removals", given).unwrap();
+        assert_eq!(settings.review.second_approver_removals, expected, "{given}");
+    }
+    let error = settings.set("review.second_approver_removals", "-1").unwrap_err().to_string();
+    assert!(error.ends_with("allowed is a whole number from 1 to 4294967295, or off."), "{error}");
+    let error = settings.set("review.second_approver", "sometimes").unwrap_err().to_string();
+    assert!(error.ends_with("allowed is off, guarded or always."), "{error}");
+    // Nobody who may only set up a feed takes the rule away from it.
+    assert!(FeedSettings::default().set_override("review.second_approver", "off").is_err());
 }
 
 #[test]

@@ -166,6 +166,7 @@ impl Lines {
                 rows_here = rows.get(&computed.upload).unwrap_or(&none);
                 in_changes = self.rows.remove(&computed.change_set).unwrap_or_default();
             }
+            Fact::ApprovalGiven(given) => alone = self.are_all(given.change_set, &given.approved.selection),
             Fact::Applied(applied) => alone = self.are_all(applied.change_set, &applied.selection),
             Fact::Rejected(rejected) => alone = self.are_all(rejected.change_set, &rejected.selection),
             _ => {}

@@ -66,6 +66,10 @@ impl Projection for ChangeSets {
                     Ok(())
                 }
                 Fact::Computed(computed) => work_out(event, computed, rows).await,
+                Fact::ApprovalGiven(given) => {
+                    let (actor, at) = (&event.meta.actor, event.meta.recorded_at);
+                    change(rows, given.change_set, event, |of| of.set.take_approval(given, actor, at)).await
+                }
                 Fact::Applied(applied) => {
                     change(rows, applied.change_set, event, |of| {
                         of.set.take_applied(applied, &event.meta.actor);

@@ -15,6 +15,7 @@ use muster_store::{Lease, Tx};
 use super::{
     Choice, Waiting, comment_body, displaced, expect_waiting,
     reject::{Rejection, Uncommitted},
+    second::Next,
 };
 use crate::{
     Engine, Error, Organisation, Result,
@@ -42,10 +43,11 @@ pub struct Approval {
 }
 
 impl Engine {
-    /// Approves all or part of a change set.
+    /// Approves all or part of a change set. Where two people must, the first approval is recorded and applies nothing.
     ///
     /// # Errors
-    /// [`Error::Stale`] if the digest is no longer the change set's; if nothing of it waits or is meant.
+    /// [`Error::Stale`] if the digest is no longer the change set's; [`Error::Forbidden`] if whoever approves gave the first of two
+    /// approvals already; if nothing of it waits or is meant.
     pub async fn approve(&self, slug: &str, id: Option<&str>, approval: Approval) -> Result<Report> {
         let org = self.organisation(slug).await?;
         let lease = self.lease(org.row.id).await?;
@@ -84,7 +86,12 @@ impl Engine {
             ));
         }
         check_removals(&set, &approval, waiting.removals)?;
-        self.apply_reviewed(lease, &org, set, &approval, waiting).await
+        match self.next_step(&org, &set, &approval, &waiting).await? {
+            Next::Apply { first_approver } => {
+                self.apply_reviewed(lease, &org, set, &approval, waiting, first_approver).await
+            }
+            Next::Record(approved) => self.record_first(lease, &org, set, approved, approval.comment.as_deref()).await,
+        }
     }
 
     async fn apply_reviewed(
@@ -94,6 +101,7 @@ impl Engine {
         mut set: ChangeSet,
         approval: &Approval,
         waiting: Waiting,
+        first_approver: Option<String>,
     ) -> Result<Report> {
         let day = eligibility::today(&org.settings, self.now());
         let ctx = fold::Context {
@@ -140,6 +148,7 @@ impl Engine {
             except_fields: approval.choice.except_fields.clone(),
             unfinished: waiting.unfinished,
             rest: self.digest_of(org, &set, &rest, &chunks).await?,
+            first_approver,
         };
         let comment = approval.comment.as_deref();
         let fact = Fact::Applied(Box::new(applied.clone()));

@@ -8,7 +8,6 @@ use muster_domain::{
 };
 use muster_store::{Lease, Tx};
 
-use super::is_waiting;
 use crate::{Engine, Organisation, Result, event, recorder::Recorder, seal::put_change_set, spill::prepare};
 
 /// What has become of the changes that wait.
@@ -31,14 +30,14 @@ impl Engine {
         loop {
             let set = self.find_change_set(org, id).await?;
             let head = self.store.head(org.row.id).await?;
-            if !is_waiting(&set) || set.roster_version == head.roster_version {
+            if !set.is_undecided() || set.roster_version == head.roster_version {
                 return Ok(set);
             }
             // Whoever only looks does not wait for somebody else's work to end: it is shown as it was last compared.
             let Ok(lease) = self.lease(org.row.id).await else { return Ok(set) };
             let looked = self.rebase_now(&lease, org, &set).await;
             let set = self.give_back(&lease, looked).await?;
-            if id.is_some() || is_waiting(&set) {
+            if id.is_some() || set.is_undecided() {
                 return Ok(set);
             }
         }
@@ -47,7 +46,7 @@ impl Engine {
     /// Under the lease, the change set is read anew: it may have been decided meanwhile.
     async fn rebase_now(&self, lease: &Lease, org: &Organisation, set: &ChangeSet) -> Result<ChangeSet> {
         let set = self.change_set(org, set.id).await?;
-        if is_waiting(&set) { self.rebase(lease, org, set).await } else { Ok(set) }
+        if set.is_undecided() { self.rebase(lease, org, set).await } else { Ok(set) }
     }
 
     /// What is already so drops out, and what conflicts; what would do something else than it says is put anew. If

@@ -14,8 +14,13 @@ use muster_domain::{
     fact::{Counts, State},
     guard::{Figures, Hold},
     ids::ChangeSetId,
+    selection::Selection,
 };
-use muster_engine::{Error, access::Names};
+use muster_engine::{
+    Error,
+    access::Names,
+    review::{Approvals, FirstOfTwo},
+};
 use serde::Serialize;
 use utoipa::ToSchema;
 use uuid::Uuid;
@@ -77,6 +82,10 @@ pub struct ChangeSetDocument {
     /// Guards that tripped.
     #[schema(value_type = Vec<Object>)]
     pub holds: Vec<Hold>,
+    /// Whether one person approved it, and somebody else must approve the same before it is applied.
+    pub awaits_second_approver: bool,
+    /// The first of two approvals: of what waits, or of what was applied last.
+    pub approvals: Vec<ApprovalDocument>,
     /// What every guard measured.
     #[schema(value_type = Object)]
     pub figures: Figures,
@@ -92,7 +101,54 @@ pub struct ChangeSetDocument {
     pub decided_by_name: Option<String>,
 }
 
+/// The first of two approvals.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct ApprovalDocument {
+    /// Who gave it.
+    pub by: String,
+    /// What they are called now, if they used a key.
+    pub by_name: Option<String>,
+    /// When.
+    pub at: DateTime<Utc>,
+    /// The digest that was approved.
+    pub digest: String,
+    /// How many changes.
+    pub changes: u32,
+    /// Which, by ordinal, as ranges with both ends.
+    #[schema(value_type = Vec<Vec<u32>>)]
+    pub selection: Selection,
+    /// How many people these remove.
+    pub removals: u64,
+    /// Fields that are left out.
+    pub except_fields: Vec<String>,
+    /// Whether the rest is rejected in the same breath.
+    pub reject_rest: bool,
+    /// Who approved the same after that, so that it was applied; none as long as somebody else is awaited.
+    pub seconded_by: Option<String>,
+    /// What they are called now, if they used a key.
+    pub seconded_by_name: Option<String>,
+}
+
+impl From<FirstOfTwo> for ApprovalDocument {
+    fn from(first: FirstOfTwo) -> ApprovalDocument {
+        ApprovalDocument {
+            by: first.by,
+            by_name: first.by_name,
+            at: first.at,
+            digest: first.digest,
+            changes: first.changes,
+            selection: first.selection,
+            removals: first.removals,
+            except_fields: first.except_fields,
+            reject_rest: first.reject_rest,
+            seconded_by: first.seconded_by,
+            seconded_by_name: first.seconded_by_name,
+        }
+    }
+}
+
 fn document(set: &ChangeSet, caller: &Caller, names: &Names) -> ChangeSetDocument {
+    let Approvals { awaits_second_approver, approvals } = Approvals::of(set, names);
     ChangeSetDocument {
         change_set_id: set.id.0,
         upload_id: set.upload.0,
@@ -109,6 +165,8 @@ fn document(set: &ChangeSet, caller: &Caller, names: &Names) -> ChangeSetDocumen
         dropped: set.dropped.len().into(),
         counts: set.counts,
         holds: set.holds.clone(),
+        awaits_second_approver,
+        approvals: approvals.into_iter().map(Into::into).collect(),
         figures: set.figures.clone(),
         roster_version: set.roster_version,
         settings_version: set.policy_version,
@@ -135,7 +193,7 @@ pub async fn list(caller: Caller, Query(parameters): Query<ListParameters>) -> R
     let which = parameters.which(&caller)?;
     let mut sets = caller.engine.change_sets(&caller.organisation, which).await?;
     let next = page::cut(&mut sets, which, |set| set.created_seq);
-    let deciders: Vec<&str> = sets.iter().filter_map(|set| set.decided_by.as_deref()).collect();
+    let deciders: Vec<&str> = sets.iter().flat_map(ChangeSet::deciders).collect();
     let names = caller.engine.names(caller.organisation.row.id, &deciders).await?;
     Ok(Json(ChangeSetPage { change_sets: sets.iter().map(|set| document(set, &caller, &names)).collect(), next }))
 }
@@ -172,7 +230,7 @@ fn waits(set: &ChangeSet) -> bool {
 pub async fn show(caller: Caller, Path(id): Path<String>) -> Result<Response> {
     caller.needs(Resource::ChangeSets, Action::Read)?;
     let set = find(&caller, &id).await?;
-    let names = caller.engine.names(caller.organisation.row.id, set.decided_by.as_deref().as_slice()).await?;
+    let names = caller.engine.names(caller.organisation.row.id, &set.deciders()).await?;
     let mut response = Json(document(&set, &caller, &names)).into_response();
     if let Ok(value) = HeaderValue::try_from(format!("\"{}\"", set.digest)) {
         response.headers_mut().insert(header::ETAG, value);

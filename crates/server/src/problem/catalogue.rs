@@ -72,6 +72,10 @@ kinds! {
     FIELD_NOT_ALLOWED = 403, "field-not-allowed", "The key is not for that field",
         "The request writes a field that the key may not write, or looks for, filters or sorts by one that it may not read.",
         "Leave the fields out that the detail names, or allow them to the key.";
+    SECOND_APPROVER = 403, "second-approver", "Somebody else must approve this too",
+        "The organisation asks for two people, and the user behind the key gave the first approval of the same already. Another key \
+         of the same user is still the same person.",
+        "Let another person approve the same digest with the same choice. To take the first approval back, reject the change set.";
     NOT_FOUND = 404, "not-found", "There is nothing of that name",
         "There is no such thing in the key's organisation, or it is of somebody whom the key does not see. What belongs to \
          another organisation is answered in the same way.",

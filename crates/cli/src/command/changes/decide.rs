@@ -15,6 +15,9 @@ use crate::{
 ///
 /// What is not meant goes on waiting, unless it is rejected in the same breath. If the roster has moved on since, what
 /// still holds is applied; if that is not what the digest stands for, nothing is (exit code 5).
+///
+/// Where the organisation asks for a second approver (setting review.second_approver), the first approval applies nothing
+/// (exit code 3) until somebody else approves the same: the same digest and the same choice.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  muster changes approve --org acme\n  \
     muster changes approve 0193a1 --org acme --except 1042 --reject-rest --comment 'still employed'\n  \

@@ -2,7 +2,7 @@
 
 use clap::Args;
 use muster_domain::{documents::ChangeSet, fact::State};
-use muster_engine::{Organisation, access::Names, lists::Which};
+use muster_engine::{Organisation, access::Names, lists::Which, review::Approvals};
 use serde_json::{Value, json};
 
 use crate::{
@@ -38,7 +38,7 @@ pub async fn run(list: List, session: &mut Session<'_>) -> Result<Exit, Failure>
         sets.truncate(list.limit);
     }
     if session.out.json {
-        let deciders: Vec<&str> = sets.iter().filter_map(|s| s.decided_by.as_deref()).collect();
+        let deciders: Vec<&str> = sets.iter().flat_map(ChangeSet::deciders).collect();
         let names = engine.names(org.row.id, &deciders).await?;
         let sets: Vec<Value> = sets.iter().map(|s| document(s, &org, &names)).collect();
         session.out.document(&json!({ "change_sets": sets, "total": all }));
@@ -52,7 +52,7 @@ pub async fn run(list: List, session: &mut Session<'_>) -> Result<Exit, Failure>
     for set in &sets {
         table.row([
             set.id.to_string(),
-            set.state.word().replace('_', " "),
+            state_of(set),
             org.feed_name(set.feed).to_owned(),
             set.channel.to_string(),
             to_the_second(set.computed_at),
@@ -64,6 +64,12 @@ pub async fn run(list: List, session: &mut Session<'_>) -> Result<Exit, Failure>
         session.out.line(format_args!("… and {} older ones; --limit 0 lists all.", all - sets.len()));
     }
     Ok(Exit::Done)
+}
+
+/// What it has come to, in words.
+pub fn state_of(set: &ChangeSet) -> String {
+    let awaits = if set.awaits_second_approver() { ", approved by 1 of 2" } else { "" };
+    format!("{}{awaits}", set.state.word().replace('_', " "))
 }
 
 /// What a change set does, in a few words.
@@ -78,6 +84,7 @@ pub fn what(set: &ChangeSet, org: &Organisation) -> String {
 
 /// A change set as JSON, without its changes.
 pub fn document(set: &ChangeSet, org: &Organisation, names: &Names) -> Value {
+    let Approvals { awaits_second_approver, approvals } = Approvals::of(set, names);
     json!({
         "change_set_id": set.id,
         "upload_id": set.upload,
@@ -94,6 +101,8 @@ pub fn document(set: &ChangeSet, org: &Organisation, names: &Names) -> Value {
         "dropped": set.dropped.len(),
         "counts": set.counts,
         "holds": set.holds,
+        "awaits_second_approver": awaits_second_approver,
+        "approvals": approvals,
         "figures": set.figures,
         "roster_version": set.roster_version,
         "settings_version": set.policy_version,

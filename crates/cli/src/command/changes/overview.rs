@@ -2,7 +2,7 @@
 
 use clap::Args;
 use muster_domain::fact::State;
-use muster_engine::{Organisation, access::Names, projections::change_sets::Overview};
+use muster_engine::{Organisation, access::Names, projections::change_sets::Overview, review::Approvals};
 use serde_json::{Value, json};
 
 use super::list;
@@ -12,7 +12,7 @@ use crate::{
     fail::{Exit, Failure},
     moment::to_the_second,
     progress::Progress,
-    report::grouped,
+    report::{first_approval, grouped},
     session::Session,
     table::one_line,
 };
@@ -48,7 +48,7 @@ pub async fn run(command: OverviewOf, session: &mut Session<'_>) -> Result<Exit,
     let page = engine.change_set_overviews(org.row.id, state, before, command.limit, wait).await;
     progress.done();
     let page = page?;
-    let deciders: Vec<&str> = page.sets.iter().filter_map(|of| of.set.decided_by.as_deref()).collect();
+    let deciders: Vec<&str> = page.sets.iter().flat_map(|of| of.set.deciders()).collect();
     let names = engine.names(org.row.id, &deciders).await?;
     if session.out.json {
         let sets: Vec<Value> = page.sets.iter().map(|of| document(of, &org, &names)).collect();
@@ -80,8 +80,8 @@ fn document(of: &Overview, org: &Organisation, names: &Names) -> Value {
 
 fn show(of: &Overview, org: &Organisation, names: &Names, session: &mut Session<'_>) {
     let set = &of.set;
-    let state = set.state.word().replace('_', " ");
-    let title = format!("{}  {}  {state}  feed {}", to_the_second(set.computed_at), set.id, org.feed_name(set.feed));
+    let (when, state) = (to_the_second(set.computed_at), list::state_of(set));
+    let title = format!("{when}  {}  {state}  feed {}", set.id, org.feed_name(set.feed));
     session.out.line(session.out.paint("1", title));
     session.out.line(format_args!("  {}", list::what(set, org)));
     let fields = of.tally.fields.iter().map(|(field, tally)| format!("{field} {}", grouped(tally.touched())));
@@ -94,6 +94,9 @@ fn show(of: &Overview, org: &Organisation, names: &Names, session: &mut Session<
     }
     for hold in &set.holds {
         session.out.line(format_args!("  {}: {}", hold.guard, one_line(&hold.detail)));
+    }
+    if let Some(first) = Approvals::of(set, names).awaited() {
+        session.out.line(format_args!("  {}", first_approval(first)));
     }
     if let Some(at) = of.decided_at {
         let by =

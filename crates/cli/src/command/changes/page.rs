@@ -68,17 +68,19 @@ pub struct Entry {
     pub no: Option<MemberNo>,
     line: Option<Vec<u8>>,
     standing: Standing,
+    approved_by_one: bool,
 }
 
 impl Entry {
-    /// Keeps a change; none of a person who was forgotten.
-    pub fn new(change: Option<&Change>, standing: Standing) -> Entry {
+    /// Keeps a change; none of a person who was forgotten. `approved_by_one` says that it, and not all that waits, was approved
+    /// by the first of two people.
+    pub fn new(change: Option<&Change>, standing: Standing, approved_by_one: bool) -> Entry {
         let line = change.map(|c| {
             let mut line = Vec::new();
             c.write(&mut line);
             line
         });
-        Entry { no: change.and_then(|c| c.no), line, standing }
+        Entry { no: change.and_then(|c| c.no), line, standing, approved_by_one }
     }
 }
 
@@ -101,7 +103,7 @@ impl Page<'_> {
         let (mut text, mut apart) = (String::new(), true);
         for entry in entries {
             let one = match &entry.line {
-                Some(line) => self.change(&Change::read(line)?, entry.standing),
+                Some(line) => self.change(&Change::read(line)?, entry),
                 None => "· (forgotten)\n".to_owned(),
             };
             let tall = one.lines().count() > 1;
@@ -114,11 +116,11 @@ impl Page<'_> {
         Ok(text)
     }
 
-    fn change(&self, change: &Change, standing: Standing) -> String {
+    fn change(&self, change: &Change, entry: &Entry) -> String {
         let (colour, sign) = sign(change.kind);
         let who = self.who(change).map(|who| format!("  {who}")).unwrap_or_default();
         let head = self.out.paint(colour, format_args!("{sign} {}{who}", one_line(&change.key)));
-        let mut text = format!("{head}  {}{}\n", change.kind.word(), notes(change, standing));
+        let mut text = format!("{head}  {}{}\n", change.kind.word(), notes(change, entry));
         let fields: Vec<FieldChange> = fields(change).filter(|(f, _, _)| !self.hidden.iter().any(|h| h == f)).collect();
         let width = fields.iter().map(|f| f.0.len()).max().unwrap_or(0);
         for (field, before, after) in fields {
@@ -163,7 +165,7 @@ fn sign(kind: Kind) -> (&'static str, &'static str) {
     }
 }
 
-fn notes(change: &Change, standing: Standing) -> String {
+fn notes(change: &Change, entry: &Entry) -> String {
     let mut notes = Vec::new();
     notes.extend(change.old_key.as_ref().map(|old| format!("was {}", one_line(old))));
     notes.extend(change.evidence.as_ref().map(|e| format!("known by {e}")));
@@ -172,8 +174,10 @@ fn notes(change: &Change, standing: Standing) -> String {
     if change.unproven {
         notes.push("not proven".to_owned());
     }
-    if standing != Standing::Waiting {
-        notes.push(word(standing).to_owned());
+    if entry.standing != Standing::Waiting {
+        notes.push(word(entry.standing).to_owned());
+    } else if entry.approved_by_one {
+        notes.push("approved by 1 of 2".to_owned());
     }
     if notes.is_empty() { String::new() } else { format!(" ({})", notes.join(", ")) }
 }

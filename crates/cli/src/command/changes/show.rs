@@ -2,7 +2,12 @@
 
 use clap::Args;
 use muster_domain::{documents::ChangeSet, fact::State, forgotten::Why, ids::MemberNo, tally::Tally};
-use muster_engine::{Engine, Organisation, access::Names, originals::Original, review::Standing};
+use muster_engine::{
+    Engine, Organisation,
+    access::Names,
+    originals::Original,
+    review::{Approvals, Standing},
+};
 use serde_json::{Map, Value, json};
 
 use super::{choice::Choice, list, page};
@@ -85,7 +90,7 @@ async fn document(
     session: &mut Session<'_>,
 ) -> Result<Exit, Failure> {
     let (mut tally, mut window) = (Tally::default(), Window::new(show, 0));
-    let names = engine.names(org.row.id, set.decided_by.as_deref().as_slice()).await?;
+    let names = engine.names(org.row.id, &set.deciders()).await?;
     let (mut head, mut shown) = (list::document(set, org, &names), 0);
     head["original"] = match engine.original(org, set.upload).await? {
         Original::Destroyed(gone) => json!(gone),
@@ -118,7 +123,7 @@ async fn stream(
     session: &mut Session<'_>,
 ) -> Result<(), Failure> {
     let mut window = Window::new(show, 0);
-    let names = engine.names(org.row.id, set.decided_by.as_deref().as_slice()).await?;
+    let names = engine.names(org.row.id, &set.deciders()).await?;
     session.out.document(&list::document(set, org, &names));
     engine
         .each_change(org, set, |ordinal, change, standing| {
@@ -139,17 +144,20 @@ async fn page_of(
 ) -> Result<(), Failure> {
     let (mut tally, mut window) = (Tally::default(), Window::new(show, 50));
     let mut shown: Vec<page::Entry> = Vec::new();
+    let first = set.first_approval.as_ref().filter(|_| set.awaits_second_approver()).map(|f| &f.approved.selection);
+    let first = first.filter(|selection| **selection != set.waiting());
     engine
-        .each_change(org, set, |_, change, standing| {
+        .each_change(org, set, |ordinal, change, standing| {
             if let Some(change) = change.filter(|_| standing != Standing::Dropped) {
                 tally.add(change);
             }
             if change.is_none_or(|c| show.choice.shows(c)) && window.takes() {
-                shown.push(page::Entry::new(change, standing));
+                let approved_by_one = first.is_some_and(|selection| selection.contains(ordinal));
+                shown.push(page::Entry::new(change, standing, approved_by_one));
             }
         })
         .await?;
-    let names = engine.names(org.row.id, set.decided_by.as_deref().as_slice()).await?;
+    let names = engine.names(org.row.id, &set.deciders()).await?;
     head(org, set, &names, session);
     if let Original::Destroyed(gone) = engine.original(org, set.upload).await? {
         let why = match gone.why {
@@ -160,6 +168,7 @@ async fn page_of(
     }
     report::print_counts(&set.counts, session.out);
     report::print_holds(&set.holds, set.state, session.out);
+    report::print_first_approval(&Approvals::of(set, &names), session.out);
     if tally.unproven > 0 {
         let n = report::grouped(tally.unproven);
         session.out.line(format_args!(
@@ -187,7 +196,7 @@ async fn page_of(
 
 fn head(org: &Organisation, set: &ChangeSet, names: &Names, session: &mut Session<'_>) {
     let title = session.out.paint("1", format_args!("change set {}", set.id));
-    session.out.line(format_args!("{title}  {}", set.state.word().replace('_', " ")));
+    session.out.line(format_args!("{title}  {}", list::state_of(set)));
     let when = to_the_second(set.computed_at);
     let feed = org.feed_name(set.feed);
     session.out.line(format_args!("{when}, feed {feed}, channel {}, mode {}", set.channel, set.mode));

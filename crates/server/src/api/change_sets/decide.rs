@@ -1,6 +1,10 @@
 //! Deciding on a change set: approving, rejecting and undoing. Whoever decides names the digest of what they saw.
 
-use axum::{Json, extract::Request, http::HeaderMap};
+use axum::{
+    Json,
+    extract::Request,
+    http::{HeaderMap, StatusCode},
+};
 use muster_domain::{
     access::{Action, Resource},
     documents::ChangeSet,
@@ -17,6 +21,7 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::{
+    ApprovalDocument,
     changes::{kind_of, many_kinds},
     find, waits,
 };
@@ -25,7 +30,9 @@ use crate::{
         body::{self, Path, if_match},
         caller::Caller,
     },
-    problem::{CONFLICT, INVALID, MISSING_RIGHT, PRECONDITION, Problem, ProblemDocument, Result, STALE},
+    problem::{
+        CONFLICT, INVALID, MISSING_RIGHT, PRECONDITION, Problem, ProblemDocument, Result, SECOND_APPROVER, STALE,
+    },
 };
 
 /// What is decided.
@@ -72,6 +79,10 @@ pub struct Decided {
     /// Counts of rows.
     #[schema(value_type = Object)]
     pub counts: Counts,
+    /// Whether the approval was the first of two, and somebody else must approve the same before it is applied.
+    pub awaits_second_approver: bool,
+    /// The first of two approvals: of what waits, or of what was applied last.
+    pub approvals: Vec<ApprovalDocument>,
     /// The roster version now.
     pub roster_version: u64,
     /// The organisation's last event: what reads can wait for.
@@ -84,6 +95,8 @@ fn decided(report: Report) -> Decided {
         state: report.state.word().to_owned(),
         digest: report.digest,
         counts: report.counts,
+        awaits_second_approver: report.approvals.awaits_second_approver,
+        approvals: report.approvals.approvals.into_iter().map(Into::into).collect(),
         roster_version: report.roster_version,
         seq: report.seq,
     }
@@ -119,6 +132,7 @@ async fn deciding(caller: &Caller, id: &str, headers: &HeaderMap) -> Result<(Cha
 fn not_now(error: Error, set: &ChangeSet) -> Problem {
     match error {
         Error::Wrong(why) if !waits(set) => Problem::new(&CONFLICT, why),
+        Error::Forbidden(why) => Problem::new(&SECOND_APPROVER, why),
         e => e.into(),
     }
 }
@@ -126,10 +140,12 @@ fn not_now(error: Error, set: &ChangeSet) -> Problem {
 /// Approve a change set, or part of it
 ///
 /// `If-Match` names the digest of what was seen. What is not meant goes on waiting. If the guard on removals tripped, the number
-/// of people who lose eligibility must be confirmed.
+/// of people who lose eligibility must be confirmed. Where the organisation asks for a second approver, the first approval is
+/// recorded (202) and applies nothing; somebody else's of the same digest and the same choice applies it.
 #[utoipa::path(post, path = "/api/v1/change-sets/{id}/approve", tag = "change sets",
     params(("id" = Uuid, Path), ("If-Match" = String, Header)), request_body = Decision,
-    responses((status = 200, body = Decided),
+    responses((status = 200, body = Decided), (status = 202, body = Decided),
+        (status = 403, body = ProblemDocument, content_type = "application/problem+json"),
         (status = 409, body = ProblemDocument, content_type = "application/problem+json"),
         (status = 412, body = ProblemDocument, content_type = "application/problem+json"),
         (status = 428, body = ProblemDocument, content_type = "application/problem+json")))]
@@ -138,7 +154,7 @@ pub async fn approve(
     Path(id): Path<String>,
     headers: HeaderMap,
     request: Request,
-) -> Result<Json<Decided>> {
+) -> Result<(StatusCode, Json<Decided>)> {
     let (set, digest) = deciding(&caller, &id, &headers).await?;
     let decision: Decision = body::optional(request).await?;
     let approval = Approval {
@@ -149,7 +165,9 @@ pub async fn approve(
         comment: decision.comment.clone(),
     };
     let report = caller.engine.approve(caller.slug(), Some(&set.id.to_string()), approval).await;
-    report.map(|r| Json(decided(r))).map_err(|e| not_now(e, &set))
+    let decided = report.map(decided).map_err(|e| not_now(e, &set))?;
+    let status = if decided.awaits_second_approver { StatusCode::ACCEPTED } else { StatusCode::OK };
+    Ok((status, Json(decided)))
 }
 
 /// Reject a change set, or part of it

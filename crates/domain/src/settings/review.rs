@@ -1,0 +1,27 @@
+//! What an organisation asks of its reviewers.
+
+use serde::{Deserialize, Serialize};
+
+words!(
+    /// Which change sets two people must approve.
+    SecondApprover {
+        /// None.
+        Off = "off",
+        /// Those that a guard held.
+        Guarded = "guarded",
+        /// Every one that waits.
+        Always = "always",
+    }
+);
+
+default_word!(SecondApprover::Off);
+
+/// What is asked of reviewers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Review {
+    /// Which change sets two people must approve.
+    pub second_approver: SecondApprover,
+    /// And what would remove at least so many people, whichever change set it is of; `None` is off.
+    pub second_approver_removals: Option<u32>,
+}
