@@ -30,6 +30,7 @@ pub mod replay;
 pub mod schedule;
 pub mod selection;
 pub mod settings;
+pub mod spreadsheet;
 pub mod tally;
 pub mod undo;
 pub mod values;

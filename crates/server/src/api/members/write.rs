@@ -218,12 +218,16 @@ async fn bring_one(caller: &Caller, member: &Member, mut row: Map<String, Value>
 }
 
 /// Whether the caller sees the match keys of members.
-fn sees_keys(caller: &Caller) -> bool {
+pub fn sees_keys(caller: &Caller) -> bool {
     let key = caller.organisation.settings.match_key.field();
     caller.readable(Resource::Members).is_none_or(|fields| fields.contains(key))
 }
 
-fn check_tag(caller: &Caller, member: &Member, headers: &HeaderMap) -> Result<()> {
+/// Refuses to go on if the member is another than `If-Match` names.
+///
+/// # Errors
+/// If it was given, and is not the tag of the member as the caller sees them now.
+pub fn check_tag(caller: &Caller, member: &Member, headers: &HeaderMap) -> Result<()> {
     let Some(tags) = body::if_match(headers) else { return Ok(()) };
     let readable = caller.readable(Resource::Members);
     let tag = MemberDocument::of(member, caller, readable.as_ref()).tag();
