@@ -125,7 +125,7 @@ impl Door {
             "POST /api/v1/uploads" => (vec![("Content-Type", "text/csv".to_owned())], b"employee_id\n50\n".to_vec()),
             "PUT /api/v1/members" => in_json(&json!([{ "unique_id": "50", "first_name": "Eve" }])),
             "PATCH /api/v1/members/{id}" => in_json(&json!({ "location": "Rome" })),
-            "POST /api/v1/members" => in_json(&json!({ "fields": { "unique_id": "50", "first_name": "Eve" } })),
+            "POST /api/v1/members" => in_json(&json!({ "fields": { "unique_id": "77", "first_name": "Eve" } })),
             "POST /api/v1/members/{id}/set" => in_json(&json!({ "fields": { "location": "Rome" } })),
             "POST /api/v1/members/{id}/rekey" => in_json(&json!({ "unique_id": "52" })),
             "POST /api/v1/members/{id}/link" => in_json(&json!({ "with": house.member })),
