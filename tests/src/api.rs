@@ -27,6 +27,7 @@ mod names;
 mod narrow;
 mod pages;
 mod pushes;
+mod reach;
 mod second;
 mod slow;
 mod story;

@@ -107,7 +107,7 @@ async fn read(engine: &Engine, org: &Organisation, n: u32) {
 /// Sets one person's department.
 async fn change(engine: Engine, n: u32) {
     let fields = vec![("department".to_owned(), format!("Team {n}"))];
-    let edit = Edit::Set { key: format!("E{:04}", n % PEOPLE), fields };
+    let edit = Edit::Set { key: format!("E{:04}", n % PEOPLE).into(), fields };
     let report = engine.by_hand("other", edit, Some(Asked::Apply)).await.unwrap();
     assert_eq!(report.state.word(), "applied");
 }

@@ -12,7 +12,6 @@ mod private;
 mod progress;
 mod report;
 mod session;
-mod spreadsheet;
 mod table;
 mod whole;
 

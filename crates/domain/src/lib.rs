@@ -31,6 +31,7 @@ pub mod schedule;
 pub mod second;
 pub mod selection;
 pub mod settings;
+pub mod spreadsheet;
 pub mod tally;
 pub mod undo;
 pub mod values;

@@ -69,7 +69,7 @@ async fn sync(engine: &Engine, slug: &str, feed: &mut (dyn std::io::Read + Send)
 
 async fn change(engine: &Engine, slug: &str, key: &str, n: u64) -> Outcome<()> {
     let fields = vec![("department".to_owned(), format!("Department {n}"))];
-    let report = engine.by_hand(slug, Edit::Set { key: key.to_owned(), fields }, None).await?;
+    let report = engine.by_hand(slug, Edit::Set { key: key.into(), fields }, None).await?;
     if report.state.word() == "applied" { Ok(()) } else { Err(format!("a change is {:?}", report.state).into()) }
 }
 

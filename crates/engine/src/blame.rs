@@ -2,11 +2,16 @@
 
 use std::collections::HashMap;
 
-use muster_domain::field::FieldId;
+use muster_domain::{field::FieldId, member::Member};
 use serde::Serialize;
 use uuid::Uuid;
 
-use crate::{Engine, Organisation, Result, history::HistoryEntry, members::At, projections::reading::Wait};
+use crate::{
+    Engine, Organisation, Result,
+    history::{History, HistoryEntry},
+    members::At,
+    projections::reading::Wait,
+};
 
 /// What is known of a member, and where each part of it came from.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -33,7 +38,15 @@ impl Engine {
     /// If nobody has that key, the log does not reach that time or cannot be read, or its index does not reflect what it must.
     pub async fn blame(&self, org: &Organisation, key: &str, at: At, wait: Wait) -> Result<Option<Blame>> {
         let found = self.history(org, key, at, wait).await?;
-        let Some(member) = found.member else { return Ok(None) };
+        Ok(found.blame(org).map(|(_, blame)| blame))
+    }
+}
+
+impl History {
+    /// Where every value came from that the member had at the end of what is told, and the member as they were then; none if
+    /// they had not come by then.
+    pub fn blame(self, org: &Organisation) -> Option<(Member, Blame)> {
+        let member = self.member?;
         let fields = &org.settings.fields;
         // A key that never changed came with the person.
         let named = |e: HistoryEntry| HistoryEntry {
@@ -41,20 +54,21 @@ impl Engine {
             value: Some(member.key.clone()),
             ..e
         };
-        let first = found.first.map(named);
+        let first = self.first.map(named);
         let mut last: HashMap<&str, &HistoryEntry> = first.iter().map(|e| ("unique_id", e)).collect();
-        for entry in &found.entries {
+        for entry in &self.entries {
             last.extend(entry.field.as_deref().map(|field| (field, entry)));
         }
         let names = std::iter::once("unique_id").chain(fields.all().map(|f: FieldId| fields.name(f)));
         let fields = names.filter_map(|name| last.get(name).map(|e| (*e).clone())).collect();
-        Ok(Some(Blame {
-            seq: found.seq,
+        let blame = Blame {
+            seq: self.seq,
             key: member.key.clone(),
             member: member.uuid,
             listed: member.is_listed(),
-            since: found.turn,
+            since: self.turn,
             fields,
-        }))
+        };
+        Some((member, blame))
     }
 }

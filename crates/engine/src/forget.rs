@@ -16,7 +16,10 @@ use muster_store::{Lease, StoreError};
 use serde::Serialize;
 use uuid::Uuid;
 
-use crate::{Engine, Error, Organisation, Result, crash, event, export::SLICE, lists::Which, organisation::put_feed};
+use crate::{
+    Engine, Error, Organisation, Result, crash, event, export::SLICE, lists::Which, members::Whom,
+    organisation::put_feed,
+};
 
 mod erase;
 mod log;
@@ -30,8 +33,8 @@ use search::Originals;
 /// What is asked for.
 #[derive(Clone, Debug, Default)]
 pub struct ForgetRequest {
-    /// By what the person is known: match key, an old one, e-mail or employee id.
-    pub key: String,
+    /// The person.
+    pub key: Whom,
     /// Why, for the log; it must not say who.
     pub reason: Option<String>,
     /// Show what would go, and change nothing.
@@ -161,7 +164,7 @@ impl Engine {
         Ok(report)
     }
 
-    fn unknown(&self, org: &Organisation, key: &str, plan: &Plan) -> Error {
+    fn unknown(&self, org: &Organisation, key: &Whom, plan: &Plan) -> Error {
         Error::Unknown(match plan.person.others.is_empty() {
             true => format!(
                 "Nobody is known as {key} in {}, now or formerly: not on the roster, not in a change set, not in an original.",
@@ -198,15 +201,17 @@ impl Engine {
     }
 
     /// Finds everything that is about the person; changes nothing.
-    async fn plan(&self, org: &Organisation, key: &str) -> Result<Plan> {
-        let (mut person, was) = match self.member(org, key).await {
+    async fn plan(&self, org: &Organisation, key: &Whom) -> Result<Plan> {
+        let (mut person, was) = match self.whom(org, key).await {
             Ok(member) => {
                 let mut person = Person::default();
                 person.take_member(&member);
                 (person, standing(&member))
             }
-            Err(Error::Unknown(_)) => (Person::known_as(key), Standing::NeverListed),
-            Err(e) => return Err(e),
+            Err(e) => match (e, key) {
+                (Error::Unknown(_), Whom::Known(text)) => (Person::known_as(text), Standing::NeverListed),
+                (e, _) => return Err(e),
+            },
         };
         while self.take_linked(org, &mut person).await? {}
         let found = self.store.idents(org.row.id, &person.hashes(&org.keys)).await?;
@@ -215,7 +220,8 @@ impl Engine {
         let originals = self.originals_with(org, &person).await?;
         let lines = self.lines_about(org, &person, &originals.lines).await?;
         let blocked = self.blocked(org).await?;
-        let already = person.members.is_empty() && Block::meant_by(&org.keys, key).iter().any(|b| blocked.contains(b));
+        let is_blocked = |text: &String| Block::meant_by(&org.keys, text).iter().any(|b| blocked.contains(b));
+        let already = person.members.is_empty() && matches!(key, Whom::Known(text) if is_blocked(text));
         let blocks = person.blocks(&org.keys);
         Ok(Plan { person, was, originals, lines, blocks, already })
     }

@@ -19,7 +19,7 @@ use muster_intake::row::MAX_KEY_CHARS;
 use muster_store::Lease;
 use uuid::Uuid;
 
-use crate::{Engine, Error, Organisation, Result, propose::Proposal, report::Report};
+use crate::{Engine, Error, Organisation, Result, members::Whom, propose::Proposal, report::Report};
 
 /// What an administrator does to one person.
 #[derive(Clone, Debug)]
@@ -27,7 +27,7 @@ pub enum Edit {
     /// Fields are set; an empty value clears.
     Set {
         /// Whose.
-        key: String,
+        key: Whom,
         /// Field names and values.
         fields: Vec<(String, String)>,
     },
@@ -39,21 +39,21 @@ pub enum Edit {
     /// A person is taken off the roster, whatever feeds say.
     Remove {
         /// Who.
-        key: String,
+        key: Whom,
     },
     /// The match key changes.
     Rekey {
         /// Who.
-        key: String,
+        key: Whom,
         /// The key from now on.
         new_key: String,
     },
     /// Two members are one person: the second is joined to the first.
     Link {
         /// Who stays.
-        key: String,
+        key: Whom,
         /// Who is the same person.
-        other: String,
+        other: Whom,
     },
 }
 
@@ -81,19 +81,20 @@ impl Engine {
         let org = self.organisation(slug).await?;
         match edit {
             Edit::Set { key, fields } => {
-                let member = self.member(&org, key).await?;
+                let member = self.whom(&org, key).await?;
                 if !member.is_listed() {
                     return Err(Error::Wrong(format!(
-                        "{key} is not on the roster; `muster members add` brings a person back."
+                        "{key} is not on the roster; adding the person by hand (`muster members add`) brings them back."
                     )));
                 }
                 let typed = typed(&org, fields)?;
                 let key = typed.values.get(org.settings.match_key.field()).unwrap_or(&member.key).to_owned();
+                self.expect_free(&org, &key, member.no).await?;
                 self.named_by_hand(lease, &org, member, &typed, &key, asked).await
             }
             Edit::Add { fields } => self.add_by_hand(lease, &org, fields, asked).await,
             Edit::Remove { key } => {
-                let member = self.member(&org, key).await?;
+                let member = self.whom(&org, key).await?;
                 let (priorities, speaks) = (org.priorities(), org.speaks());
                 let lasts = matches!(
                     diff::left(&member, &self.hand_context(&org, &priorities, &speaks)),
@@ -107,7 +108,7 @@ impl Engine {
                 self.propose_for(lease, &org, vec![member], vec![change], asked).await
             }
             Edit::Rekey { key, new_key } => {
-                let member = self.member(&org, key).await?;
+                let member = self.whom(&org, key).await?;
                 self.expect_free(&org, new_key, member.no).await?;
                 let typed = typed(
                     &org,
@@ -135,9 +136,9 @@ impl Engine {
             )));
         };
         match self.member(org, &key).await {
-            Ok(member) if member.is_listed() => {
-                Err(Error::Wrong(format!("{key} is on the roster already; `muster members set` changes fields.")))
-            }
+            Ok(member) if member.is_listed() => Err(Error::Wrong(
+                "That person is on the roster already; set their fields (`muster members set`).".to_owned(),
+            )),
             Ok(member) => self.named_by_hand(lease, org, member, &typed, &key, asked).await,
             Err(Error::Unknown(_)) => {
                 self.expect_not_forgotten(org, &typed, &key).await?;
@@ -173,13 +174,13 @@ impl Engine {
         &self,
         lease: &Lease,
         org: &Organisation,
-        key: &str,
-        other: &str,
+        key: &Whom,
+        other: &Whom,
         asked: Option<Asked>,
     ) -> Result<Report> {
-        let (stays, joins) = (self.member(org, key).await?, self.member(org, other).await?);
+        let (stays, joins) = (self.whom(org, key).await?, self.whom(org, other).await?);
         if stays.no == joins.no {
-            return Err(Error::Wrong(format!("{key} and {other} name the same member already.")));
+            return Err(Error::Wrong("Both name the same member already.".to_owned()));
         }
         let (priorities, speaks) = (org.priorities(), org.speaks());
         let ctx = self.hand_context(org, &priorities, &speaks);
@@ -224,8 +225,8 @@ impl Engine {
         let blocked = self.blocked(org).await?;
         if Block::all_of(&org.keys, key, &typed.values).any(|block| blocked.contains(&block)) {
             return Err(Error::Wrong(format!(
-                "{key} is, by the match key, the e-mail or the employee id, somebody who was forgotten; to take the person \
-                 on again, lift that first: `muster forget --lift {key} --org {}`.",
+                "That is, by the match key, the e-mail or the employee id, somebody who was forgotten; to take the person \
+                 on again, lift that first: `muster forget --lift KEY --org {}`.",
                 org.row.slug
             )));
         }
@@ -234,9 +235,10 @@ impl Engine {
 
     async fn expect_free(&self, org: &Organisation, key: &str, no: MemberNo) -> Result<()> {
         match self.member(org, key).await {
-            Ok(member) if member.no != no => Err(Error::Wrong(format!(
-                "{key} is another member's key; `muster members link` joins two members who are one person."
-            ))),
+            Ok(member) if member.no != no => Err(Error::Wrong(
+                "That is another member's key; linking (`muster members link`) joins two members who are one person."
+                    .to_owned(),
+            )),
             Err(Error::Unknown(_)) | Ok(_) => Ok(()),
             Err(e) => Err(e),
         }

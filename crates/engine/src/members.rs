@@ -4,7 +4,6 @@ use chrono::{DateTime, Utc};
 use muster_domain::{
     event::StoredEvent,
     fact::Fact,
-    ids::OrganisationId,
     member::Member,
     replay::{Checked, Replay},
 };
@@ -13,8 +12,10 @@ use uuid::Uuid;
 use crate::{Engine, Error, Organisation, Result, export::SLICE, roster::in_parallel};
 
 mod find;
+mod roster;
 
-pub use find::{By, Eligible};
+pub use find::{By, Eligible, Whom};
+pub use roster::Roster;
 
 /// Which state of the roster is meant.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -30,33 +31,6 @@ pub enum At {
     Event(u64),
 }
 
-/// The roster of some time.
-pub struct Roster<'a> {
-    engine: &'a Engine,
-    org: OrganisationId,
-    /// The log folded so far; none for the roster as it is stored.
-    past: Option<Box<Replay>>,
-}
-
-impl Roster<'_> {
-    /// Calls a function with everybody who is or was on it, in order of their coming.
-    ///
-    /// # Errors
-    /// If the store cannot be read.
-    pub async fn each(&self, mut visit: impl FnMut(Member)) -> Result<()> {
-        let mut visit = |m: Member| {
-            if !m.spells.is_empty() {
-                visit(m);
-            }
-        };
-        let Some(past) = &self.past else { return self.engine.each_member(self.org, visit).await };
-        for member in past.members() {
-            visit(member?);
-        }
-        Ok(())
-    }
-}
-
 impl Engine {
     /// Everybody who is or was on the roster, in order of their coming; [`Member::is_listed`] tells who was on it then.
     ///
@@ -66,15 +40,6 @@ impl Engine {
         let mut members = Vec::new();
         self.roster_at(org, at).await?.each(|m| members.push(m)).await?;
         Ok(members)
-    }
-
-    /// The roster of some time, to be gone through as often as need be without all of it being held as members.
-    ///
-    /// # Errors
-    /// If the log has no such roster version, or cannot be read.
-    pub async fn roster_at(&self, org: &Organisation, at: At) -> Result<Roster<'_>> {
-        let past = if at == At::Now { None } else { Some(Box::new(self.fold_until(org, at).await?)) };
-        Ok(Roster { engine: self, org: org.row.id, past })
     }
 
     /// The member of an identity as they were at some time; none if they had not come by then.

@@ -1,5 +1,7 @@
 //! Two moments of a roster held against each other: who joined, who left, and what changed of those who stayed.
 
+use std::str::FromStr;
+
 use chrono::{DateTime, Duration, NaiveDate, NaiveTime, TimeZone, Utc};
 use muster_domain::{
     member::Member,
@@ -7,7 +9,7 @@ use muster_domain::{
     replay::{Checked, Replay},
     settings::Settings,
 };
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::{
     Engine, Organisation, Result,
@@ -16,6 +18,10 @@ use crate::{
     roster::in_parallel,
 };
 
+mod wanted;
+
+pub use wanted::{Counted, Wanted};
+
 /// A moment as a person names it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Named {
@@ -23,6 +29,29 @@ pub enum Named {
     At(At),
     /// A day in the organisation's time zone: from its beginning, or to its end.
     Day(NaiveDate),
+}
+
+impl FromStr for Named {
+    type Err = String;
+
+    /// Reads `now`, a time, a day, `event:N`, or a roster version.
+    fn from_str(text: &str) -> Result<Named, String> {
+        let text = text.trim();
+        if text == "now" {
+            return Ok(Named::At(At::Now));
+        }
+        let event = text.strip_prefix("event:").and_then(|n| n.parse().ok()).map(At::Event);
+        let version = || text.strip_prefix('v').unwrap_or(text).parse().ok().map(At::Version);
+        let time = || DateTime::parse_from_rfc3339(text).ok().map(|t| At::Time(t.to_utc()));
+        if let Some(at) = event.or_else(version).or_else(time) {
+            return Ok(Named::At(at));
+        }
+        NaiveDate::parse_from_str(text, "%Y-%m-%d").map(Named::Day).map_err(|_| {
+            "write a time such as 2026-03-20T08:00:00Z, a day such as 2026-03-20, a roster version such as 12, an event \
+             such as event:340, or now"
+                .to_owned()
+        })
+    }
 }
 
 /// A moment of a log as it was found.
@@ -58,7 +87,7 @@ pub struct Moments {
 }
 
 /// What a person is to the second moment, seen from the first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum What {
     /// Listed at the second alone.
@@ -214,4 +243,21 @@ fn before(day: NaiveDate, settings: &Settings) -> DateTime<Utc> {
         .find_map(|time| settings.zone().from_local_datetime(&time).earliest())
         .map_or(midnight.and_utc(), |time| time.to_utc());
     begins - Duration::microseconds(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_moment_is_told_by_its_form() {
+        let moment = |text: &str| text.parse::<Named>();
+        assert_eq!(moment("12"), Ok(Named::At(At::Version(12))));
+        assert_eq!(moment("v12"), Ok(Named::At(At::Version(12))));
+        assert_eq!(moment("event:3"), Ok(Named::At(At::Event(3))));
+        assert_eq!(moment("now"), Ok(Named::At(At::Now)));
+        assert!(matches!(moment("2026-03-20T08:00:00+01:00"), Ok(Named::At(At::Time(_)))));
+        assert!(matches!(moment("2026-03-20"), Ok(Named::Day(_))));
+        assert!(moment("20.03.2026").is_err() && moment("event:x").is_err() && moment("").is_err());
+    }
 }

@@ -119,10 +119,10 @@ impl Engine {
         }
         let worked = match self.expect_as_seen(&org, request.seen.as_deref()).await {
             Ok(()) => self.work(lease, &org, &received, taken, request.dry_run, witness).await,
-            Err(stale) if !request.dry_run => {
-                self.refuse(lease, &org, &received, &stale.to_string()).await.and(Err(stale))
+            Err(Error::Stale(why)) if !request.dry_run => {
+                self.refuse(lease, &org, &received, &why).await.and(Err(Error::Stale(why)))
             }
-            Err(stale) => Err(stale),
+            Err(e) => Err(e),
         };
         if request.dry_run {
             self.payloads.discard(org.row.id, received.upload);

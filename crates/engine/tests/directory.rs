@@ -93,16 +93,18 @@ impl World {
             }
             Happens::Set(n, v) => {
                 let fields = vec![("department".to_owned(), DEPARTMENTS[usize::from(*v) % 3].to_owned())];
-                drop(engine.by_hand("acme", Edit::Set { key: format!("E{n}"), fields }, None).await);
+                drop(engine.by_hand("acme", Edit::Set { key: format!("E{n}").into(), fields }, None).await);
             }
-            Happens::Remove(n) => drop(engine.by_hand("acme", Edit::Remove { key: format!("E{n}") }, None).await),
+            Happens::Remove(n) => {
+                drop(engine.by_hand("acme", Edit::Remove { key: format!("E{n}").into() }, None).await)
+            }
             Happens::Rekey(n, to) => {
-                let edit = Edit::Rekey { key: format!("E{n}"), new_key: format!("E{to}") };
+                let edit = Edit::Rekey { key: format!("E{n}").into(), new_key: format!("E{to}") };
                 drop(engine.by_hand("acme", edit, None).await);
             }
             Happens::Undo => drop(engine.undo("acme", UndoRequest::default()).await),
             Happens::Forget(n) => {
-                let request = ForgetRequest { key: format!("E{n}"), ..ForgetRequest::default() };
+                let request = ForgetRequest { key: format!("E{n}").into(), ..ForgetRequest::default() };
                 drop(engine.forget("acme", &request).await);
             }
             Happens::Grace(days) => {
@@ -348,7 +350,7 @@ async fn of_somebody_forgotten_nothing_is_left_in_the_read_models() {
         let org = world.engine.organisation("acme").await.unwrap();
         // Also in a lane that is being built, and in one that is given up.
         world.engine.begin_rebuild(&org, directory).await.unwrap();
-        let forget = ForgetRequest { key: "ZQkey99".to_owned(), ..ForgetRequest::default() };
+        let forget = ForgetRequest { key: "ZQkey99".into(), ..ForgetRequest::default() };
         let report = world.engine.forget("acme", &forget).await.unwrap();
         assert!(report.swept);
         assert_eq!(world.found(directory, &request(&query)).await.total, 0);

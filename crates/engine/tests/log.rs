@@ -256,7 +256,7 @@ async fn reviews_hands_and_undos_replay_to_what_is_stored() {
     place.sync("main", Mode::Full, FIRST).await;
     place.sync("bikes", Mode::Full, "Employee ID,Department\n2,Wheels\n7,Wheels\n").await;
     place.expect_clean().await;
-    let edit = Edit::Set { key: "1".to_owned(), fields: vec![("department".to_owned(), "Pinned".to_owned())] };
+    let edit = Edit::Set { key: "1".into(), fields: vec![("department".to_owned(), "Pinned".to_owned())] };
     place.engine.by_hand("acme", edit, Some(muster_domain::guard::Asked::Apply)).await.unwrap();
     place.expect_clean().await;
     let hold = Request { mode: Some(Mode::Full), asked: Some(muster_domain::guard::Asked::Hold), ..Request::default() };
@@ -427,13 +427,13 @@ mod any_sequence {
             }
             Then::Set { key, hold } => {
                 let fields = vec![("department".to_owned(), "Pinned".to_owned())];
-                let _ = engine.by_hand("acme", Edit::Set { key: key.to_string(), fields }, asked(hold)).await;
+                let _ = engine.by_hand("acme", Edit::Set { key: key.to_string().into(), fields }, asked(hold)).await;
             }
             Then::Remove { key, hold } => {
-                let _ = engine.by_hand("acme", Edit::Remove { key: key.to_string() }, asked(hold)).await;
+                let _ = engine.by_hand("acme", Edit::Remove { key: key.to_string().into() }, asked(hold)).await;
             }
             Then::Link(key, other) => {
-                let edit = Edit::Link { key: key.to_string(), other: other.to_string() };
+                let edit = Edit::Link { key: key.to_string().into(), other: other.to_string().into() };
                 let _ = engine.by_hand("acme", edit, asked(&false)).await;
             }
         }

@@ -98,3 +98,27 @@ async fn blame_names_for_every_value_the_event_that_set_it() {
     assert!(given.engine.blame(&acme, "E21", At::Version(1), Wait::WORK).await.unwrap().is_none());
     assert!(given.engine.blame(&acme, "E21", At::Version(9), Wait::WORK).await.is_err());
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_roster_is_read_part_by_part_and_nobody_is_missed_or_met_twice() {
+    let given = Given::organisation().await;
+    given.applied(full(), &staff(1..=9000)).await;
+    given.applied(partial(), &csv([moved(5, "Law"), moved(8900, "Law"), person(9001)])).await;
+    let acme = given.acme().await;
+    for (at, people) in [(At::Now, 9001), (At::Version(2), 9001), (At::Version(1), 9000)] {
+        let roster = given.engine.roster_at(&acme, at).await.unwrap();
+        let (mut keys, mut parts, mut lawyers) = (Vec::new(), 0, 0);
+        while let Some(part) = roster.part(parts).await.unwrap() {
+            assert!(part.len() <= 8192, "{}", part.len());
+            lawyers += part.iter().filter(|m| m.values.get(FieldId::DEPARTMENT) == Some("Law")).count();
+            keys.extend(part.into_iter().map(|m| m.key));
+            parts += 1;
+        }
+        let wanted: Vec<String> = (1..=people).map(|n| format!("E{n}")).collect();
+        assert_eq!((parts, lawyers, keys == wanted), (2, if people == 9001 { 2 } else { 0 }, true), "{at:?}");
+        assert!(roster.part(u32::MAX).await.unwrap().is_none());
+        let mut all = 0;
+        roster.each(|_| all += 1).await.unwrap();
+        assert_eq!(all, people);
+    }
+}

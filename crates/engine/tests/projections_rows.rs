@@ -60,7 +60,7 @@ impl World {
     }
 
     pub async fn forget(&self, key: &str) {
-        let request = ForgetRequest { key: key.to_owned(), ..ForgetRequest::default() };
+        let request = ForgetRequest { key: key.into(), ..ForgetRequest::default() };
         self.engine.forget("acme", &request).await.unwrap();
     }
 }

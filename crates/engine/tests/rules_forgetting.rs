@@ -32,7 +32,7 @@ fn tells(bytes: &[u8], mark: &str) -> bool {
 }
 
 fn request(key: &str) -> ForgetRequest {
-    ForgetRequest { key: key.to_owned(), ..ForgetRequest::default() }
+    ForgetRequest { key: key.into(), ..ForgetRequest::default() }
 }
 
 impl Given {

@@ -200,7 +200,7 @@ async fn a_feeds_own_settings_go_before_the_organisations() {
 async fn single_deletes_by_hand_add_up_over_24_hours() {
     let given = forty().await;
     for n in 1..=4 {
-        assert_eq!(given.by_hand(Edit::Remove { key: format!("E{n}") }).await.state, State::Applied, "{n}");
+        assert_eq!(given.by_hand(Edit::Remove { key: format!("E{n}").into() }).await.state, State::Applied, "{n}");
     }
     let report = given.by_hand(Edit::Remove { key: "E5".into() }).await;
     assert_eq!((report.state, guards(&report)), (State::Held, vec!["removals"]));
@@ -212,7 +212,7 @@ async fn single_deletes_by_hand_add_up_over_24_hours() {
 async fn deletes_by_hand_and_partial_removals_add_up_together() {
     let given = forty().await;
     for n in 1..=3 {
-        given.by_hand(Edit::Remove { key: format!("E{n}") }).await;
+        given.by_hand(Edit::Remove { key: format!("E{n}").into() }).await;
     }
     let report = given.sync(leavers(), &staff(4..=5)).await;
     assert_eq!((report.state, guards(&report)), (State::Held, vec!["removals"]), "3 by hand and 2 of 37");

@@ -153,6 +153,22 @@ async fn a_key_is_changed_and_given_back_by_hand() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nobody_is_given_somebody_elses_key_by_hand() {
+    let given = ten().await;
+    let fields = vec![("employee_id".to_owned(), "E4".to_owned())];
+    for edit in [
+        Edit::Set { key: "E3".into(), fields },
+        Edit::Rekey { key: "E3".into(), new_key: " e4 ".into() },
+        Edit::Rekey { key: Whom::Id(given.member("E3").await.uuid), new_key: "E4".into() },
+    ] {
+        let refused = given.engine.by_hand("acme", edit, None).await.unwrap_err();
+        assert!(matches!(refused, Error::Wrong(_)), "{refused}");
+    }
+    assert_eq!(given.listed().await.len(), 10);
+    given.verified().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_members_who_are_one_person_are_joined_by_hand_and_parted_by_undo() {
     let given = Given::organisation().await;
     given.feed_named("payroll").await;
@@ -203,5 +219,24 @@ async fn a_former_member_joined_with_their_new_entry_follows_the_new_one() {
         1,
         "and nothing is new of them"
     );
+    given.verified().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_is_edited_by_hand_must_be_as_they_were_seen_if_that_is_said() {
+    let given = Given::organisation().await;
+    given.applied(full(), &staff(1..=3)).await;
+    let set = |seen: Member, department: &str| Edit::Set {
+        key: Whom::Seen(Box::new(seen)),
+        fields: vec![("department".into(), department.into())],
+    };
+    let seen = given.member("E1").await;
+    given.applied(partial(), &csv([moved(1, "Legal")])).await;
+    let refused = given.engine.by_hand("acme", set(seen, "Press"), None).await.unwrap_err();
+    assert!(matches!(refused, Error::Stale(_)), "{refused}");
+    assert_eq!(given.department("E1").await, "Legal");
+    let seen = given.member("E1").await;
+    given.by_hand(set(seen, "Press")).await;
+    assert_eq!(given.department("E1").await, "Press");
     given.verified().await;
 }

@@ -149,7 +149,7 @@ async fn live(given: &Given, (who, departments, how): &Night) -> Option<Report> 
             let first = named.first().copied().unwrap_or_default();
             let fields = vec![("department".into(), department(first).into())];
             // Whoever is not on the roster cannot be edited, in none of the organisations.
-            let _ = given.engine.by_hand("acme", Edit::Set { key: format!("E{first}"), fields }, None).await;
+            let _ = given.engine.by_hand("acme", Edit::Set { key: format!("E{first}").into(), fields }, None).await;
             return None;
         }
     })

@@ -25,6 +25,7 @@ pub(crate) mod organisation;
 mod page;
 pub(crate) mod public;
 mod rate;
+mod stream;
 pub(crate) mod uploads;
 
 pub use gate::{REQUEST_ID, identified};

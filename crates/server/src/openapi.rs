@@ -32,6 +32,9 @@ use unsigned::Unsigned;
         api::uploads::send, api::uploads::list, api::uploads::show, api::uploads::issues::show, api::uploads::original,
         api::members::write::put, api::members::list, api::members::search, api::members::lookup, api::members::show,
         api::members::write::patch, api::members::write::delete, api::members::history::show,
+        api::members::export::export, api::members::blame::show, api::members::compared::show, api::members::by_hand::add,
+        api::members::by_hand::set, api::members::by_hand::remove, api::members::by_hand::rekey, api::members::by_hand::link,
+        api::members::forget::one, api::members::forget::anybody, api::members::forget::lift,
         api::eligibility::check,
         api::change_sets::list, api::change_sets::show, api::change_sets::changes::changes,
         api::change_sets::decide::approve, api::change_sets::decide::reject, api::change_sets::decide::undo,
@@ -97,7 +100,8 @@ struct Optional;
 impl Modify for Optional {
     fn modify(&self, document: &mut openapi::OpenApi) {
         for (path, item) in &mut document.paths.paths {
-            let may_be_left_out = ["/approve", "/reject", "/undo", "/rotate"].iter().any(|end| path.ends_with(end));
+            let may_be_left_out =
+                ["/approve", "/reject", "/undo", "/rotate", "/remove"].iter().any(|end| path.ends_with(end));
             let body = item.post.as_mut().and_then(|post| post.request_body.as_mut());
             if let Some(openapi::RefOr::T(body)) = body.filter(|_| may_be_left_out) {
                 body.required = Some(openapi::Required::False);

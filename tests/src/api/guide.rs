@@ -169,6 +169,52 @@ fn the_guide_can_be_followed_from_its_first_line_to_its_last() {
     muster.verify();
 }
 
+/// The subcommands that a command lists in its help.
+fn listed(muster: &Muster, command: &[&str]) -> Vec<String> {
+    let help = muster.says(&[command, &["--help"]].concat());
+    let Some((_, listed)) = help.split_once("\nCommands:\n") else { return Vec::new() };
+    let names = listed.lines().take_while(|line| !line.is_empty()).filter_map(|line| line.strip_prefix("  "));
+    let names = names.filter(|line| !line.starts_with(' ')).filter_map(|line| line.split(' ').next());
+    names.filter(|name| *name != "help").map(str::to_owned).collect()
+}
+
+/// Addresses that the table names and the document does not have yet.
+const PENDING: [&str; 8] = [
+    "POST /feeds/{name}/handover", "GET /feeds/runs", "POST /feeds/{name}/map", "GET /dashboard", "GET /activity",
+    "POST /uploads/{id}/give-up", "GET /change-sets/rejected", "GET /keys/access-log",
+];
+
+#[test]
+fn every_command_has_its_place_in_the_table_and_every_address_there_is_one() {
+    let muster = Muster::empty(On::Sqlite);
+    let served = Served::start(&muster, &[]);
+    let page = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/api.md")).unwrap();
+    let (_, table) = page.split_once("| on the command line | over HTTP |\n").unwrap();
+    let rows: Vec<&str> = table.lines().take_while(|line| line.starts_with('|')).collect();
+    let quoted = |text: &str| text.split('`').skip(1).step_by(2).map(str::to_owned).collect::<Vec<_>>();
+    let is_command = |text: &String| text.starts_with("muster ");
+    let mut named: Vec<String> = rows.iter().flat_map(|row| quoted(row)).filter(is_command).collect();
+    let mut there = Vec::new();
+    for command in listed(&muster, &[]) {
+        let below = listed(&muster, &[&command]);
+        there.extend(below.iter().map(|name| format!("muster {command} {name}")));
+        there.extend(below.is_empty().then(|| format!("muster {command}")));
+    }
+    named.sort();
+    there.sort();
+    assert_eq!(named, there, "the table in docs/api.md names every command once");
+    let document = served.get("/openapi.json").json();
+    let is_address = |text: &String| ["GET ", "POST ", "PUT ", "PATCH ", "DELETE "].iter().any(|m| text.starts_with(m));
+    let addresses: Vec<String> = rows.iter().flat_map(|row| quoted(row)).filter(is_address).collect();
+    assert!(addresses.len() > 40, "{addresses:?}");
+    for address in addresses {
+        let (method, path) = address.split_once(' ').unwrap();
+        let item = &document["paths"][format!("/api/v1{path}")];
+        let is_there = item.get(method.to_lowercase()).is_some();
+        assert!(is_there || PENDING.contains(&&*address), "there is no {address}");
+    }
+}
+
 #[test]
 fn an_answer_that_is_not_the_one_shown_is_noticed() {
     for (shown, found, is) in [

@@ -186,7 +186,7 @@ fn events_are_read_on_from_where_one_was() {
 }
 
 /// A body that came in chunks, put together.
-fn dechunked(answer: &crate::served::Answer) -> String {
+pub(super) fn dechunked(answer: &crate::served::Answer) -> String {
     if !answer.headers.contains("transfer-encoding: chunked") {
         return answer.body.clone();
     }

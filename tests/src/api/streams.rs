@@ -74,3 +74,27 @@ fn a_stream_shows_from_now_on_what_the_key_may_see_from_now_on() {
     let seen = read_until(&mut stream, "event: change_set.applied", 1);
     assert!(!seen.contains("Unseen"), "{seen}");
 }
+
+#[test]
+fn a_file_of_the_roster_breaks_off_when_the_key_is_revoked() {
+    let api = Api::start(On::Sqlite);
+    // More than is on its way at once.
+    let long = "x".repeat(2000);
+    let rows: String = (1..=20_000).map(|n| format!("{n},{long}\n")).collect();
+    let sent = api.upload("mode=full", &format!("employee_id,job_title\n{rows}"));
+    assert_eq!(sent.json()["state"], "applied", "{}", sent.body);
+    let key = api.muster.key(&["--name", "downloads", "--user", "hris", "--scope", "member:download"]);
+    let mut stream = TcpStream::connect(api.served.address()).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    let head = "GET /api/v1/members/export HTTP/1.1\r\nHost: muster\r\nConnection: close\r\n";
+    write!(stream, "{head}Authorization: Bearer {key}\r\n\r\n").unwrap();
+    read_until(&mut stream, "employee_id,", 1);
+    api.muster.ok(&["keys", "revoke", key.split('_').nth(2).unwrap(), "--org", "acme"]);
+    // For so long it is not looked again.
+    std::thread::sleep(std::time::Duration::from_millis(1100));
+    let mut rest = Vec::new();
+    let _ = stream.read_to_end(&mut rest);
+    let rest = String::from_utf8_lossy(&rest);
+    assert!(rest.contains("\n8000,x") && !rest.contains("\n20000,x"), "{} bytes came", rest.len());
+    assert!(!rest.ends_with("0\r\n\r\n"), "nobody takes it for the whole");
+}

@@ -1,13 +1,11 @@
 //! `muster diff`: who joined, who left and what changed between two moments of a roster.
 
-use std::collections::BTreeMap;
+use std::str::FromStr;
 
-use chrono::{DateTime, NaiveDate};
 use clap::{Args, ValueEnum};
 use muster_engine::{
     Organisation,
-    members::At,
-    moments::{Difference, Field, Moment, Moments, Named, What},
+    moments::{Counted, Difference, Field, Moment, Moments, Named, Wanted, What},
 };
 use serde_json::{Map, Value, json};
 
@@ -34,10 +32,10 @@ use crate::{
     muster diff 2026-03-20T08:00:00Z --org acme --only changed --field department --json")]
 pub struct Diff {
     /// The first moment
-    #[arg(value_name = "FROM", value_parser = moment)]
+    #[arg(value_name = "FROM", value_parser = Named::from_str)]
     from: Named,
     /// The second
-    #[arg(value_name = "TO", value_parser = moment, default_value = "now")]
+    #[arg(value_name = "TO", value_parser = Named::from_str, default_value = "now")]
     to: Named,
     #[command(flatten)]
     org: OfOrganisation,
@@ -65,77 +63,29 @@ enum Only {
     Changed,
 }
 
-/// Reads a moment: `now`, a time, a day, `event:N`, or a roster version.
-fn moment(text: &str) -> Result<Named, String> {
-    let text = text.trim();
-    if text == "now" {
-        return Ok(Named::At(At::Now));
-    }
-    let event = text.strip_prefix("event:").and_then(|n| n.parse().ok()).map(At::Event);
-    let version = || text.strip_prefix('v').unwrap_or(text).parse().ok().map(At::Version);
-    let time = || DateTime::parse_from_rfc3339(text).ok().map(|t| At::Time(t.to_utc()));
-    if let Some(at) = event.or_else(version).or_else(time) {
-        return Ok(Named::At(at));
-    }
-    NaiveDate::parse_from_str(text, "%Y-%m-%d").map(Named::Day).map_err(|_| {
-        "write a time such as 2026-03-20T08:00:00Z, a day such as 2026-03-20, a roster version such as 12, an event \
-         such as event:340, or now"
-            .to_owned()
-    })
-}
-
-/// What is counted on the way.
-#[derive(Default)]
-struct Counted {
-    joined: u64,
-    left: u64,
-    changed: u64,
-    fields: BTreeMap<String, u64>,
-}
-
-impl Counted {
-    fn add(&mut self, what: What, fields: &[Field]) {
-        match what {
-            What::Joined => self.joined += 1,
-            What::Left => self.left += 1,
-            What::Changed => self.changed += 1,
-        }
-        for (name, ..) in fields {
-            *self.fields.entry((*name).to_owned()).or_default() += 1;
+impl Only {
+    fn what(self) -> What {
+        match self {
+            Only::Joined => What::Joined,
+            Only::Left => What::Left,
+            Only::Changed => What::Changed,
         }
     }
+}
 
-    fn all(&self) -> u64 {
-        self.joined + self.left + self.changed
-    }
-
-    fn document(&self) -> Map<String, Value> {
-        let counts = json!({ "joined": self.joined, "left": self.left, "changed": self.changed });
-        Map::from_iter([("counts".to_owned(), counts), ("fields".to_owned(), json!(self.fields))])
-    }
+/// What is counted, as JSON.
+fn counts(counted: &Counted) -> Map<String, Value> {
+    Map::from_iter([("counts".to_owned(), json!(counted)), ("fields".to_owned(), json!(counted.fields))])
 }
 
 impl Diff {
-    /// The fields that are to be shown of a person; none if the person is not.
-    fn shown<'a>(&self, difference: &'a Difference, org: &'a Organisation) -> Option<Vec<Field<'a>>> {
-        let wanted = |what| match what {
-            What::Joined => Only::Joined,
-            What::Left => Only::Left,
-            What::Changed => Only::Changed,
-        };
-        let asked = self.only.is_empty() || self.only.contains(&wanted(difference.what));
-        let meant = self.key.is_empty() || self.key.iter().any(|key| difference.is_about(key));
-        if !asked || !meant {
-            return None;
+    fn wanted(&self) -> Wanted {
+        Wanted {
+            keys: self.key.clone(),
+            fields: self.field.clone(),
+            only: self.only.iter().map(|only| only.what()).collect(),
+            ..Wanted::default()
         }
-        let mut fields = difference.fields(org);
-        if !self.field.is_empty() {
-            fields.retain(|(name, ..)| self.field.iter().any(|f| f == name));
-            if fields.is_empty() {
-                return None;
-            }
-        }
-        Some(fields)
     }
 }
 
@@ -156,11 +106,11 @@ pub async fn run(diff: Diff, session: &mut Session<'_>) -> Result<Exit, Failure>
 }
 
 fn as_document(diff: &Diff, moments: &Moments, org: &Organisation, out: &mut Output) -> Result<Counted, Failure> {
-    let mut counted = Counted::default();
+    let (mut counted, wanted) = (Counted::default(), diff.wanted());
     let head = Map::from_iter([("from".to_owned(), json!(moments.from)), ("to".to_owned(), json!(moments.to))]);
     let mut listing = Listing::begin(out, &head, "people");
     moments.each(|difference| {
-        if let Some(fields) = diff.shown(&difference, org) {
+        if let Some(fields) = wanted.of(&difference, org) {
             counted.add(difference.what, &fields);
             if !diff.summary && !listing.is_closed() {
                 listing.item(&document(&difference, &fields, org));
@@ -168,7 +118,7 @@ fn as_document(diff: &Diff, moments: &Moments, org: &Organisation, out: &mut Out
         }
         Ok(())
     })?;
-    listing.end(&counted.document());
+    listing.end(&counts(&counted));
     Ok(counted)
 }
 
@@ -189,12 +139,12 @@ fn document(difference: &Difference, fields: &[Field], org: &Organisation) -> Va
 }
 
 fn for_people(diff: &Diff, moments: &Moments, org: &Organisation, out: &mut Output) -> Result<Counted, Failure> {
-    let mut counted = Counted::default();
+    let (mut counted, wanted) = (Counted::default(), diff.wanted());
     out.line(out.paint("1", format_args!("from  {}", said(&moments.from))));
     out.line(out.paint("1", format_args!("to    {}", said(&moments.to))));
     out.line("");
     moments.each(|difference| {
-        if let Some(fields) = diff.shown(&difference, org) {
+        if let Some(fields) = wanted.of(&difference, org) {
             counted.add(difference.what, &fields);
             if !diff.summary && !out.is_closed() {
                 print(&difference, &fields, out);
@@ -242,21 +192,5 @@ fn print(difference: &Difference, fields: &[Field], out: &mut Output) {
     let shown = |value: &Option<&str>| value.map_or("(blank)".to_owned(), one_line);
     for (name, from, to) in fields {
         out.line(format_args!("    {name:<18} {} → {}", shown(from), shown(to)));
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_moment_is_told_by_its_form() {
-        assert_eq!(moment("12"), Ok(Named::At(At::Version(12))));
-        assert_eq!(moment("v12"), Ok(Named::At(At::Version(12))));
-        assert_eq!(moment("event:3"), Ok(Named::At(At::Event(3))));
-        assert_eq!(moment("now"), Ok(Named::At(At::Now)));
-        assert!(matches!(moment("2026-03-20T08:00:00+01:00"), Ok(Named::At(At::Time(_)))));
-        assert!(matches!(moment("2026-03-20"), Ok(Named::Day(_))));
-        assert!(moment("20.03.2026").is_err() && moment("event:x").is_err() && moment("").is_err());
     }
 }

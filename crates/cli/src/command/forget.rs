@@ -59,7 +59,7 @@ pub async fn run(forget: Forget, session: &mut Session<'_>) -> Result<Exit, Fail
         }
         return Ok(Exit::Done);
     }
-    let mut request = ForgetRequest { key: forget.key.clone(), reason: forget.reason.clone(), dry_run: true };
+    let mut request = ForgetRequest { key: forget.key.as_str().into(), reason: forget.reason.clone(), dry_run: true };
     let engine = session.engine().await?;
     if !forget.yes {
         if !forget.dry_run && (session.out.json || !io::stdin().is_terminal()) {

@@ -74,7 +74,7 @@ enum Command {
     },
     /// Give a user a role in an organisation, or take it away
     ///
-    /// A viewer looks; a reviewer also sends lists, decides on what waits and downloads originals; an administrator does everything.
+    /// A viewer looks; a reviewer also sends lists, decides on what waits and downloads originals and the roster; an administrator does everything.
     #[command(after_help = "Examples:\n  muster users set-role ada@example.com reviewer --org acme\n  \
         muster users set-role nightly none --org acme")]
     SetRole {

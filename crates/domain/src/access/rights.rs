@@ -89,7 +89,7 @@ pub enum Action {
     Update,
     /// Take them away.
     Delete,
-    /// Get payloads as they came.
+    /// Get payloads as they came, and the roster as a file.
     Download,
     /// Approve, reject and undo.
     Approve,
@@ -120,6 +120,7 @@ impl Action {
             (Resource::ChangeSets, action) => matches!(action, Action::Read | Action::Approve),
             (Resource::Uploads, action) => matches!(action, Action::Create | Action::Read | Action::Download),
             (Resource::Feeds, action) => matches!(action, Action::Create | Action::Read | Action::Update),
+            (Resource::Members, action) => action != Action::Approve,
             (_, action) => !matches!(action, Action::Download | Action::Approve),
         }
     }
@@ -287,7 +288,8 @@ impl Role {
             Role::Reviewer => looks
                 .with(Resource::ChangeSets, Action::Approve)
                 .with(Resource::Uploads, Action::Create)
-                .with(Resource::Uploads, Action::Download),
+                .with(Resource::Uploads, Action::Download)
+                .with(Resource::Members, Action::Download),
             Role::Administrator => Rights::all(),
         }
     }

@@ -1,6 +1,8 @@
 //! Members found by match key, by an old key, by another identifier that only they have, or by their identity; and whether
 //! whoever is found is eligible. And the other way round: what a row of a feed has to say to name one of them.
 
+use std::fmt;
+
 use chrono::{DateTime, NaiveDate, Utc};
 use muster_domain::{
     digest::{Identifier, Keys},
@@ -30,6 +32,56 @@ pub enum By<'a> {
     Id(Uuid),
     /// Whatever it may be: the match key, of now or before; else the e-mail address or employee id, if only one has it.
     Any(&'a str),
+}
+
+/// Whom somebody means.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Whom {
+    /// By what the person is known: match key, an old one, e-mail or employee id.
+    Known(String),
+    /// The identity, which never changes.
+    Id(Uuid),
+    /// A member who must be as they were seen.
+    Seen(Box<Member>),
+}
+
+impl Whom {
+    /// By what that is looked up.
+    pub fn by(&self) -> By<'_> {
+        match self {
+            Whom::Known(text) => By::Any(text),
+            Whom::Id(id) => By::Id(*id),
+            Whom::Seen(member) => By::Id(member.uuid),
+        }
+    }
+}
+
+impl Default for Whom {
+    fn default() -> Self {
+        Whom::Known(String::new())
+    }
+}
+
+impl From<&str> for Whom {
+    fn from(text: &str) -> Self {
+        Whom::Known(text.to_owned())
+    }
+}
+
+impl From<String> for Whom {
+    fn from(text: String) -> Self {
+        Whom::Known(text)
+    }
+}
+
+/// As whoever named them is told of them: an identity is in no sentence.
+impl fmt::Display for Whom {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Whom::Known(text) => f.write_str(text),
+            Whom::Id(_) | Whom::Seen(_) => f.write_str("The member"),
+        }
+    }
 }
 
 impl By<'_> {
@@ -170,6 +222,24 @@ impl Engine {
         self.look_up(org, By::Any(key)).await?.ok_or_else(|| {
             Error::Unknown(format!("Nobody on the roster of {} is known as {key}, now or formerly.", org.row.slug))
         })
+    }
+
+    /// The member whom somebody means.
+    ///
+    /// # Errors
+    /// If there is none; [`Error::Stale`] if they are not as they were seen.
+    pub async fn whom(&self, org: &Organisation, whom: &Whom) -> Result<Member> {
+        if let Whom::Known(key) = whom {
+            return self.member(org, key).await;
+        }
+        let found = self.look_up(org, whom.by()).await?;
+        let found = found.ok_or_else(|| Error::Unknown(format!("There is no such member of {}.", org.row.slug)))?;
+        match whom {
+            Whom::Seen(seen) if **seen != found => {
+                Err(Error::Stale("The member is not as they were seen any more; look again.".to_owned()))
+            }
+            _ => Ok(found),
+        }
     }
 
     /// The member who is meant; none if there is none.

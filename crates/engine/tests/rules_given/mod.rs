@@ -14,7 +14,7 @@ pub use muster_domain::{
 pub use muster_engine::{
     Engine, Error, Organisation,
     hand::Edit,
-    members::{At, By},
+    members::{At, By, Whom},
     pipeline::{Report, Request},
     review::{Approval, Choice},
     undo::UndoRequest,

@@ -171,6 +171,29 @@ impl Caller {
         self.grant.writable(resource, |name| self.field(name))
     }
 
+    /// Refuses a key that is limited to some people, some fields or one feed.
+    ///
+    /// # Errors
+    /// If it is, with the reason why that is too little here.
+    pub fn is_for_everything(&self, why: &str) -> Result<()> {
+        self.shows_everybody(why)?;
+        match self.grant.key.feed.is_some() || self.writable(Resource::Members).is_some() {
+            true => Err(Problem::new(&MISSING_RIGHT, why)),
+            false => Ok(()),
+        }
+    }
+
+    /// Refuses a key that sees only some people, or only some fields of them.
+    ///
+    /// # Errors
+    /// If it does, with the reason why that is too little here.
+    pub fn shows_everybody(&self, why: &str) -> Result<()> {
+        match !self.grant.key.rows.is_empty() || self.readable(Resource::Members).is_some() {
+            true => Err(Problem::new(&MISSING_RIGHT, why)),
+            false => Ok(()),
+        }
+    }
+
     /// Whether a member is one whom the caller sees.
     pub fn sees(&self, member: &Member) -> bool {
         self.grant.key.rows.has(member)

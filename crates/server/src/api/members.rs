@@ -35,6 +35,11 @@ use crate::{
     problem::{FIELD_NOT_ALLOWED, INVALID, NOT_FOUND, Problem, ProblemDocument, Result, UNREADABLE},
 };
 
+pub(crate) mod blame;
+pub(crate) mod by_hand;
+pub(crate) mod compared;
+pub(crate) mod export;
+pub(crate) mod forget;
 pub(crate) mod history;
 pub(crate) mod write;
 
@@ -43,11 +48,21 @@ pub use write::{Outcome, Written, bring, rows};
 /// The routes.
 pub fn routes() -> Router<Api> {
     Router::new()
-        .route("/members", get(list).put(write::put))
+        .route("/members", get(list).put(write::put).post(by_hand::add))
+        .route("/members/export", get(export::export))
+        .route("/members/forget", post(forget::anybody))
+        .route("/members/forget/lift", post(forget::lift))
         .route("/members/search", post(search))
         .route("/members/lookup", post(lookup))
         .route("/members/{id}", get(show).patch(write::patch).delete(write::delete))
         .route("/members/{id}/history", get(history::show))
+        .route("/members/{id}/blame", get(blame::show))
+        .route("/members/{id}/set", post(by_hand::set))
+        .route("/members/{id}/remove", post(by_hand::remove))
+        .route("/members/{id}/rekey", post(by_hand::rekey))
+        .route("/members/{id}/link", post(by_hand::link))
+        .route("/members/{id}/forget", post(forget::one))
+        .route("/roster/diff", get(compared::show))
 }
 
 /// A stretch of time in which a feed claimed the member.

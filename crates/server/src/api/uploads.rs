@@ -139,7 +139,8 @@ pub struct UploadDocument {
 }
 
 impl UploadDocument {
-    fn of_report(report: Report, caller: &Caller) -> UploadDocument {
+    /// What an upload came to, as the caller sees it.
+    pub fn of_report(report: Report, caller: &Caller) -> UploadDocument {
         let limited = caller.readable(Resource::Uploads);
         UploadDocument {
             upload_id: report.upload_id.map(|u| u.0),

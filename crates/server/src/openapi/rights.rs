@@ -10,7 +10,7 @@ use utoipa::{
 };
 
 /// By method and address. What is not here any key may ask.
-const RIGHTS: [(&str, &str, Resource, Action); 35] = [
+const RIGHTS: [(&str, &str, Resource, Action); 46] = [
     ("post", "/api/v1/uploads", Uploads, Create),
     ("get", "/api/v1/uploads", Uploads, Read),
     ("get", "/api/v1/uploads/{id}", Uploads, Read),
@@ -24,6 +24,17 @@ const RIGHTS: [(&str, &str, Resource, Action); 35] = [
     ("patch", "/api/v1/members/{id}", Members, Update),
     ("delete", "/api/v1/members/{id}", Members, Delete),
     ("get", "/api/v1/members/{id}/history", Members, Read),
+    ("get", "/api/v1/members/{id}/blame", Members, Read),
+    ("get", "/api/v1/members/export", Members, Download),
+    ("get", "/api/v1/roster/diff", Members, Read),
+    ("post", "/api/v1/members", Members, Create),
+    ("post", "/api/v1/members/{id}/set", Members, Update),
+    ("post", "/api/v1/members/{id}/remove", Members, Delete),
+    ("post", "/api/v1/members/{id}/rekey", Members, Update),
+    ("post", "/api/v1/members/{id}/link", Members, Update),
+    ("post", "/api/v1/members/{id}/forget", Members, Delete),
+    ("post", "/api/v1/members/forget", Members, Delete),
+    ("post", "/api/v1/members/forget/lift", Members, Delete),
     ("post", "/api/v1/eligibility", Eligibility, Read),
     ("get", "/api/v1/change-sets", ChangeSets, Read),
     ("get", "/api/v1/change-sets/{id}", ChangeSets, Read),

@@ -52,6 +52,17 @@ pub const DOORS: &[Door] = &[
     door("PATCH /api/v1/members/{id}",                        NOTHING, OK,      NOTHING, RIGHT),
     door("DELETE /api/v1/members/{id}",                       NOTHING, OK,      NOTHING, RIGHT),
     door("GET /api/v1/members/{id}/history",                  NOTHING, OK,      NOTHING, OK),
+    door("GET /api/v1/members/{id}/blame",                    NOTHING, OK,      NOTHING, OK),
+    door("GET /api/v1/members/export",                        OK,      OK,      OK,      RIGHT),
+    door("GET /api/v1/roster/diff",                           OK,      OK,      RIGHT,   OK),
+    door("POST /api/v1/members",                              OK,      RIGHT,   RIGHT,   RIGHT),
+    door("POST /api/v1/members/{id}/set",                     NOTHING, RIGHT,   RIGHT,   RIGHT),
+    door("POST /api/v1/members/{id}/remove",                  NOTHING, RIGHT,   RIGHT,   RIGHT),
+    door("POST /api/v1/members/{id}/rekey",                   NOTHING, RIGHT,   RIGHT,   RIGHT),
+    door("POST /api/v1/members/{id}/link",                    NOTHING, RIGHT,   RIGHT,   RIGHT),
+    door("POST /api/v1/members/{id}/forget",                  NOTHING, RIGHT,   RIGHT,   RIGHT),
+    door("POST /api/v1/members/forget",                       NOTHING, RIGHT,   RIGHT,   RIGHT),
+    door("POST /api/v1/members/forget/lift",                  NOTHING, RIGHT,   RIGHT,   RIGHT),
     door("POST /api/v1/eligibility",                          OK,      OK,      OK,      OK),
     door("GET /api/v1/change-sets",                           OK,      OK,      OK,      OK),
     door("GET /api/v1/change-sets/{id}",                      NOTHING, NOTHING, OK,      OK),
@@ -95,7 +106,12 @@ impl Door {
             _ => &house.spare,
         };
         let path = path.replace("{id}", thing).replace("{name}", "us");
-        (method, if self.name == "POST /api/v1/uploads" { format!("{path}?mode=full&feed=us") } else { path })
+        let parameters = match self.name {
+            "POST /api/v1/uploads" => "?mode=full&feed=us",
+            "GET /api/v1/roster/diff" => "?from=0",
+            _ => "",
+        };
+        (method, path + parameters)
     }
 
     /// What is sent there, with nothing wrong in it but the hand.
@@ -109,6 +125,13 @@ impl Door {
             "POST /api/v1/uploads" => (vec![("Content-Type", "text/csv".to_owned())], b"employee_id\n50\n".to_vec()),
             "PUT /api/v1/members" => in_json(&json!([{ "unique_id": "50", "first_name": "Eve" }])),
             "PATCH /api/v1/members/{id}" => in_json(&json!({ "location": "Rome" })),
+            "POST /api/v1/members" => in_json(&json!({ "fields": { "unique_id": "77", "first_name": "Eve" } })),
+            "POST /api/v1/members/{id}/set" => in_json(&json!({ "fields": { "location": "Rome" } })),
+            "POST /api/v1/members/{id}/rekey" => in_json(&json!({ "unique_id": "52" })),
+            "POST /api/v1/members/{id}/link" => in_json(&json!({ "with": house.member })),
+            "POST /api/v1/members/{id}/forget" => in_json(&json!({ "confirm": "50" })),
+            "POST /api/v1/members/forget" => in_json(&json!({ "person": "50", "confirm": "50" })),
+            "POST /api/v1/members/forget/lift" => in_json(&json!({ "person": "50" })),
             "POST /api/v1/members/search" => in_json(&json!({ "text": "Secret" })),
             "POST /api/v1/members/lookup" => in_json(&json!({ "unique_id": "50" })),
             "POST /api/v1/eligibility" => in_json(&json!({ "id": house.member })),

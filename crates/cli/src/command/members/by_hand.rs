@@ -78,7 +78,7 @@ struct How {
 
 /// Runs `set`.
 pub async fn set(command: Set, session: &mut Session<'_>) -> Result<Exit, Failure> {
-    edit(Edit::Set { key: command.key, fields: command.fields }, &command.how, session).await
+    edit(Edit::Set { key: command.key.into(), fields: command.fields }, &command.how, session).await
 }
 
 /// Runs `add`.
@@ -88,17 +88,17 @@ pub async fn add(command: Add, session: &mut Session<'_>) -> Result<Exit, Failur
 
 /// Runs `remove`.
 pub async fn remove(command: Remove, session: &mut Session<'_>) -> Result<Exit, Failure> {
-    edit(Edit::Remove { key: command.key }, &command.how, session).await
+    edit(Edit::Remove { key: command.key.into() }, &command.how, session).await
 }
 
 /// Runs `rekey`.
 pub async fn rekey(command: Rekey, session: &mut Session<'_>) -> Result<Exit, Failure> {
-    edit(Edit::Rekey { key: command.key, new_key: command.new_key }, &command.how, session).await
+    edit(Edit::Rekey { key: command.key.into(), new_key: command.new_key }, &command.how, session).await
 }
 
 /// Runs `link`.
 pub async fn link(command: Link, session: &mut Session<'_>) -> Result<Exit, Failure> {
-    edit(Edit::Link { key: command.key, other: command.other }, &command.how, session).await
+    edit(Edit::Link { key: command.key.into(), other: command.other.into() }, &command.how, session).await
 }
 
 async fn edit(edit: Edit, how: &How, session: &mut Session<'_>) -> Result<Exit, Failure> {

@@ -51,7 +51,7 @@ pub struct Export {
 
 /// What is exported: everybody listed, with a column for each field that somebody has a value in.
 struct Listed<'a> {
-    roster: Roster<'a>,
+    roster: Roster,
     org: &'a Organisation,
     columns: Vec<FieldId>,
     people: u64,
@@ -91,7 +91,7 @@ pub async fn run(export: Export, session: &mut Session<'_>) -> Result<Exit, Fail
     Ok(Exit::Done)
 }
 
-async fn one_document(roster: &Roster<'_>, org: &Organisation, session: &mut Session<'_>) -> Result<Exit, Failure> {
+async fn one_document(roster: &Roster, org: &Organisation, session: &mut Session<'_>) -> Result<Exit, Failure> {
     let mut listing = Listing::begin(session.out, &Map::new(), "members");
     let read = roster.each(|member| {
         if member.is_listed() && !listing.is_closed() {
@@ -129,7 +129,7 @@ fn ending(path: Option<&Path>) -> Option<&str> {
 }
 
 impl<'a> Listed<'a> {
-    async fn new(roster: Roster<'a>, org: &'a Organisation) -> Result<Listed<'a>, Failure> {
+    async fn new(roster: Roster, org: &'a Organisation) -> Result<Listed<'a>, Failure> {
         let (mut used, mut people) = ([false; 256], 0);
         used[usize::from(org.settings.match_key.field().0)] = true;
         roster

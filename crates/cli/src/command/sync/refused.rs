@@ -6,7 +6,7 @@ use std::{
 };
 
 use clap::Args;
-use muster_domain::fact::State;
+use muster_domain::{fact::State, spreadsheet::cell};
 use muster_engine::{
     pipeline::Report,
     refused::{Original, Picked, RowIssue, Witness},
@@ -14,7 +14,7 @@ use muster_engine::{
 use serde_json::{Value, json};
 
 use super::book::Book;
-use crate::{fail::Failure, report::counted, session::Session, spreadsheet::cell, table::one_line, whole::Whole};
+use crate::{fail::Failure, report::counted, session::Session, table::one_line, whole::Whole};
 
 /// Where what could not be taken is written.
 #[derive(Debug, Default, Args)]

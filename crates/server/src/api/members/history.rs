@@ -35,16 +35,19 @@ pub async fn show(
     noted.keep(About { member: Some(member.uuid), ..About::default() });
     let wait = wait_for(&caller, when.wait_for).await?;
     let history = caller.engine.history_of(&caller.organisation, &member, when.at(), wait).await?;
+    Ok(Json(HistoryDocument { entries: shown(history.entries, &caller), seq: history.seq }))
+}
+
+/// Entries as the caller sees them.
+pub fn shown(mut entries: Vec<HistoryEntry>, caller: &Caller) -> Vec<HistoryEntry> {
     let readable = caller.readable(Resource::Members);
-    let sees = |entry: &HistoryEntry| match (&readable, &entry.field) {
+    entries.retain(|entry| match (&readable, &entry.field) {
         (Some(fields), Some(name)) => caller.field(name).is_some_and(|f| fields.contains(f)),
         _ => true,
-    };
-    let limited = readable.is_some() || !caller.grant.key.rows.is_empty();
-    let mut entries: Vec<HistoryEntry> = history.entries.into_iter().filter(sees).collect();
-    if limited {
+    });
+    if readable.is_some() || !caller.grant.key.rows.is_empty() {
         // The name of a file may name anybody.
         entries.iter_mut().for_each(|entry| entry.file = None);
     }
-    Ok(Json(HistoryDocument { entries, seq: history.seq }))
+    entries
 }

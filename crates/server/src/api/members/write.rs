@@ -224,13 +224,16 @@ async fn bring_one(
 }
 
 /// Whether the caller sees the match keys of members.
-fn sees_keys(caller: &Caller) -> bool {
+pub fn sees_keys(caller: &Caller) -> bool {
     let key = caller.organisation.settings.match_key.field();
     caller.readable(Resource::Members).is_none_or(|fields| fields.contains(key))
 }
 
-/// The member as they must still be when they are changed, if it is said how they were seen, and they are so.
-fn check_tag(caller: &Caller, member: &Member, headers: &HeaderMap) -> Result<Option<Box<Member>>> {
+/// The member as they must still be when they are changed, if `If-Match` says how they were seen, and they are so.
+///
+/// # Errors
+/// If it was given, and is not the tag of the member as the caller sees them now.
+pub fn check_tag(caller: &Caller, member: &Member, headers: &HeaderMap) -> Result<Option<Box<Member>>> {
     let Some(tags) = body::if_match(headers) else { return Ok(None) };
     let readable = caller.readable(Resource::Members);
     let tag = MemberDocument::of(member, caller, readable.as_ref()).tag();

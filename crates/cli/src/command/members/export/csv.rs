@@ -2,21 +2,21 @@
 
 use std::io::{self, Write};
 
+use muster_domain::spreadsheet::record;
+
 use super::Listed;
-use crate::{fail::Failure, spreadsheet::cell};
+use crate::fail::Failure;
 
 /// Writes a head and a record for everybody listed.
 pub async fn write(listed: &Listed<'_>, raw: bool, out: &mut (dyn Write + Send)) -> Result<(), Failure> {
-    let head: Vec<&str> = listed.heads().collect();
-    write!(out, "{}\r\n", head.join(","))?;
+    out.write_all(record(listed.heads(), true).as_bytes())?;
     let mut written: io::Result<()> = Ok(());
     listed
         .roster
         .each(|member| {
             if member.is_listed() && written.is_ok() {
-                let cell = |f: &muster_domain::field::FieldId| cell(member.values.get(*f).unwrap_or_default(), raw);
-                let cells: Vec<String> = listed.columns.iter().map(cell).collect();
-                written = write!(out, "{}\r\n", cells.join(","));
+                let values = listed.columns.iter().map(|f| member.values.get(*f).unwrap_or_default());
+                written = out.write_all(record(values, raw).as_bytes());
             }
         })
         .await?;

@@ -11,6 +11,12 @@ pub fn cell(value: &str, raw: bool) -> String {
     if quote { format!("\"{}\"", harmless.replace('"', "\"\"")) } else { harmless }
 }
 
+/// A record of CSV, with its line's end.
+pub fn record<'a>(values: impl Iterator<Item = &'a str>, raw: bool) -> String {
+    let cells: Vec<String> = values.map(|value| cell(value, raw)).collect();
+    cells.join(",") + "\r\n"
+}
+
 /// A number with a sign is no formula that could do anything, and stays as it is.
 fn looks_like_formula(value: &str) -> bool {
     let number = |c: char| c.is_ascii_digit() || matches!(c, ' ' | '.' | ',' | '(' | ')');
@@ -28,6 +34,11 @@ mod tests {
         assert_eq!(cell("-2+3+cmd|' /C calc'!A0", false), "'-2+3+cmd|' /C calc'!A0");
         assert_eq!(cell("@SUM(A1)", false), "'@SUM(A1)");
         assert_eq!(cell("=1", true), "=1");
+    }
+
+    #[test]
+    fn a_record_has_a_cell_for_every_value_and_ends_its_line() {
+        assert_eq!(record(["1042", "", "=1", "Boston, MA"].into_iter(), false), "1042,,'=1,\"Boston, MA\"\r\n");
     }
 
     #[test]
