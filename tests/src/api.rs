@@ -27,6 +27,7 @@ mod names;
 mod narrow;
 mod pages;
 mod pushes;
+mod round;
 mod slow;
 mod story;
 mod streams;

@@ -6,7 +6,7 @@ use axum::{
     Json, Router,
     http::StatusCode,
     response::{IntoResponse, Response},
-    routing::get,
+    routing::{get, post},
 };
 use chrono::{DateTime, Utc};
 use muster_domain::{
@@ -21,7 +21,7 @@ use utoipa::{ToSchema, openapi::Object};
 use super::{
     Api,
     body::{self, Path},
-    caller::Caller,
+    caller::{About, Caller, Noted},
     object,
 };
 use crate::{
@@ -29,9 +29,20 @@ use crate::{
     problem::{CONFLICT, INVALID, NOT_FOUND, Problem, ProblemDocument, Result},
 };
 
+pub(crate) mod handover;
+pub(crate) mod known;
+pub(crate) mod map;
+pub(crate) mod runs;
+
 /// The routes.
 pub fn routes() -> Router<Api> {
-    Router::new().route("/feeds", get(list).post(create)).route("/feeds/{name}", get(show).patch(change))
+    Router::new()
+        .route("/feeds", get(list).post(create))
+        .route("/feeds/runs", get(runs::list))
+        .route("/feeds/{name}", get(show).patch(change))
+        .route("/feeds/{name}/known", get(known::show))
+        .route("/feeds/{name}/map", post(map::show))
+        .route("/feeds/{name}/handover", post(handover::hand_over))
 }
 
 /// A feed.
@@ -118,9 +129,11 @@ fn find<'a>(caller: &'a Caller, name: &str) -> Result<&'a Feed> {
 /// Show a feed
 #[utoipa::path(get, path = "/api/v1/feeds/{name}", tag = "feeds", params(("name" = String, Path)),
     responses((status = 200, body = FeedDocument), (status = 404, body = ProblemDocument, content_type = "application/problem+json")))]
-pub async fn show(caller: Caller, Path(name): Path<String>) -> Result<Json<FeedDocument>> {
+pub async fn show(caller: Caller, noted: Noted, Path(name): Path<String>) -> Result<Json<FeedDocument>> {
     caller.needs(Resource::Feeds, Action::Read)?;
-    document(find(&caller, &name)?, &caller).await.map(Json)
+    let feed = find(&caller, &name)?;
+    noted.keep(About::feed(&feed.settings.name));
+    document(feed, &caller).await.map(Json)
 }
 
 /// A feed as it is to be. What is not given stays as it is, or by default.
