@@ -129,7 +129,7 @@ fn claims_are_handed_over(api: &Api) {
     }
     assert_eq!(api.json("POST", "/api/v1/feeds/none/handover", &json!({ "to": "new" })).problem(), "not-found");
     assert_eq!(before, api.muster.log(), "whatever is refused changes nothing");
-    let held = api.upload("feed=new&mode=partial&hold=true", &people(1..=1, "Press")).json();
+    let held = api.upload("feed=new&mode=partial&hold=true", &people(9..=9, "Press")).json();
     assert_eq!(hand_over("new").problem(), "conflict", "what waits was compared with the claims as they are");
     let set = format!("/api/v1/change-sets/{}", held["change_set_id"].as_str().unwrap());
     let tag = api.get(&set).header("etag").unwrap().to_owned();
