@@ -100,6 +100,19 @@ fn feeds_are_looked_after(on: On) {
     for wrong in ["limit=0", "cursor=x", "wait_for=100000", "feeds=old"] {
         assert_eq!(api.get(&format!("/api/v1/feeds/runs?{wrong}")).problem(), "unreadable", "{wrong}");
     }
+    // When a payload is expected is set as with `muster feeds set --expected`.
+    let expect = |body: Value| api.json("PATCH", "/api/v1/feeds/new", &body);
+    let set =
+        expect(json!({ "expected": "@daily", "expected_timezone": "Europe/Berlin", "expected_grace": "1h" })).json();
+    assert_eq!(
+        (&set["expected_timezone"], &set["expected_grace_minutes"]),
+        (&json!("Europe/Berlin"), &json!(60)),
+        "{set}"
+    );
+    let known = api.document(&api.key, "/api/v1/feeds/new/known")["expected"].clone();
+    assert_eq!((&known["grace_minutes"], &known["timezone"]), (&json!(60), &json!("Europe/Berlin")));
+    assert_eq!(expect(json!({ "expected": "now and then" })).json()["errors"][0]["pointer"], "/expected");
+    assert_eq!(expect(json!({ "expected": "" })).json()["expected"], json!(null));
     // Its address is no feed's.
     assert_eq!(api.json("POST", "/api/v1/feeds", &json!({ "name": "runs" })).problem(), "invalid");
 
@@ -135,6 +148,9 @@ fn claims_are_handed_over(api: &Api) {
     let tag = api.get(&set).header("etag").unwrap().to_owned();
     assert_eq!(api.send("POST", &format!("{set}/reject"), &[("If-Match", &tag)], b"").status, 200);
 
+    let (before, trial) = (api.muster.log(), json!({ "to": "new", "dry_run": true }));
+    let tried = api.json("POST", "/api/v1/feeds/old/handover", &trial).json();
+    assert_eq!((&tried["claims"], &tried["change_set_id"], before), (&json!(6), &json!(null), api.muster.log()));
     let moved = hand_over("new").json();
     assert_eq!((&moved["claims"], &moved["updated"]), (&json!(6), &json!(0)), "{moved}");
     let head = api.get("/api/v1/organisation").json();

@@ -66,6 +66,10 @@ pub struct FeedDocument {
     pub overrides: BTreeMap<String, String>,
     /// When a payload is expected, as a Unix cron expression.
     pub expected: Option<String>,
+    /// The time zone in which that is meant; the organisation's, if there is none.
+    pub expected_timezone: Option<String>,
+    /// How late a payload may be; 120, if nothing is said.
+    pub expected_grace_minutes: Option<u32>,
     /// The last time at which one was expected.
     pub last_run: Option<DateTime<Utc>>,
     /// The next time at which one is expected.
@@ -91,6 +95,8 @@ async fn document(feed: &Feed, caller: &Caller) -> Result<FeedDocument> {
         mapping_version: s.mapping_version,
         overrides: s.overrides,
         expected: s.expected,
+        expected_timezone: s.expected_timezone,
+        expected_grace_minutes: s.expected_grace_minutes,
         last_run: watch.as_ref().and_then(|w| w.last_run),
         next_run: watch.and_then(|w| w.next_run),
         claims: feed.claims,
@@ -154,6 +160,12 @@ pub struct FeedChange {
     pub mapping: BTreeMap<String, String>,
     /// Settings in place of the organisation's; an empty one takes it away.
     pub overrides: BTreeMap<String, String>,
+    /// When a payload is expected: minute, hour, day of month, month, day of week, or `@daily` and its like; empty for never.
+    pub expected: Option<String>,
+    /// The time zone in which that is meant; empty for the organisation's.
+    pub expected_timezone: Option<String>,
+    /// How late a payload may be, in minutes or such as `2h`; empty for the default of two hours.
+    pub expected_grace: Option<String>,
 }
 
 fn policies() -> Object {
@@ -196,6 +208,11 @@ impl FeedChange {
         }
         for (key, value) in &self.overrides {
             feed.set_override(key, value).map_err(|e| invalid("overrides", e.to_string()))?;
+        }
+        let [schedule, zone, grace] =
+            [&self.expected, &self.expected_timezone, &self.expected_grace].map(Option::as_deref);
+        if schedule.or(zone).or(grace).is_some() {
+            feed.expect(schedule, zone, grace).map_err(|e| invalid("expected", e.to_string()))?;
         }
         Ok(())
     }

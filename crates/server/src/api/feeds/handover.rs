@@ -22,12 +22,15 @@ use crate::{
 pub struct Handover {
     /// The feed whose claims they are to be.
     pub to: String,
+    /// Say what it would come to, and change nothing.
+    #[serde(default)]
+    pub dry_run: bool,
 }
 
 /// What a handover came to.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct HandedOverDocument {
-    /// The change set, which can be undone; none if there was nothing to hand over.
+    /// The change set, which can be undone; none if there was nothing to hand over, or it was a dry run.
     pub change_set_id: Option<Uuid>,
     /// Claims that passed from the one feed to the other.
     pub claims: u64,
@@ -70,7 +73,11 @@ pub async fn hand_over(
         return Err(invalid("A feed cannot hand its claims over to itself; name another one."));
     }
     let (from, to) = (&from.settings.name, &to.settings.name);
-    let moved = caller.engine.hand_over(caller.slug(), from, to).await.map_err(|e| match e {
+    let moved = match wanted.dry_run {
+        true => caller.engine.try_hand_over(caller.slug(), from, to).await,
+        false => caller.engine.hand_over(caller.slug(), from, to).await,
+    };
+    let moved = moved.map_err(|e| match e {
         Error::Wrong(why) => Problem::new(&CONFLICT, why),
         e => e.into(),
     })?;
