@@ -28,6 +28,7 @@ mod narrow;
 mod pages;
 mod pushes;
 mod reach;
+mod round;
 mod second;
 mod slow;
 mod story;

@@ -31,6 +31,12 @@ fn claims_are_handed_over() {
 #[test]
 fn a_handover_is_told_and_can_be_taken_back() {
     let place = acme();
+    let tried = place.expect(0, "feeds handover main new --org acme --dry-run");
+    assert!(
+        tried.starts_with("3 claims would pass from main to new.") && tried.contains("Nothing was changed"),
+        "{tried}"
+    );
+    assert_eq!(place.json(0, "feeds show new --org acme")["claims"], 0);
     let said = place.expect(0, "feeds handover main new --org acme");
     assert!(said.starts_with("3 claims passed from main to new.") && said.contains("changes undo"), "{said}");
     assert!(place.expect(0, "feeds handover main new --org acme").contains("nothing to hand over"));

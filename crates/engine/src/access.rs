@@ -11,7 +11,7 @@ use std::{
 };
 
 use muster_domain::{
-    access::{Fact, Grant},
+    access::{Fact, Grant, Role},
     event::Body,
     ids::OrganisationId,
 };
@@ -39,7 +39,7 @@ pub use answers::{ANSWERS_KEPT, CLAIMED};
 pub use authenticate::{Caller, Refusal};
 pub use keys::{ENDS_SOON, LastUse, ListedKey, MadeKey, Terms, check_fields, check_overlap};
 pub use names::Names;
-pub use notes::{AccessEntry, AccessFigures, AccessLogFilter, LOG_KEPT, Tidied};
+pub use notes::{AccessEntry, AccessFigures, AccessLogFilter, AccessLogPage, AccessLogPlace, LOG_KEPT, Tidied};
 pub use users::{ListedUser, NewUser};
 
 /// How many passwords a process hashes at a time: each takes a core for tens of milliseconds, and 19 MiB.
@@ -92,6 +92,11 @@ impl Maker {
             Maker::Operator => None,
             Maker::Caller(grant) => Some(grant),
         }
+    }
+
+    /// Whether they see keys that are mapped to others too.
+    fn sees_all_keys(&self) -> bool {
+        self.grant().is_none_or(|grant| grant.role == Role::Administrator)
     }
 }
 

@@ -24,7 +24,7 @@ const BATCH: usize = 4096;
 /// What a handover came to.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct HandedOver {
-    /// The change set; none if there was nothing to hand over.
+    /// The change set; none if there was nothing to hand over, or it was only tried.
     pub change_set_id: Option<ChangeSetId>,
     /// Claims that passed from the one feed to the other.
     pub claims: u64,
@@ -46,15 +46,33 @@ impl Engine {
     /// # Errors
     /// If a feed is not known, both are the same, or an upload of either waits.
     pub async fn hand_over(&self, slug: &str, from: &str, to: &str) -> Result<HandedOver> {
+        self.hand_over_or_try(slug, from, to, false).await
+    }
+
+    /// Works out what [`Engine::hand_over`] would come to, and changes nothing.
+    ///
+    /// # Errors
+    /// As that.
+    pub async fn try_hand_over(&self, slug: &str, from: &str, to: &str) -> Result<HandedOver> {
+        self.hand_over_or_try(slug, from, to, true).await
+    }
+
+    async fn hand_over_or_try(&self, slug: &str, from: &str, to: &str, is_trial: bool) -> Result<HandedOver> {
         let org = self.organisation(slug).await?;
         let lease = self.lease(org.row.id).await?;
-        let outcome = self.hand_over_leased(&lease, slug, from, to).await;
+        let outcome = self.hand_over_leased(&lease, slug, (from, to), is_trial).await;
         let mut report = self.give_back(&lease, outcome).await?;
         report.seq = self.store.head(org.row.id).await?.last_seq;
         Ok(report)
     }
 
-    async fn hand_over_leased(&self, lease: &Lease, slug: &str, from: &str, to: &str) -> Result<HandedOver> {
+    async fn hand_over_leased(
+        &self,
+        lease: &Lease,
+        slug: &str,
+        (from, to): (&str, &str),
+        is_trial: bool,
+    ) -> Result<HandedOver> {
         let org = self.organisation(slug).await?;
         let (from, to) = (org.feed(from)?, org.feed(to)?);
         if from.no == to.no {
@@ -98,7 +116,9 @@ impl Engine {
                 report.named_only += u64::from(!claimed);
                 report.claimed_by_both += u64::from(claimed && member.is_claimed_by(to.no));
                 report.updated += u64::from(change.kind == Kind::Update);
-                moved.push(&change).await?;
+                if !is_trial {
+                    moved.push(&change).await?;
+                }
             }
         }
         if moved.changes() == 0 {

@@ -1,6 +1,6 @@
 //! Mapping: what each column of a payload seems to hold, and the versions of what a feed's mapping says.
 
-use std::{collections::BTreeMap, fs::File, path::Path};
+use std::{collections::BTreeMap, fs::File, io::Read, path::Path};
 
 use chrono::{DateTime, Utc};
 use muster_domain::{
@@ -137,6 +137,16 @@ impl Engine {
             let looking = Looking { org: &org, feed, settings: &settings, mapping, scratch: &scratch };
             looking.look(&request, file)
         })
+    }
+
+    /// The same of a payload that comes. It is put down for as long as it is looked at, where its leftovers would be found.
+    ///
+    /// # Errors
+    /// As [`map`](Engine::map), and if it does not come to its end or the disk does not take it.
+    pub async fn map_coming(&self, slug: &str, request: MapRequest, source: &mut (dyn Read + Send)) -> Result<Guessed> {
+        let org = self.organisation(slug).await?;
+        let kept = tokio::task::block_in_place(|| self.payloads.looked_at(org.row.id, source))?;
+        self.map(slug, request, kept.path()).await
     }
 
     /// The versions of a feed's mapping, oldest first.

@@ -266,6 +266,8 @@ pub fn check_feed_name(name: &str) -> Result<()> {
         (_, "hand") => {
             Err(Error::Wrong("The feed hand is what administrators do by hand; choose another name.".to_owned()))
         }
+        // The address of a feed stands beside that of the runs of all feeds.
+        (_, "runs") => Err(Error::Wrong("`runs` is no name for a feed: it is where runs are listed.".to_owned())),
         (true, _) => Ok(()),
         (false, _) => {
             let shown: String = name.chars().filter(|c| !c.is_control()).take(63).collect();

@@ -63,6 +63,21 @@ impl Payloads {
         scratch_in(&self.dir(organisation))
     }
 
+    /// A payload that is only looked at, put down under a name of its own: a workbook can only be read from a file that has
+    /// one. It goes with what is given back.
+    ///
+    /// # Errors
+    /// What reading or writing says; nothing is left behind then.
+    pub(crate) fn looked_at(
+        &self,
+        organisation: OrganisationId,
+        source: &mut (dyn Read + Send),
+    ) -> io::Result<tempfile::NamedTempFile> {
+        let mut kept = tempfile::Builder::new().prefix(SCRATCH).tempfile_in(self.directory(organisation)?)?;
+        io::copy(source, &mut kept)?;
+        Ok(kept)
+    }
+
     /// Makes it durable that payloads are gone.
     ///
     /// # Errors

@@ -34,6 +34,19 @@ async fn all_claims_of_one_feed_pass_to_the_other() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_handover_that_is_tried_says_what_it_would_come_to_and_changes_nothing() {
+    let given = two_feeds().await;
+    given.applied(full(), &staff(1..=6)).await;
+    let tried = given.engine.try_hand_over("acme", "main", "new").await.unwrap();
+    assert_eq!((tried.change_set_id, tried.claims, tried.roster_version), (None, 6, 1));
+    assert_eq!((claims(&given).await, tried.seq), (vec![6, 0], given.engine.last_seq("acme").await.unwrap()));
+    let moved = hand_over(&given).await;
+    let figures = |m: &muster_engine::handover::HandedOver| [m.claims, m.claimed_by_both, m.named_only, m.updated];
+    assert_eq!((figures(&tried), moved.seq > tried.seq), (figures(&moved), true));
+    given.verified().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn then_it_is_the_other_feed_that_ends_the_claims() {
     let given = two_feeds().await;
     given.applied(full(), &staff(1..=6)).await;

@@ -10,9 +10,11 @@ use crate::{
     problem::{METHOD, NOT_FOUND, Problem},
 };
 
+pub(crate) mod activity;
 mod body;
 mod caller;
 pub(crate) mod change_sets;
+pub(crate) mod dashboard;
 pub(crate) mod eligibility;
 pub(crate) mod events;
 pub(crate) mod feeds;
@@ -58,6 +60,8 @@ pub fn routes(state: State) -> Router {
         .merge(eligibility::routes())
         .merge(change_sets::routes())
         .merge(events::routes())
+        .merge(activity::routes())
+        .merge(dashboard::routes())
         .merge(organisation::routes())
         .merge(feeds::routes())
         .merge(keys::routes());

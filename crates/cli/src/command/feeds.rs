@@ -77,6 +77,9 @@ enum Command {
         to: String,
         #[command(flatten)]
         org: OfOrganisation,
+        /// Say what it would come to, and change nothing
+        #[arg(long)]
+        dry_run: bool,
     },
     /// Record which feeds have not sent what they were expected to send, and which have come back
     ///
@@ -181,26 +184,30 @@ pub async fn run(feeds: Feeds, session: &mut Session<'_>) -> Result<Exit, Failur
             let verb = if same { "Nothing was changed about" } else { "Changed" };
             changed(verb, &engine, &org, &feed, session).await?;
         }
-        Command::Handover { from, to, org } => {
+        Command::Handover { from, to, org, dry_run: true } => {
+            let tried = engine.try_hand_over(&org.slug, &from, &to).await?;
+            handed_over(&tried, [&from, &to, &org.slug], "would pass", session);
+        }
+        Command::Handover { from, to, org, dry_run: false } => {
             let moved = engine.hand_over(&org.slug, &from, &to).await?;
-            handed_over(&moved, &from, &to, &org.slug, session);
+            handed_over(&moved, [&from, &to, &org.slug], "passed", session);
         }
     }
     Ok(Exit::Done)
 }
 
-fn handed_over(moved: &HandedOver, from: &str, to: &str, slug: &str, session: &mut Session<'_>) {
+fn handed_over(moved: &HandedOver, [from, to, slug]: [&str; 3], verb: &str, session: &mut Session<'_>) {
     if session.out.json {
         session.out.document(moved);
         return;
     }
-    let Some(id) = moved.change_set_id else {
+    if moved.claims + moved.named_only == 0 {
         session.out.line(format_args!("The feed {from} claims and names nobody; there was nothing to hand over."));
         return;
-    };
+    }
     let n = moved.claims;
     let claims = if n == 1 { "1 claim".to_owned() } else { format!("{} claims", grouped(n)) };
-    session.out.line(format_args!("{claims} passed from {from} to {to}."));
+    session.out.line(format_args!("{claims} {verb} from {from} to {to}."));
     for (n, what) in [
         (moved.claimed_by_both, "were claimed by both"),
         (moved.named_only, "are not on the roster; what was said of them passed too"),
@@ -210,8 +217,13 @@ fn handed_over(moved: &HandedOver, from: &str, to: &str, slug: &str, session: &m
             session.out.line(format_args!("  {} {what}", grouped(n)));
         }
     }
-    let undo = session.suggestion(&format!("changes undo {id} --org {slug}"));
-    session.out.line(format_args!("\nTo take it back\n  {undo}"));
+    match moved.change_set_id {
+        Some(id) => {
+            let undo = session.suggestion(&format!("changes undo {id} --org {slug}"));
+            session.out.line(format_args!("\nTo take it back\n  {undo}"));
+        }
+        None => session.out.line("Nothing was changed."),
+    }
 }
 
 async fn list(engine: &Engine, org: &Organisation, session: &mut Session<'_>) -> Result<(), Failure> {

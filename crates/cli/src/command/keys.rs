@@ -180,7 +180,8 @@ pub async fn run(keys: Keys, session: &mut Session<'_>) -> Result<Exit, Failure>
         Command::RevokeAll { org, yes } => return revoke_all(&engine, &org.slug, yes, session).await,
         Command::AccessLog { org, key, since, limit } => {
             let org = engine.organisation(&org.slug).await?;
-            show::reads(&engine.access_log(&org, &AccessLogFilter { key, since, limit }).await?, session);
+            let filter = AccessLogFilter { key, since, after: None, limit };
+            show::reads(&engine.access_log(&org, &filter, &by).await?.entries, session);
         }
     }
     Ok(Exit::Done)

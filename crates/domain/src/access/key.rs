@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::{
-    limits::{FieldLimits, Rates, RowLimits, by_number, networks_within},
+    limits::{FieldLimits, Fields, Rates, RowLimits, by_number, networks_within},
     rights::{Action, Resource, Rights, Role},
     text::{KeyKind, KeyText, SECRET_HASH, SecretHash},
     user::{User, UserKind},
@@ -212,6 +212,17 @@ impl Grant {
     /// Whether a payload as it came may be handed out: it cannot be shown in part.
     pub fn sees_everything(&self) -> bool {
         self.key.rows.is_empty() && self.key.fields.readable(Resource::Uploads).is_none()
+    }
+
+    /// Whether the key is for some people, some fields or one feed only.
+    pub fn is_limited(&self) -> bool {
+        let all_fields = |fields: &Fields| fields.read.is_none() && fields.write.is_none();
+        !self.key.rows.is_empty() || self.key.feed.is_some() || !self.key.fields.0.values().all(all_fields)
+    }
+
+    /// Whether all that there is of a resource may be shown: of all people, in all fields, and of all feeds.
+    pub fn sees_all(&self, resource: Resource) -> bool {
+        self.key.rows.is_empty() && self.key.feed.is_none() && self.key.fields.readable(resource).is_none()
     }
 
     /// The feed that is spoken for: the one asked for, the one that the key is bound to, or `main`.

@@ -118,7 +118,9 @@ impl Action {
             (Resource::Eligibility | Resource::Events, action) => action == Action::Read,
             (Resource::Settings, action) => matches!(action, Action::Read | Action::Update),
             (Resource::ChangeSets, action) => matches!(action, Action::Read | Action::Approve),
-            (Resource::Uploads, action) => matches!(action, Action::Create | Action::Read | Action::Download),
+            (Resource::Uploads, action) => {
+                matches!(action, Action::Create | Action::Read | Action::Delete | Action::Download)
+            }
             (Resource::Feeds, action) => matches!(action, Action::Create | Action::Read | Action::Update),
             (Resource::Members, action) => action != Action::Approve,
             (_, action) => !matches!(action, Action::Download | Action::Approve),

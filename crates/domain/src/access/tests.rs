@@ -246,6 +246,32 @@ fn whoever_sees_only_some_people_says_of_nobody_that_they_left() {
 }
 
 #[test]
+fn whatever_a_key_is_limited_in_it_is_limited() {
+    let grant = |key: &ApiKey| key.grant(&user(UserKind::Person), Some(Role::Administrator), home(), noon()).unwrap();
+    let free = key(&["*"]);
+    assert!(!grant(&free).is_limited() && grant(&free).sees_all(Resource::Events));
+    let some = || Some(["email".to_owned()].into());
+    let of = |resource, read, write| FieldLimits([(resource, Fields { read, write })].into());
+    let fed = |key: &mut ApiKey| key.feed = Some(FeedNo(2));
+    let few = |key: &mut ApiKey| key.rows.departments = vec!["Sales".to_owned()];
+    type Limit<'a> = &'a dyn Fn(&mut ApiKey);
+    let limits: [(Limit<'_>, [bool; 2]); 5] = [
+        (&fed, [false, false]),
+        (&few, [false, false]),
+        (&|key| key.fields = of(Resource::Members, some(), None), [false, false]),
+        (&|key| key.fields = of(Resource::Events, some(), None), [false, true]),
+        (&|key| key.fields = of(Resource::Members, None, some()), [true, true]),
+    ];
+    for (limit, sees) in limits {
+        let mut limited = free.clone();
+        limit(&mut limited);
+        assert!(grant(&limited).is_limited(), "{limited:?}");
+        let found = [Resource::Events, Resource::Feeds].map(|resource| grant(&limited).sees_all(resource));
+        assert_eq!(found, sees, "{limited:?}");
+    }
+}
+
+#[test]
 fn a_limit_on_members_holds_wherever_they_are_shown() {
     let set = |names: &[&str]| Some(names.iter().map(|n| (*n).to_owned()).collect());
     let mut limits = FieldLimits::default();

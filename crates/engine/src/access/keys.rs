@@ -140,10 +140,10 @@ fn is_unknown(e: StoreError) -> Error {
 }
 
 fn is_visible(by: &Maker, key: &ApiKey) -> bool {
-    by.grant().is_none_or(|grant| grant.role == Role::Administrator || key.user == grant.user.id)
+    by.sees_all_keys() || by.grant().is_some_and(|grant| key.user == grant.user.id)
 }
 
-fn may(by: &Maker, action: Action) -> Result<()> {
+pub(super) fn may(by: &Maker, action: Action) -> Result<()> {
     match by.grant() {
         Some(grant) if !grant.may(Resource::Keys, action) => {
             Err(Error::Forbidden(format!("This key has no right to {} keys.", action.word())))

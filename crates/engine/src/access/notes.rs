@@ -1,18 +1,27 @@
 //! What is written by and by: when keys were last used, and the log of reads. A request writes nothing for it.
 
 use std::{
+    cmp::Reverse,
     collections::{BTreeMap, HashMap},
+    fmt,
     net::IpAddr,
     sync::atomic::Ordering,
 };
 
 use chrono::{DateTime, Duration, Utc};
-use muster_domain::{access::ApiKey, ids::OrganisationId};
+use muster_domain::{
+    access::{Action, ApiKey},
+    ids::{ChangeSetId, OrganisationId, UploadId},
+};
 use muster_store::access::{Noted, NotedFilter, Used};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::{LastUse, keys::ends_in_days, locked};
+use super::{
+    LastUse, Maker,
+    keys::{ends_in_days, may},
+    locked,
+};
 use crate::{Engine, Organisation, Result};
 
 /// For how long the log of reads is kept.
@@ -50,6 +59,15 @@ pub struct AccessEntry {
     /// Who was asked about, if there is such a member.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub member: Option<Uuid>,
+    /// Which upload was read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub upload: Option<UploadId>,
+    /// Which change set was read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub change_set: Option<ChangeSetId>,
+    /// Of which feed was read, by its name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub feed: Option<String>,
     /// Whether they are eligible.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub eligible: Option<bool>,
@@ -62,14 +80,46 @@ pub struct AccessEntry {
 }
 
 /// Which entries of the log of reads are wanted.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct AccessLogFilter {
     /// Only those of this key.
     pub key: Option<String>,
     /// From this moment on.
     pub since: Option<DateTime<Utc>>,
+    /// Only what is behind the page that ended there.
+    pub after: Option<AccessLogPlace>,
     /// So many of the newest.
     pub limit: u32,
+}
+
+/// Where a page of the log of reads ended. It is written as text, and read from it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AccessLogPlace {
+    at: DateTime<Utc>,
+    id: Uuid,
+}
+
+impl fmt::Display for AccessLogPlace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}", self.at.timestamp_micros(), self.id.simple())
+    }
+}
+
+impl AccessLogPlace {
+    /// Reads what was written of one.
+    pub fn read(text: &str) -> Option<AccessLogPlace> {
+        let (at, id) = text.split_once('-')?;
+        Some(AccessLogPlace { at: DateTime::from_timestamp_micros(at.parse().ok()?)?, id: id.parse().ok()? })
+    }
+}
+
+/// A page of the log of reads.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AccessLogPage {
+    /// The entries, the newest first.
+    pub entries: Vec<AccessEntry>,
+    /// Where it ended, if there are more.
+    pub next: Option<AccessLogPlace>,
 }
 
 /// What a process has counted, for metrics.
@@ -163,15 +213,40 @@ impl Engine {
     }
 
     /// The newest entries of an organisation's log of reads, the newest first; what this process has not written yet is not
-    /// among them.
+    /// among them. Who is no administrator sees what was read with the keys that are mapped to them.
     ///
     /// # Errors
-    /// If the store cannot be read.
-    pub async fn access_log(&self, org: &Organisation, filter: &AccessLogFilter) -> Result<Vec<AccessEntry>> {
-        let AccessLogFilter { key, since, limit } = filter.clone();
-        let filter = NotedFilter { key, since, limit };
-        let entries = self.users_and_keys().await?.noted(org.row.id, &filter).await?;
-        entries.iter().map(|e| Ok(serde_json::from_slice(&e.doc)?)).collect()
+    /// If the caller may not, or the store cannot be read.
+    pub async fn access_log(&self, org: &Organisation, filter: &AccessLogFilter, by: &Maker) -> Result<AccessLogPage> {
+        let AccessLogFilter { key, since, after, limit } = filter.clone();
+        let before = after.map(|place| (place.at, place.id));
+        let noted = |key| NotedFilter { key, since, before, limit: limit.saturating_add(1) };
+        let access = self.users_and_keys().await?;
+        let mut found = Vec::new();
+        for key in self.keys_to_read_of(org, key, by).await? {
+            found.extend(access.noted(org.row.id, &noted(key)).await?);
+        }
+        found.sort_by_key(|entry| Reverse((entry.at, entry.id)));
+        let has_more = found.len() > limit as usize;
+        found.truncate(limit as usize);
+        let next = found.last().filter(|_| has_more).map(|last| AccessLogPlace { at: last.at, id: last.id });
+        let entries = found.iter().map(|entry| Ok(serde_json::from_slice(&entry.doc)?)).collect::<Result<_>>()?;
+        Ok(AccessLogPage { entries, next })
+    }
+
+    /// Of which keys entries are read, each by itself; none for those of all keys at once.
+    async fn keys_to_read_of(
+        &self,
+        org: &Organisation,
+        key: Option<String>,
+        by: &Maker,
+    ) -> Result<Vec<Option<String>>> {
+        may(by, Action::Read)?;
+        if by.sees_all_keys() {
+            return Ok(vec![key]);
+        }
+        let seen = self.list_keys(org, by).await?.into_iter().map(|listed| listed.key.id);
+        Ok(seen.filter(|id| key.as_ref().is_none_or(|key| key == id)).map(Some).collect())
     }
 
     /// What this process has counted.

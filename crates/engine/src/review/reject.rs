@@ -9,7 +9,7 @@ use muster_domain::{
     fact::{Fact, Rejected, State},
     fold,
     ids::{FeedNo, MemberNo},
-    member::{ABSENT, Member, NAMED, Reason},
+    member::{ABSENT, Member, NAMED, Reason, Word},
     selection::Selection,
 };
 use muster_store::Tx;
@@ -38,6 +38,24 @@ pub struct Remembered {
     pub since: chrono::NaiveDate,
     /// Why the word is not the roster's value.
     pub reason: Reason,
+}
+
+impl Remembered {
+    /// What is remembered of a member's word.
+    pub fn of(org: &Organisation, member: &Member, word: &Word) -> Remembered {
+        Remembered {
+            key: member.key.clone(),
+            feed: org.feed_name(word.feed).to_owned(),
+            field: match word.field {
+                ABSENT => "absent".to_owned(),
+                NAMED => "named".to_owned(),
+                field => org.settings.fields.name(field).to_owned(),
+            },
+            value: word.value.clone(),
+            since: muster_domain::ids::date_of(word.since),
+            reason: word.reason,
+        }
+    }
 }
 
 /// What the transaction has done so far, which nobody can read from the store yet.
@@ -135,23 +153,21 @@ impl Engine {
     /// If the store cannot be read.
     pub async fn rejected(&self, org: &Organisation) -> Result<Vec<Remembered>> {
         let mut remembered = Vec::new();
+        self.each_rejected(org, |member, word| remembered.push(Remembered::of(org, member, word))).await?;
+        Ok(remembered)
+    }
+
+    /// Calls a function with every word that was rejected or undone and is remembered, member by member and sorted by feed and
+    /// field.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    pub async fn each_rejected(&self, org: &Organisation, mut visit: impl FnMut(&Member, &Word)) -> Result<()> {
         self.each_member(org.row.id, |member| {
             let words = member.words.iter().filter(|w| matches!(w.reason, Reason::Rejected | Reason::Undone));
-            remembered.extend(words.map(|w| Remembered {
-                key: member.key.clone(),
-                feed: org.feed_name(w.feed).to_owned(),
-                field: match w.field {
-                    ABSENT => "absent".to_owned(),
-                    NAMED => "named".to_owned(),
-                    field => org.settings.fields.name(field).to_owned(),
-                },
-                value: w.value.clone(),
-                since: muster_domain::ids::date_of(w.since),
-                reason: w.reason,
-            }));
+            words.for_each(|word| visit(&member, word));
         })
-        .await?;
-        Ok(remembered)
+        .await
     }
 
     /// Rejects in a transaction that goes on; whoever approved before it in the same one hands over what it did.

@@ -1,7 +1,7 @@
 //! What is written down by and by: when a key was last used, and what was read with it.
 
 use muster_engine::{
-    access::{AccessEntry, AccessLogFilter},
+    access::{AccessEntry, AccessLogFilter, AccessLogPlace},
     serve,
 };
 
@@ -10,6 +10,7 @@ use super::*;
 on_both_engines! {
     the_last_use_is_shown_and_costs_no_write_a_request,
     what_was_read_is_kept_for_90_days,
+    what_was_read_is_told_page_by_page_to_whoever_may_see_the_keys,
     whoever_serves_writes_what_was_noted_and_deletes_what_is_old,
 }
 
@@ -38,10 +39,17 @@ fn entry(key: &ApiKey, at: chrono::DateTime<Utc>, eligible: Option<bool>) -> Acc
         route: "/api/v1/eligibility".into(),
         status: 200,
         member: None,
+        upload: None,
+        change_set: None,
+        feed: None,
         eligible,
         reason: eligible.filter(|yes| !yes).map(|_| "left".into()),
         roster_version: Some(3),
     }
+}
+
+async fn read(engine: &Engine, org: &Organisation, filter: &AccessLogFilter) -> Vec<AccessEntry> {
+    engine.access_log(org, filter, &Maker::Operator).await.unwrap().entries
 }
 
 async fn what_was_read_is_kept_for_90_days(on: On) {
@@ -54,18 +62,58 @@ async fn what_was_read_is_kept_for_90_days(on: On) {
         engine.note_access(acme.row.id, entry.clone());
     }
     engine.flush_access().await.unwrap();
-    let all = AccessLogFilter { key: None, since: None, limit: 10 };
+    let all = AccessLogFilter { limit: 10, ..AccessLogFilter::default() };
     let [old, kept, new] = entries;
-    let found = engine.access_log(&acme, &all).await.unwrap();
+    let found = read(engine, &acme, &all).await;
     assert_eq!(found, [new.clone(), kept.clone(), old]);
     let tried = engine.run_retention("acme", true, now).await.unwrap();
     let done = engine.run_retention("acme", false, now).await.unwrap();
     assert_eq!((tried.reads_forgotten, done.reads_forgotten), (1, 1));
-    assert_eq!(engine.access_log(&acme, &all).await.unwrap(), [new.clone(), kept]);
+    assert_eq!(read(engine, &acme, &all).await, [new.clone(), kept]);
     let since = AccessLogFilter { since: Some(now), ..all.clone() };
-    assert_eq!(engine.access_log(&acme, &since).await.unwrap(), [new]);
+    assert_eq!(read(engine, &acme, &since).await, [new]);
     let other = AccessLogFilter { key: Some("another".into()), ..all };
-    assert_eq!(engine.access_log(&acme, &other).await.unwrap(), []);
+    assert_eq!(read(engine, &acme, &other).await, []);
+}
+
+async fn what_was_read_is_told_page_by_page_to_whoever_may_see_the_keys(on: On) {
+    let (given, user) = given(on).await;
+    let (acme, engine) = (given.acme().await, &given.engine);
+    let ada = with_role(&given, person("ada"), Role::Viewer).await;
+    let [own, first, second] =
+        [anything(&given, &ada).await, anything(&given, &user).await, anything(&given, &user).await];
+    let now = engine.now();
+    // Two keys and, now and then, the same moment: what tells entries apart is not their time alone.
+    for n in 0..9 {
+        let key = [&own.key, &first.key, &second.key][n % 3];
+        engine.note_access(acme.row.id, entry(key, now + Duration::seconds(n as i64 / 4), None));
+    }
+    engine.flush_access().await.unwrap();
+    let all = async |key: Option<&str>, by: &Maker| {
+        let (mut found, mut pages, mut after) = (Vec::new(), 0, None);
+        loop {
+            let filter = AccessLogFilter { key: key.map(str::to_owned), since: None, after, limit: 2 };
+            let page = engine.access_log(&acme, &filter, by).await.unwrap();
+            assert!(page.entries.len() <= 2);
+            (found, pages) = ([found, page.entries].concat(), pages + 1);
+            let Some(next) = page.next else { return (found, pages) };
+            after = Some(AccessLogPlace::read(&next.to_string()).expect("what was written is read"));
+        }
+    };
+    let (found, pages) = all(None, &Maker::Operator).await;
+    assert_eq!((found.len(), pages), (9, 5));
+    assert!(found.is_sorted_by_key(|entry| std::cmp::Reverse(entry.at)));
+    let (of_one, pages) = all(Some(&first.key.id), &Maker::Operator).await;
+    assert_eq!((of_one.len(), pages), (3, 2));
+    // Who is no administrator sees what was read with the keys that are mapped to them.
+    let by = caller(&given, &own).await;
+    let (seen, _) = all(None, &by).await;
+    assert!(seen.len() == 3 && seen.iter().all(|entry| entry.key == own.key.id), "{seen:?}");
+    assert_eq!(all(Some(&first.key.id), &by).await.0, []);
+    assert_eq!(all(Some(&own.key.id), &by).await.0, seen);
+    for wrong in ["", "1", "1-2", "x-00000000000000000000000000000001"] {
+        assert_eq!(AccessLogPlace::read(wrong), None, "{wrong}");
+    }
 }
 
 async fn whoever_serves_writes_what_was_noted_and_deletes_what_is_old(on: On) {
@@ -86,19 +134,19 @@ async fn whoever_serves_writes_what_was_noted_and_deletes_what_is_old(on: On) {
         figures: std::sync::Arc::default(),
     };
     let serving = tokio::spawn(async move { serving.run(&roles, stop).await });
-    let all = AccessLogFilter { key: None, since: None, limit: 10 };
-    let read = async || engine.access_log(&acme, &all).await.unwrap();
+    let all = AccessLogFilter { limit: 10, ..AccessLogFilter::default() };
+    let written = async || read(engine, &acme, &all).await;
     // What this process notes is written, and what is too old goes: wait until both are so.
     engine.note_access(acme.row.id, entry(&made.key, now, None));
     let both = async {
-        while read().await != [entry(&made.key, now, None)] {
+        while written().await != [entry(&made.key, now, None)] {
             tokio::time::sleep(std::time::Duration::from_millis(20)).await;
         }
     };
     tokio::time::timeout(std::time::Duration::from_secs(60), both).await.expect("it was not written, or not deleted");
     tell.send(true).unwrap();
     serving.await.unwrap();
-    assert_eq!(read().await.len(), 1);
+    assert_eq!(written().await.len(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -116,7 +164,7 @@ async fn what_cannot_be_written_is_kept_for_the_next_time() {
     sqlx::query("ALTER TABLE elsewhere RENAME TO access_log").execute(&pool).await.unwrap();
     pool.close().await;
     engine.flush_access().await.unwrap();
-    let all = AccessLogFilter { key: None, since: None, limit: 10 };
-    assert_eq!(engine.access_log(&acme, &all).await.unwrap().len(), 2);
+    let all = AccessLogFilter { limit: 10, ..AccessLogFilter::default() };
+    assert_eq!(read(engine, &acme, &all).await.len(), 2);
     assert_eq!(engine.access_figures().lost_entries, 0);
 }

@@ -11,7 +11,7 @@ use muster_domain::{
     access::{Action, Grant, Resource},
     documents::Feed,
     field::{FieldId, FieldSet},
-    ids::FeedNo,
+    ids::{ChangeSetId, FeedNo, UploadId},
     member::Member,
 };
 use muster_engine::{Engine, Organisation};
@@ -66,12 +66,40 @@ impl<S: Send + Sync> FromRequestParts<S> for Caller {
 pub struct About {
     /// Who.
     pub member: Option<Uuid>,
+    /// Which upload.
+    pub upload: Option<UploadId>,
+    /// Which change set.
+    pub change_set: Option<ChangeSetId>,
+    /// Which feed, by its name.
+    pub feed: Option<String>,
     /// Whether they are eligible.
     pub eligible: Option<bool>,
     /// Why, as a code.
     pub reason: Option<String>,
     /// Of which version of the roster that was said.
     pub roster_version: Option<u64>,
+}
+
+impl About {
+    /// A read about a member.
+    pub fn member(id: Uuid) -> About {
+        About { member: Some(id), ..About::default() }
+    }
+
+    /// A read about an upload.
+    pub fn upload(id: UploadId) -> About {
+        About { upload: Some(id), ..About::default() }
+    }
+
+    /// A read about a change set.
+    pub fn change_set(id: ChangeSetId) -> About {
+        About { change_set: Some(id), ..About::default() }
+    }
+
+    /// A read about a feed.
+    pub fn feed(name: &str) -> About {
+        About { feed: Some(name.to_owned()), ..About::default() }
+    }
 }
 
 /// What is worth keeping of a read, put down by its handler.
@@ -119,6 +147,22 @@ impl Caller {
             format!("The key lacks the right {scope}.")
         };
         Err(Problem::new(&MISSING_RIGHT, whose).with("scope", scope))
+    }
+
+    /// Refuses unless the caller may be shown all that there is of a resource.
+    ///
+    /// # Errors
+    /// If the key is for some people, some fields or one feed only; the sentence says what that has to do with it.
+    pub fn sees_all(&self, resource: Resource, why: &str) -> Result<()> {
+        if self.grant.sees_all(resource) { Ok(()) } else { Err(Problem::new(&MISSING_RIGHT, why)) }
+    }
+
+    /// Refuses a key that is for some people, some fields or one feed only.
+    ///
+    /// # Errors
+    /// If it is; the sentence says what that has to do with it.
+    pub fn is_for_everything(&self, why: &str) -> Result<()> {
+        if self.grant.is_limited() { Err(Problem::new(&MISSING_RIGHT, why)) } else { Ok(()) }
     }
 
     /// How many requests of a class a minute are allowed.
@@ -169,18 +213,6 @@ impl Caller {
     /// The fields that may be written through a resource; none for all.
     pub fn writable(&self, resource: Resource) -> Option<FieldSet> {
         self.grant.writable(resource, |name| self.field(name))
-    }
-
-    /// Refuses a key that is limited to some people, some fields or one feed.
-    ///
-    /// # Errors
-    /// If it is, with the reason why that is too little here.
-    pub fn is_for_everything(&self, why: &str) -> Result<()> {
-        self.shows_everybody(why)?;
-        match self.grant.key.feed.is_some() || self.writable(Resource::Members).is_some() {
-            true => Err(Problem::new(&MISSING_RIGHT, why)),
-            false => Ok(()),
-        }
     }
 
     /// Refuses a key that sees only some people, or only some fields of them.

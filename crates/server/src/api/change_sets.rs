@@ -28,18 +28,20 @@ use uuid::Uuid;
 use super::{
     Api,
     body::{Path, Query},
-    caller::Caller,
+    caller::{About, Caller, Noted},
     page::{self, ListParameters},
 };
 use crate::problem::{NOT_FOUND, Problem, ProblemDocument, Result};
 
 pub(crate) mod changes;
 pub(crate) mod decide;
+pub(crate) mod rejected;
 
 /// The routes.
 pub fn routes() -> Router<Api> {
     Router::new()
         .route("/change-sets", get(list))
+        .route("/change-sets/rejected", get(rejected::list))
         .route("/change-sets/{id}", get(show))
         .route("/change-sets/{id}/changes", get(changes::changes))
         .route("/change-sets/{id}/approve", post(decide::approve))
@@ -227,9 +229,10 @@ fn waits(set: &ChangeSet) -> bool {
 /// Its `ETag` is its digest, which a decision must name.
 #[utoipa::path(get, path = "/api/v1/change-sets/{id}", tag = "change sets", params(("id" = Uuid, Path)),
     responses((status = 200, body = ChangeSetDocument), (status = 404, body = ProblemDocument, content_type = "application/problem+json")))]
-pub async fn show(caller: Caller, Path(id): Path<String>) -> Result<Response> {
+pub async fn show(caller: Caller, noted: Noted, Path(id): Path<String>) -> Result<Response> {
     caller.needs(Resource::ChangeSets, Action::Read)?;
     let set = find(&caller, &id).await?;
+    noted.keep(About::change_set(set.id));
     let names = caller.engine.names(caller.organisation.row.id, &set.deciders()).await?;
     let mut response = Json(document(&set, &caller, &names)).into_response();
     if let Ok(value) = HeaderValue::try_from(format!("\"{}\"", set.digest)) {

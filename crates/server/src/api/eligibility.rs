@@ -146,6 +146,7 @@ async fn one(caller: &Caller, noted: &Noted, question: &Question, place: &str) -
             eligible: Some(false),
             reason: Some(answer.reason.word().to_owned()),
             roster_version: Some(found.roster_version),
+            ..About::default()
         });
     }
     Ok(Eligibility {

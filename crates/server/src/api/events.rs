@@ -140,8 +140,7 @@ impl Reader {
 
     /// Whether they get events with their bodies.
     fn sees_bodies(&self) -> bool {
-        let key = &self.caller.grant.key;
-        key.rows.is_empty() && self.caller.readable(Resource::Events).is_none() && key.feed.is_none()
+        self.caller.grant.sees_all(Resource::Events)
     }
 }
 

@@ -6,7 +6,7 @@ use axum::{
     Json, Router,
     http::StatusCode,
     response::{IntoResponse, Response},
-    routing::get,
+    routing::{get, post},
 };
 use chrono::{DateTime, Utc};
 use muster_domain::{
@@ -21,7 +21,7 @@ use utoipa::{ToSchema, openapi::Object};
 use super::{
     Api,
     body::{self, Path},
-    caller::Caller,
+    caller::{About, Caller, Noted},
     object,
 };
 use crate::{
@@ -29,9 +29,20 @@ use crate::{
     problem::{CONFLICT, INVALID, NOT_FOUND, Problem, ProblemDocument, Result},
 };
 
+pub(crate) mod handover;
+pub(crate) mod known;
+pub(crate) mod map;
+pub(crate) mod runs;
+
 /// The routes.
 pub fn routes() -> Router<Api> {
-    Router::new().route("/feeds", get(list).post(create)).route("/feeds/{name}", get(show).patch(change))
+    Router::new()
+        .route("/feeds", get(list).post(create))
+        .route("/feeds/runs", get(runs::list))
+        .route("/feeds/{name}", get(show).patch(change))
+        .route("/feeds/{name}/known", get(known::show))
+        .route("/feeds/{name}/map", post(map::show))
+        .route("/feeds/{name}/handover", post(handover::hand_over))
 }
 
 /// A feed.
@@ -55,6 +66,10 @@ pub struct FeedDocument {
     pub overrides: BTreeMap<String, String>,
     /// When a payload is expected, as a Unix cron expression.
     pub expected: Option<String>,
+    /// The time zone in which that is meant; the organisation's, if there is none.
+    pub expected_timezone: Option<String>,
+    /// How late a payload may be; 120, if nothing is said.
+    pub expected_grace_minutes: Option<u32>,
     /// The last time at which one was expected.
     pub last_run: Option<DateTime<Utc>>,
     /// The next time at which one is expected.
@@ -80,6 +95,8 @@ async fn document(feed: &Feed, caller: &Caller) -> Result<FeedDocument> {
         mapping_version: s.mapping_version,
         overrides: s.overrides,
         expected: s.expected,
+        expected_timezone: s.expected_timezone,
+        expected_grace_minutes: s.expected_grace_minutes,
         last_run: watch.as_ref().and_then(|w| w.last_run),
         next_run: watch.and_then(|w| w.next_run),
         claims: feed.claims,
@@ -118,9 +135,11 @@ fn find<'a>(caller: &'a Caller, name: &str) -> Result<&'a Feed> {
 /// Show a feed
 #[utoipa::path(get, path = "/api/v1/feeds/{name}", tag = "feeds", params(("name" = String, Path)),
     responses((status = 200, body = FeedDocument), (status = 404, body = ProblemDocument, content_type = "application/problem+json")))]
-pub async fn show(caller: Caller, Path(name): Path<String>) -> Result<Json<FeedDocument>> {
+pub async fn show(caller: Caller, noted: Noted, Path(name): Path<String>) -> Result<Json<FeedDocument>> {
     caller.needs(Resource::Feeds, Action::Read)?;
-    document(find(&caller, &name)?, &caller).await.map(Json)
+    let feed = find(&caller, &name)?;
+    noted.keep(About::feed(&feed.settings.name));
+    document(feed, &caller).await.map(Json)
 }
 
 /// A feed as it is to be. What is not given stays as it is, or by default.
@@ -141,6 +160,12 @@ pub struct FeedChange {
     pub mapping: BTreeMap<String, String>,
     /// Settings in place of the organisation's; an empty one takes it away.
     pub overrides: BTreeMap<String, String>,
+    /// When a payload is expected: minute, hour, day of month, month, day of week, or `@daily` and its like; empty for never.
+    pub expected: Option<String>,
+    /// The time zone in which that is meant; empty for the organisation's.
+    pub expected_timezone: Option<String>,
+    /// How late a payload may be, in minutes or such as `2h`; empty for the default of two hours.
+    pub expected_grace: Option<String>,
 }
 
 fn policies() -> Object {
@@ -183,6 +208,11 @@ impl FeedChange {
         }
         for (key, value) in &self.overrides {
             feed.set_override(key, value).map_err(|e| invalid("overrides", e.to_string()))?;
+        }
+        let [schedule, zone, grace] =
+            [&self.expected, &self.expected_timezone, &self.expected_grace].map(Option::as_deref);
+        if schedule.or(zone).or(grace).is_some() {
+            feed.expect(schedule, zone, grace).map_err(|e| invalid("expected", e.to_string()))?;
         }
         Ok(())
     }

@@ -100,7 +100,9 @@ impl Again {
 fn class_of(method: &Method, route: &str) -> Class {
     match route {
         r if r.ends_with("/eligibility") => Class::Eligibility,
-        "/api/v1/uploads" | "/api/public/upload" if method == Method::POST => Class::Uploads,
+        "/api/v1/uploads" | "/api/v1/feeds/{name}/map" | "/api/public/upload" if method == Method::POST => {
+            Class::Uploads
+        }
         _ => Class::Requests,
     }
 }
@@ -184,8 +186,11 @@ fn address(request: &Request, trusted: &[IpNet]) -> IpAddr {
 
 /// Puts what was read into the access log. Writes are events, which name their key themselves.
 fn note(api: &Api, caller: &Caller, from: IpAddr, method: &Method, route: &str, status: StatusCode, noted: &Noted) {
+    let class = class_of(method, route);
     let abouts = noted.take();
-    let is_read = matches!(*method, Method::GET | Method::HEAD);
+    // What finds nobody is a read too. Of eligibility only what is worth keeping is kept: every "no".
+    let is_read = matches!(*method, Method::GET | Method::HEAD)
+        || (idempotency::only_reads(route) && class != Class::Eligibility);
     let plain = (is_read && abouts.is_empty()).then(About::default);
     for about in abouts.into_iter().chain(plain) {
         let entry = AccessEntry {
@@ -197,6 +202,9 @@ fn note(api: &Api, caller: &Caller, from: IpAddr, method: &Method, route: &str, 
             route: route.to_owned(),
             status: status.as_u16(),
             member: about.member,
+            upload: about.upload,
+            change_set: about.change_set,
+            feed: about.feed,
             eligible: about.eligible,
             reason: about.reason,
             roster_version: about.roster_version,

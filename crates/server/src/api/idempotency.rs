@@ -27,7 +27,8 @@ const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
 const PROLONG: Duration = Duration::from_secs(20);
 /// What only reads, though it is POSTed since addresses end in logs. It is answered anew each time: by the rights and the roster
 /// of now, with its line in the log of reads, and nothing of it is kept.
-const READS: [&str; 3] = ["/api/v1/members/search", "/api/v1/members/lookup", "/api/v1/eligibility"];
+const READS: [&str; 4] =
+    ["/api/v1/members/search", "/api/v1/members/lookup", "/api/v1/eligibility", "/api/v1/feeds/{name}/map"];
 /// The headers of an answer that are given again with it.
 const GIVEN_AGAIN: [HeaderName; 4] = [header::CONTENT_TYPE, header::LOCATION, header::ETAG, header::CACHE_CONTROL];
 
@@ -44,11 +45,16 @@ pub fn key_of(headers: &HeaderMap) -> Result<Option<String>> {
     Ok(Some(text.to_owned()))
 }
 
+/// Whether what is sent there only reads, though it is POSTed.
+pub fn only_reads(route: &str) -> bool {
+    READS.contains(&route)
+}
+
 /// Whether a request is told apart here.
 pub fn is_ours(method: &Method, route: &str, headers: &HeaderMap) -> bool {
     let has_body = matches!(*method, Method::POST | Method::PUT | Method::PATCH | Method::DELETE);
     let is_upload = matches!(route, "/api/v1/uploads" | "/api/public/upload");
-    has_body && !is_upload && !READS.contains(&route) && headers.contains_key(KEY)
+    has_body && !is_upload && !only_reads(route) && headers.contains_key(KEY)
 }
 
 /// Runs a request once: whoever comes again with the same key gets the same answer. `until_done` is let go of when it has been

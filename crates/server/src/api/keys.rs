@@ -29,11 +29,14 @@ use super::{
 };
 use crate::problem::{INVALID, MISSING_RIGHT, NOT_FOUND, Problem, ProblemDocument, Result};
 
+pub(crate) mod access_log;
+
 /// The routes.
 pub fn routes() -> Router<Api> {
     Router::new()
         .route("/keys", get(list).post(create))
         .route("/keys/revoke-all", post(revoke_all))
+        .route("/keys/access-log", get(access_log::list))
         .route("/keys/{id}", get(show).patch(change).delete(delete))
         .route("/keys/{id}/rotate", post(rotate))
 }

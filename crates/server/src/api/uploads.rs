@@ -8,7 +8,7 @@ use axum::{
     extract::{Request, State},
     http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
-    routing::get,
+    routing::{get, post},
 };
 use chrono::{DateTime, Utc};
 use muster_domain::{
@@ -27,7 +27,7 @@ use uuid::Uuid;
 use super::{
     Api,
     body::{Path, Query},
-    caller::Caller,
+    caller::{About, Caller, Noted},
     idempotency,
     page::{self, ListParameters},
 };
@@ -41,6 +41,7 @@ use crate::{
 
 mod coming;
 mod declared;
+pub(crate) mod give_up;
 pub(crate) mod issues;
 
 pub use coming::Coming;
@@ -55,6 +56,7 @@ pub fn routes() -> Router<Api> {
         .route("/uploads/{id}", get(show))
         .route("/uploads/{id}/issues", get(issues::show))
         .route("/uploads/{id}/original", get(original))
+        .route("/uploads/{id}/give-up", post(give_up::give_up))
 }
 
 /// What is said of a payload in the address.
@@ -364,9 +366,10 @@ pub async fn find(caller: &Caller, id: &str) -> Result<Upload> {
 /// Show an upload
 #[utoipa::path(get, path = "/api/v1/uploads/{id}", tag = "uploads", params(("id" = Uuid, Path)),
     responses((status = 200, body = UploadDocument), (status = 404, body = ProblemDocument, content_type = "application/problem+json")))]
-pub async fn show(caller: Caller, Path(id): Path<String>) -> Result<Json<UploadDocument>> {
+pub async fn show(caller: Caller, noted: Noted, Path(id): Path<String>) -> Result<Json<UploadDocument>> {
     caller.needs(Resource::Uploads, Action::Read)?;
     let upload = find(&caller, &id).await?;
+    noted.keep(About::upload(upload.received.upload));
     whole(&caller, &upload).await.map(Json)
 }
 
@@ -380,7 +383,7 @@ async fn whole(caller: &Caller, upload: &Upload) -> Result<UploadDocument> {
 /// Get the payload as it came
 #[utoipa::path(get, path = "/api/v1/uploads/{id}/original", tag = "uploads", params(("id" = Uuid, Path)),
     responses((status = 200, content_type = "application/octet-stream")))]
-pub async fn original(caller: Caller, Path(id): Path<String>) -> Result<Response> {
+pub async fn original(caller: Caller, noted: Noted, Path(id): Path<String>) -> Result<Response> {
     caller.needs(Resource::Uploads, Action::Download)?;
     if !caller.grant.sees_everything() {
         let why = "The key sees some people or some fields only, and a payload cannot be shown in part.";
@@ -388,6 +391,7 @@ pub async fn original(caller: Caller, Path(id): Path<String>) -> Result<Response
     }
     let upload = find(&caller, &id).await?;
     let id = upload.received.upload;
+    noted.keep(About::upload(id));
     let gone = || Problem::new(&NOT_FOUND, "The payload is not kept any more, or there never was one.");
     if caller.engine.original(&caller.organisation, id).await? != Original::Kept {
         return Err(gone());

@@ -30,6 +30,8 @@ pub struct NotedFilter {
     pub key: Option<String>,
     /// From this moment on.
     pub since: Option<DateTime<Utc>>,
+    /// Only what was noted before this entry.
+    pub before: Option<(DateTime<Utc>, Uuid)>,
     /// So many of the newest.
     pub limit: u32,
 }
@@ -53,15 +55,16 @@ impl Access {
 
     /// The newest entries, the newest first.
     pub async fn noted(&self, org: OrganisationId, filter: &NotedFilter) -> Result<Vec<Noted>> {
-        const SQL: &str = "SELECT at, id, key, doc FROM access_log WHERE org = $1 AND at >= $2 \
-            ORDER BY at DESC, id DESC LIMIT $3";
-        const OF_KEY: &str = "SELECT at, id, key, doc FROM access_log WHERE org = $1 AND at >= $2 AND key = $4 \
-            ORDER BY at DESC, id DESC LIMIT $3";
+        const SQL: &str = "SELECT at, id, key, doc FROM access_log WHERE org = $1 AND at >= $2 AND (at, id) < ($3, $4) \
+            ORDER BY at DESC, id DESC LIMIT $5";
+        const OF_KEY: &str = "SELECT at, id, key, doc FROM access_log WHERE org = $1 AND at >= $2 AND (at, id) < ($3, $4) \
+            AND key = $6 ORDER BY at DESC, id DESC LIMIT $5";
         let since = filter.since.map_or(0, micros);
+        let (at, id) = filter.before.map_or((i64::MAX, Uuid::max()), |(at, id)| (micros(at), id));
         let mut reading = self.reading().await?;
         let rows: Vec<(i64, Uuid, String, Vec<u8>)> = on!(&mut reading.conn(), c => {
             let sql = if filter.key.is_some() { OF_KEY } else { SQL };
-            let mut query = sqlx::query_as(sql).bind(org.0).bind(since).bind(i64::from(filter.limit));
+            let mut query = sqlx::query_as(sql).bind(org.0).bind(since).bind(at).bind(id).bind(i64::from(filter.limit));
             if let Some(key) = &filter.key {
                 query = query.bind(&**key);
             }

@@ -138,8 +138,13 @@ pub async fn reads_are_noted_and_forgotten(store: &Store) {
         access.noted(org, &filter).await.unwrap().into_iter().map(|n| n.doc[0]).collect::<Vec<_>>()
     };
     assert_eq!(found(NotedFilter { limit: 3, ..Default::default() }).await, [9, 8, 7]);
-    let even = NotedFilter { key: Some("even".into()), since: Some(at(3)), limit: 100 };
-    assert_eq!(found(even).await, [8, 6, 4]);
+    let even = NotedFilter { key: Some("even".into()), since: Some(at(3)), limit: 100, ..Default::default() };
+    assert_eq!(found(even.clone()).await, [8, 6, 4]);
+    // Where a page ended the next goes on, also between entries of the same moment.
+    let before = |n: u8, id: u128| Some((at(i64::from(n)), Uuid::from_u128(id)));
+    assert_eq!(found(NotedFilter { before: before(8, 8), ..even.clone() }).await, [6, 4]);
+    assert_eq!(found(NotedFilter { before: before(8, 9), ..even }).await, [8, 6, 4]);
+    assert_eq!(found(NotedFilter { before: before(3, 3), limit: 100, ..Default::default() }).await, [2, 1]);
     assert_eq!(access.count_noted(org, at(4)).await.unwrap(), 3);
     assert_eq!(access.forget_noted(org, at(4)).await.unwrap(), 3);
     assert_eq!(found(NotedFilter { limit: 100, ..Default::default() }).await, [9, 8, 7, 6, 5, 4]);

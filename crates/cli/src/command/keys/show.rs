@@ -184,6 +184,18 @@ fn document(listed: &ListedKey, org: &Organisation) -> Value {
     })
 }
 
+/// What a read was about.
+fn read_about(entry: &AccessEntry) -> String {
+    let said = [
+        entry.member.map(|id| format!("member {id}")),
+        entry.upload.map(|id| format!("upload {id}")),
+        entry.change_set.map(|id| format!("change set {id}")),
+        entry.feed.as_ref().map(|name| format!("feed {name}")),
+    ];
+    let said: Vec<String> = said.into_iter().flatten().collect();
+    if said.is_empty() { "-".to_owned() } else { said.join(", ") }
+}
+
 /// What was read.
 pub fn reads(entries: &[AccessEntry], session: &mut Session<'_>) {
     if session.out.json {
@@ -194,7 +206,7 @@ pub fn reads(entries: &[AccessEntry], session: &mut Session<'_>) {
         session.out.line("Nothing was read.");
         return;
     }
-    let mut table = Table::new(&["at", "key", "from", "request", "status", "member", "eligible", "roster"]);
+    let mut table = Table::new(&["at", "key", "from", "request", "status", "about", "eligible", "roster"]);
     for entry in entries {
         let eligible = match (entry.eligible, &entry.reason) {
             (Some(true), _) => "yes".to_owned(),
@@ -208,7 +220,7 @@ pub fn reads(entries: &[AccessEntry], session: &mut Session<'_>) {
             entry.from.map_or("-".to_owned(), |ip| ip.to_string()),
             format!("{} {}", entry.method, entry.route),
             entry.status.to_string(),
-            entry.member.map_or("-".to_owned(), |id| id.to_string()),
+            read_about(entry),
             eligible,
             entry.roster_version.map_or("-".to_owned(), |v| v.to_string()),
         ]);

@@ -33,7 +33,7 @@ use super::find;
 use crate::{
     api::{
         body::{Path, Query},
-        caller::Caller,
+        caller::{About, Caller, Noted},
         page,
     },
     openapi::said::words,
@@ -219,12 +219,14 @@ impl Shown {
     ))]
 pub async fn changes(
     caller: Caller,
+    noted: Noted,
     Path(id): Path<String>,
     Query(parameters): Query<ChangesParameters>,
     headers: HeaderMap,
 ) -> Result<Response> {
     caller.needs(Resource::ChangeSets, Action::Read)?;
     let set = find(&caller, &id).await?;
+    noted.keep(About::change_set(set.id));
     let kind = parameters.kind.as_deref().map(kind_of).transpose()?;
     let accepts = headers.get(header::ACCEPT).and_then(|v| v.to_str().ok()).unwrap_or("");
     let has_lines = accepts.contains("x-ndjson");

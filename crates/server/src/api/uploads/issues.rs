@@ -15,7 +15,10 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::{
-    api::{body::Path, caller::Caller},
+    api::{
+        body::Path,
+        caller::{About, Caller, Noted},
+    },
     problem::{Problem, ProblemDocument, Result},
 };
 
@@ -75,9 +78,10 @@ pub async fn all(caller: &Caller, upload: &Upload) -> Result<Vec<Issue>> {
         (status = 200, content((Issues = "application/json"), (String = "text/csv"))),
         (status = 404, body = ProblemDocument, content_type = "application/problem+json"),
     ))]
-pub async fn show(caller: Caller, Path(id): Path<String>, headers: HeaderMap) -> Result<Response> {
+pub async fn show(caller: Caller, noted: Noted, Path(id): Path<String>, headers: HeaderMap) -> Result<Response> {
     caller.needs(Resource::Uploads, Action::Read)?;
     let upload = super::find(&caller, &id).await?;
+    noted.keep(About::upload(upload.received.upload));
     let issues = shown(all(&caller, &upload).await?, caller.readable(Resource::Uploads), &caller);
     let accept = headers.get(header::ACCEPT).and_then(|v| v.to_str().ok()).unwrap_or("");
     if !accept.split(',').any(|kind| kind.trim().starts_with("text/csv")) {
