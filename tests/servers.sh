@@ -34,6 +34,7 @@ install_missing() {
   rabbitmq_bin >/dev/null || want+=(rabbitmq-server)
   # For the pages of the documentation, and the examples on them.
   command -v chromium >/dev/null || want+=(chromium)
+  command -v chromedriver >/dev/null || want+=(chromium-driver)
   command -v curl >/dev/null || want+=(curl)
   command -v python3 >/dev/null || want+=(python3)
   # For the example of a listener: Debian's own Python with Debian's pika, whatever other Python is on the path.

@@ -31,6 +31,7 @@ mod reach;
 mod slow;
 mod story;
 mod streams;
+mod tried;
 
 /// A server with API access, and a key that may do everything.
 pub struct Api {

@@ -71,9 +71,26 @@ impl Engine {
     /// # Errors
     /// If a field, value or person is not known, or the edit makes no sense.
     pub async fn by_hand(&self, slug: &str, edit: Edit, asked: Option<Asked>) -> Result<Report> {
+        self.by_hand_as_seen(slug, edit, asked, None).await
+    }
+
+    /// The same, unless a member is not as they were seen any more.
+    ///
+    /// # Errors
+    /// As [`by_hand`](Self::by_hand), and if they are not.
+    pub async fn by_hand_as_seen(
+        &self,
+        slug: &str,
+        edit: Edit,
+        asked: Option<Asked>,
+        seen: Option<Box<Member>>,
+    ) -> Result<Report> {
         let org = self.organisation(slug).await?;
         let lease = self.lease(org.row.id).await?;
-        let outcome = self.by_hand_leased(&lease, slug, &edit, asked).await;
+        let outcome = match self.expect_as_seen(&org, seen.as_deref()).await {
+            Ok(()) => self.by_hand_leased(&lease, slug, &edit, asked).await,
+            Err(stale) => Err(stale),
+        };
         self.give_back(&lease, outcome).await
     }
 

@@ -10,6 +10,7 @@ use muster_domain::{
     fact::{Counts, Fact, Received, State},
     guard::Asked,
     ids::UploadId,
+    member::Member,
     settings::{Channel, Mode},
 };
 use muster_intake::{IntakeError, payload::UpTo};
@@ -53,6 +54,8 @@ pub struct Request {
     pub idempotency_key: Option<String>,
     /// The name of the file, for people.
     pub file_name: Option<String>,
+    /// Nothing is taken unless this member is as they were seen.
+    pub seen: Option<Box<Member>>,
 }
 
 /// A payload that was refused while it came in says so; anything else is the disk's or the sender's fault.

@@ -22,6 +22,8 @@ pub struct SettingsRequest {
     pub dry_run: bool,
     /// How many people the caller knows to become ineligible.
     pub confirm_removals: Option<u64>,
+    /// Nothing is set unless the settings are of this version.
+    pub seen: Option<u32>,
 }
 
 /// What became of it.
@@ -137,6 +139,10 @@ impl Engine {
         request: &SettingsRequest,
     ) -> Result<SettingsReport> {
         let org = self.organisation(slug).await?;
+        if request.seen.is_some_and(|version| version != org.settings.version) {
+            let why = format!("Nothing was set: the settings are of version {} now; look again.", org.settings.version);
+            return Err(Error::Stale(why));
+        }
         let (mut report, settings) = self.try_settings(&org, request).await?;
         if report.changed.is_empty() {
             return Ok(report);

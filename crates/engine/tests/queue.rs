@@ -7,7 +7,11 @@ use std::{
 };
 
 use chrono::{TimeZone, Utc};
-use muster_engine::queue::{Queue, Worked};
+use muster_domain::member::Member;
+use muster_engine::{
+    Error,
+    queue::{Queue, Worked},
+};
 
 use crate::rules_given::*;
 
@@ -50,6 +54,25 @@ async fn what_was_taken_in_waits_and_is_worked_off_in_order_of_arrival() {
     assert_eq!((given.state(&first).await, given.state(&second).await), (State::Applied, State::Applied));
     assert_eq!(given.department("E1").await, "Press");
     assert_eq!(given.worked_off().await, Queue::Empty(0));
+    given.verified().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_is_taken_for_somebody_who_is_not_as_they_were_seen_when_it_is_worked_on() {
+    let given = three().await;
+    let as_seen = |member: Member| Request { seen: Some(Box::new(member)), ..partial() };
+    let seen = given.member("E1").await;
+    // It was there first, and nobody has worked on it when the other looks.
+    given.taken_in(partial(), &csv([moved(1, "Legal")])).await;
+    let refused = given.try_sync(as_seen(seen.clone()), &csv([moved(1, "Press")])).await.unwrap_err();
+    assert!(matches!(refused, Error::Stale(_)), "{refused}");
+    assert_eq!(given.department("E1").await, "Legal");
+    assert_eq!(given.worked_off().await, Queue::Empty(0), "it is decided, and does not wait for anybody");
+    let dry = given.try_sync(dry(as_seen(seen)), &csv([moved(1, "Press")])).await.unwrap_err();
+    assert!(matches!(dry, Error::Stale(_)), "{dry}");
+    let seen = given.member("E1").await;
+    given.applied(as_seen(seen), &csv([moved(1, "Press")])).await;
+    assert_eq!(given.department("E1").await, "Press");
     given.verified().await;
 }
 

@@ -169,6 +169,21 @@ async fn nobody_is_given_somebody_elses_key_by_hand() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_is_another_than_was_seen_is_not_edited_by_hand() {
+    let given = ten().await;
+    let seen = Box::new(given.member("E3").await);
+    let edit = || Edit::Rekey { key: Whom::Id(seen.uuid), new_key: "N3".into() };
+    let as_seen = || given.engine.by_hand_as_seen("acme", edit(), None, Some(seen.clone()));
+    given.set_by_hand("E3", "department", "Law").await;
+    assert!(matches!(as_seen().await, Err(Error::Stale(_))));
+    assert_eq!(given.member("E3").await.key, "E3");
+    given.set_by_hand("E4", "department", "Law").await;
+    let seen = Box::new(given.member("E3").await);
+    let done = given.engine.by_hand_as_seen("acme", edit(), None, Some(seen)).await.unwrap();
+    assert_eq!(done.counts.rekeyed, 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_members_who_are_one_person_are_joined_by_hand_and_parted_by_undo() {
     let given = Given::organisation().await;
     given.feed_named("payroll").await;

@@ -64,6 +64,19 @@ async fn past_the_guard_on_removals_it_is_refused_unless_the_number_is_confirmed
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn settings_that_are_of_another_version_than_was_seen_are_left_alone() {
+    let given = twenty().await;
+    let seen = Some(given.acme().await.settings.version);
+    given.set("guard.removals.max_percent", "50").await;
+    let refused = given.engine.change_settings("acme", &SettingsRequest { seen, ..no_retired() }).await.unwrap_err();
+    assert!(matches!(&refused, Error::Stale(why) if why.contains("of version 2 now")), "{refused}");
+    let seen = Some(given.acme().await.settings.version);
+    assert_eq!(seen, Some(2), "nothing was set");
+    assert_eq!(change(&given, &SettingsRequest { seen, ..no_retired() }).await.state, SettingsState::Set);
+    given.verified().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn within_the_guard_it_is_set_and_the_event_records_the_figure() {
     let given = twenty().await;
     given.set("guard.removals.max_percent", "50").await;

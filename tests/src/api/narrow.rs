@@ -92,5 +92,15 @@ fn nobody_sees_across_organisations_feeds_fields_and_rows() {
     assert_eq!(send("/api/v1/uploads?feed=main&mode=partial").problem(), "wrong-feed");
     assert_eq!(send("/api/v1/uploads").json()["feed"], "uk");
     assert_eq!(get(&bound, &format!("/api/v1/uploads/{upload}")).problem(), "not-found");
+    // One that sees some people only may send all of a feed of its own, and of no other.
+    let own = muster.key(&[
+        "--name", "own", "--user", "hris", "--scope", "upload:*", "--department", "UK", "--feed", "uk", "--rate",
+        "uploads=1000",
+    ]);
+    let csv = people(70..=72, "UK");
+    let send = |path: &str| api.said("POST", path, &Said { key: Some(&own), headers: &headers, body: csv.as_bytes() });
+    assert_eq!(send("/api/v1/uploads?feed=main&mode=full").problem(), "wrong-feed");
+    let sent = send("/api/v1/uploads?mode=full").json();
+    assert_eq!((&sent["state"], &sent["counts"]["added"]), (&json!("applied"), &json!(1)), "{sent}");
     muster.verify();
 }

@@ -90,7 +90,7 @@ pub async fn run(org: Org, session: &mut Session<'_>) -> Result<Exit, Failure> {
             show(&org, session);
         }
         Command::Set { slug, dry_run, confirm_removals, settings } => {
-            let request = SettingsRequest { pairs: settings, dry_run, confirm_removals };
+            let request = SettingsRequest { pairs: settings, dry_run, confirm_removals, seen: None };
             return set(&slug, &request, session).await;
         }
     }

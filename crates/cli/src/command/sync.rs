@@ -197,6 +197,7 @@ fn request(sync: Sync) -> Result<Request, Failure> {
         as_of: sync.as_of,
         idempotency_key: sync.idempotency_key,
         file_name: name,
+        seen: None,
     })
 }
 

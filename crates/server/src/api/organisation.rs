@@ -183,10 +183,7 @@ pub async fn set(
     body::Json(change): body::Json<SettingsChange>,
 ) -> Result<Json<SettingsDocument>> {
     caller.needs(Resource::Settings, Action::Update)?;
-    let version = caller.organisation.settings.version.to_string();
-    if body::if_match(&headers).is_some_and(|tags| !tags.iter().any(|t| *t == version || t == "*")) {
-        return Err(Problem::new(&STALE, format!("The settings are of version {version} now; read them again.")));
-    }
+    let seen = seen(&caller, &headers)?;
     for key in change.settings.keys() {
         if is_operators_own(key) {
             let why = format!("`{key}` is set by the operator of the installation alone.");
@@ -194,7 +191,7 @@ pub async fn set(
         }
     }
     let SettingsChange { settings, dry_run, confirm_removals } = change;
-    let request = SettingsRequest { pairs: settings.into_iter().collect(), dry_run, confirm_removals };
+    let request = SettingsRequest { pairs: settings.into_iter().collect(), dry_run, confirm_removals, seen };
     let report = caller.engine.change_settings(caller.slug(), &request).await?;
     if report.state == SettingsState::Refused {
         let stop = report.eligibility.as_ref().map_or(0, |e| e.stop);
@@ -204,6 +201,18 @@ pub async fn set(
         return Err(Problem::new(&CONFIRMATION, why).with("removals", stop));
     }
     Ok(Json(shown(report)))
+}
+
+/// The version of the settings that was seen, if that is said and is the present one.
+fn seen(caller: &Caller, headers: &HeaderMap) -> Result<Option<u32>> {
+    let now = caller.organisation.settings.version;
+    match body::if_match(headers) {
+        Some(tags) if tags.iter().any(|tag| *tag == now.to_string()) => Ok(Some(now)),
+        Some(tags) if !tags.iter().any(|tag| tag == "*") => {
+            Err(Problem::new(&STALE, format!("The settings are of version {now} now; read them again.")))
+        }
+        _ => Ok(None),
+    }
 }
 
 fn shown(report: SettingsReport) -> SettingsDocument {

@@ -83,7 +83,8 @@ kinds! {
         "The request's body came too slowly, or its end did not come.",
         "Send it again, over a better line or packed with gzip.";
     CONFLICT = 409, "conflict", "That cannot be done as things stand",
-        "What the request is about is in a state that does not allow it, such as a change set that was decided already.",
+        "What the request is about is in a state that does not allow it, such as a change set that was decided already, or it \
+         was done before, under the same Idempotency-Key, when the key could do something else.",
         "Look at it again, and decide anew.";
     IN_FLIGHT = 409, "in-flight", "The same request is still being worked on",
         "A request with this Idempotency-Key has not been answered yet.",

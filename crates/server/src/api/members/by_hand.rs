@@ -98,7 +98,7 @@ pub async fn add(caller: Caller, request: Request) -> Result<Response> {
     caller.is_for_everything(FOR_ALL)?;
     let body::Json(new) = body::Json::<FieldsByHand>::from_request(request, &()).await?;
     let fields = texts(&new.fields)?;
-    edit(&caller, Edit::Add { fields }, body::asked(new.apply, new.hold)?).await
+    edit(&caller, Edit::Add { fields }, body::asked(new.apply, new.hold)?, None).await
 }
 
 /// Set fields of a member by hand
@@ -111,10 +111,10 @@ pub async fn add(caller: Caller, request: Request) -> Result<Response> {
         (status = 404, body = ProblemDocument, content_type = "application/problem+json"),
         (status = 412, body = ProblemDocument, content_type = "application/problem+json")))]
 pub async fn set(caller: Caller, Path(id): Path<String>, headers: HeaderMap, request: Request) -> Result<Response> {
-    let member = meant(&caller, Action::Update, &id, &headers).await?;
+    let (member, seen) = meant(&caller, Action::Update, &id, &headers).await?;
     let body::Json(new) = body::Json::<FieldsByHand>::from_request(request, &()).await?;
     let fields = texts(&new.fields)?;
-    edit(&caller, Edit::Set { key: Whom::Id(member.uuid), fields }, body::asked(new.apply, new.hold)?).await
+    edit(&caller, Edit::Set { key: Whom::Id(member.uuid), fields }, body::asked(new.apply, new.hold)?, seen).await
 }
 
 /// Take a member off the roster by hand
@@ -126,9 +126,9 @@ pub async fn set(caller: Caller, Path(id): Path<String>, headers: HeaderMap, req
         (status = 404, body = ProblemDocument, content_type = "application/problem+json"),
         (status = 412, body = ProblemDocument, content_type = "application/problem+json")))]
 pub async fn remove(caller: Caller, Path(id): Path<String>, headers: HeaderMap, request: Request) -> Result<Response> {
-    let member = meant(&caller, Action::Delete, &id, &headers).await?;
+    let (member, seen) = meant(&caller, Action::Delete, &id, &headers).await?;
     let asked: AskedByHand = body::optional(request).await?;
-    edit(&caller, Edit::Remove { key: Whom::Id(member.uuid) }, body::asked(asked.apply, asked.hold)?).await
+    edit(&caller, Edit::Remove { key: Whom::Id(member.uuid) }, body::asked(asked.apply, asked.hold)?, seen).await
 }
 
 /// Give a member another match key
@@ -140,10 +140,10 @@ pub async fn remove(caller: Caller, Path(id): Path<String>, headers: HeaderMap, 
         (status = 404, body = ProblemDocument, content_type = "application/problem+json"),
         (status = 412, body = ProblemDocument, content_type = "application/problem+json")))]
 pub async fn rekey(caller: Caller, Path(id): Path<String>, headers: HeaderMap, request: Request) -> Result<Response> {
-    let member = meant(&caller, Action::Update, &id, &headers).await?;
+    let (member, seen) = meant(&caller, Action::Update, &id, &headers).await?;
     let body::Json(new) = body::Json::<NewKey>::from_request(request, &()).await?;
     let rekeyed = Edit::Rekey { key: Whom::Id(member.uuid), new_key: new.unique_id };
-    edit(&caller, rekeyed, body::asked(new.apply, new.hold)?).await
+    edit(&caller, rekeyed, body::asked(new.apply, new.hold)?, seen).await
 }
 
 /// Say that two members are one person
@@ -155,20 +155,25 @@ pub async fn rekey(caller: Caller, Path(id): Path<String>, headers: HeaderMap, r
         (status = 404, body = ProblemDocument, content_type = "application/problem+json"),
         (status = 412, body = ProblemDocument, content_type = "application/problem+json")))]
 pub async fn link(caller: Caller, Path(id): Path<String>, headers: HeaderMap, request: Request) -> Result<Response> {
-    let member = meant(&caller, Action::Update, &id, &headers).await?;
+    let (member, seen) = meant(&caller, Action::Update, &id, &headers).await?;
     let body::Json(same) = body::Json::<SamePerson>::from_request(request, &()).await?;
     let other = seen_by_id(&caller, &same.with.to_string()).await?;
     let linked = Edit::Link { key: Whom::Id(member.uuid), other: Whom::Id(other.uuid) };
-    edit(&caller, linked, body::asked(same.apply, same.hold)?).await
+    edit(&caller, linked, body::asked(same.apply, same.hold)?, seen).await
 }
 
-/// The member who is edited, if the caller may do that, and the member is as they saw it.
-async fn meant(caller: &Caller, action: Action, id: &str, headers: &HeaderMap) -> Result<Member> {
+/// The member who is edited, if the caller may do that; and as they must still be then, if it is said how they were seen.
+async fn meant(
+    caller: &Caller,
+    action: Action,
+    id: &str,
+    headers: &HeaderMap,
+) -> Result<(Member, Option<Box<Member>>)> {
     caller.needs(Resource::Members, action)?;
     caller.is_for_everything(FOR_ALL)?;
     let member = seen_by_id(caller, id).await?;
-    check_tag(caller, &member, headers)?;
-    Ok(member)
+    let seen = check_tag(caller, &member, headers)?;
+    Ok((member, seen))
 }
 
 /// Fields as they are typed by hand.
@@ -190,10 +195,10 @@ fn texts(fields: &Map<String, Value>) -> Result<Vec<(String, String)>> {
 }
 
 /// Does it, and says what it came to.
-async fn edit(caller: &Caller, edit: Edit, asked: Option<Asked>) -> Result<Response> {
+async fn edit(caller: &Caller, edit: Edit, asked: Option<Asked>, seen: Option<Box<Member>>) -> Result<Response> {
     let (engine, slug) = (caller.engine.clone(), caller.slug().to_owned());
     // A task of its own: whoever hangs up does not leave the work half done.
-    let working = tokio::spawn(async move { engine.by_hand(&slug, edit, asked).await });
+    let working = tokio::spawn(async move { engine.by_hand_as_seen(&slug, edit, asked, seen).await });
     let report = working.await.map_err(|e| Problem::internal(&e))??;
     let waits = matches!(report.state, State::Held | State::PartlyApplied);
     let status = if waits { StatusCode::ACCEPTED } else { StatusCode::OK };

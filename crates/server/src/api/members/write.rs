@@ -170,7 +170,7 @@ fn answer(written: Written) -> Response {
 pub async fn patch(caller: Caller, Path(id): Path<String>, headers: HeaderMap, request: Request) -> Result<Response> {
     caller.needs(Resource::Members, Action::Update)?;
     let member = seen_by_id(&caller, &id).await?;
-    check_tag(&caller, &member, &headers)?;
+    let seen = check_tag(&caller, &member, &headers)?;
     let bytes = small(request, &["application/json", "application/merge-patch+json"]).await?;
     let row: Map<String, Value> = read(&bytes)?;
     if let Some(other) = row.get("unique_id") {
@@ -184,7 +184,7 @@ pub async fn patch(caller: Caller, Path(id): Path<String>, headers: HeaderMap, r
             return Err(Problem::new(&INVALID, why).at("/unique_id", why));
         }
     }
-    Ok(answer(bring_one(&caller, &member, row, Mode::Partial).await?))
+    Ok(answer(bring_one(&caller, &member, row, Mode::Partial, seen).await?))
 }
 
 /// Take a member off the roster
@@ -198,12 +198,18 @@ pub async fn patch(caller: Caller, Path(id): Path<String>, headers: HeaderMap, r
 pub async fn delete(caller: Caller, Path(id): Path<String>, headers: HeaderMap) -> Result<Response> {
     caller.needs(Resource::Members, Action::Delete)?;
     let member = seen_by_id(&caller, &id).await?;
-    check_tag(&caller, &member, &headers)?;
-    Ok(answer(bring_one(&caller, &member, Map::new(), Mode::Leavers).await?))
+    let seen = check_tag(&caller, &member, &headers)?;
+    Ok(answer(bring_one(&caller, &member, Map::new(), Mode::Leavers, seen).await?))
 }
 
 /// Takes what is said of a known member through the pipeline, by what names exactly them in a payload of the caller's feed.
-async fn bring_one(caller: &Caller, member: &Member, mut row: Map<String, Value>, mode: Mode) -> Result<Written> {
+async fn bring_one(
+    caller: &Caller,
+    member: &Member,
+    mut row: Map<String, Value>,
+    mode: Mode,
+    seen: Option<Box<Member>>,
+) -> Result<Written> {
     let feed = caller.feed(None)?;
     let Some(said) = caller.engine.said_for(&caller.organisation, feed, member).await? else {
         let why = "The feed that the key speaks for cannot name this member: its key prefix does not stand in front of their \
@@ -211,7 +217,7 @@ async fn bring_one(caller: &Caller, member: &Member, mut row: Map<String, Value>
         return Err(Problem::new(&CONFLICT, why));
     };
     row.insert("unique_id".to_owned(), said.into());
-    let mut written = bring(caller, vec![row], mode, |_| String::new()).await?;
+    let mut written = bring_if(caller, vec![row], mode, |_| String::new(), seen).await?;
     let shown = if sees_keys(caller) { member.key.as_str() } else { "" };
     written.results.iter_mut().for_each(|item| item.unique_id = shown.to_owned());
     Ok(written)
@@ -223,16 +229,19 @@ pub fn sees_keys(caller: &Caller) -> bool {
     caller.readable(Resource::Members).is_none_or(|fields| fields.contains(key))
 }
 
-/// Refuses to go on if the member is another than `If-Match` names.
+/// The member as they must still be when they are changed, if it is said how they were seen, and they are so.
 ///
 /// # Errors
-/// If it was given, and is not the tag of the member as the caller sees them now.
-pub fn check_tag(caller: &Caller, member: &Member, headers: &HeaderMap) -> Result<()> {
-    let Some(tags) = body::if_match(headers) else { return Ok(()) };
+/// If `If-Match` was given, and names another state than the caller would see now.
+pub fn check_tag(caller: &Caller, member: &Member, headers: &HeaderMap) -> Result<Option<Box<Member>>> {
+    let Some(tags) = body::if_match(headers) else { return Ok(None) };
     let readable = caller.readable(Resource::Members);
     let tag = MemberDocument::of(member, caller, readable.as_ref()).tag();
-    if tags.iter().any(|t| *t == tag || t == "*") {
-        return Ok(());
+    if tags.contains(&tag) {
+        return Ok(Some(Box::new(member.clone())));
+    }
+    if tags.iter().any(|t| t == "*") {
+        return Ok(None);
     }
     Err(Problem::new(&STALE, "The member is another than the one that If-Match names; read it again."))
 }
@@ -272,6 +281,17 @@ pub async fn bring(
     mode: Mode,
     place: impl Fn(usize) -> String,
 ) -> Result<Written> {
+    bring_if(caller, rows, mode, place, None).await
+}
+
+/// The same, unless a member is not as they were seen any more.
+async fn bring_if(
+    caller: &Caller,
+    rows: Vec<Map<String, Value>>,
+    mode: Mode,
+    place: impl Fn(usize) -> String,
+    seen: Option<Box<Member>>,
+) -> Result<Written> {
     let feed = caller.feed(None)?;
     let mut rows = check(caller, feed, rows, mode, place)?;
     for row in &mut rows {
@@ -284,12 +304,18 @@ pub async fn bring(
         return Ok(counted(results, None, head.roster_version, head.last_seq));
     }
     let said: Vec<_> = taken.iter().map(|no| &rows[*no].said).collect();
-    let report = send(caller, feed, &said, mode).await?;
+    let report = send(caller, feed, &said, mode, seen).await?;
     results(caller, &report, rows, &taken).await
 }
 
 /// Takes a payload of these rows through the pipeline.
-async fn send(caller: &Caller, feed: &Feed, rows: &[&Map<String, Value>], mode: Mode) -> Result<Report> {
+async fn send(
+    caller: &Caller,
+    feed: &Feed,
+    rows: &[&Map<String, Value>],
+    mode: Mode,
+    seen: Option<Box<Member>>,
+) -> Result<Report> {
     let names = &caller.organisation.settings.fields;
     let (mut mapping, mut payload) = (BTreeMap::new(), Vec::new());
     for row in rows {
@@ -300,6 +326,7 @@ async fn send(caller: &Caller, feed: &Feed, rows: &[&Map<String, Value>], mode: 
     }
     let request = Arriving {
         feed: Some(feed.settings.name.clone()),
+        seen,
         mode: Some(mode),
         channel: Some(Channel::Api),
         format: Some("ndjson".to_owned()),
