@@ -155,8 +155,8 @@ pub fn first_approval(first: &FirstOfTwo) -> String {
         fields => format!(", without {}", fields.join(", ")),
     };
     let rest = if first.reject_rest { ", rejecting the rest" } else { "" };
-    let removals = grouped(first.removals);
-    format!("approved first by {by} on {at}: {changes} with {removals} removals{without}{rest}")
+    let removals = counted(first.removals as usize, "removal");
+    format!("approved first by {by} on {at}: {changes} with {removals}{without}{rest}")
 }
 
 fn issues(report: &Report, out: &mut Output) {
