@@ -126,9 +126,17 @@ pub fn print_holds(holds: &[Hold], state: State, out: &mut Output) {
     table.print(out, false);
 }
 
-/// Prints who approved first and what somebody else must do, where that is awaited.
+/// Prints who approved first, and who was the second or what somebody else must do to be that.
 pub fn print_first_approval(approvals: &Approvals, out: &mut Output) {
-    let Some(first) = approvals.awaited() else { return };
+    let Some(first) = approvals.approvals.first() else { return };
+    if let Some(second) = &first.seconded_by {
+        let second = one_line(first.seconded_by_name.as_deref().unwrap_or(second));
+        out.line("\nApproved by two people");
+        out.line(format_args!("  {}; then by {second}", first_approval(first)));
+    }
+    if !approvals.awaits_second_approver {
+        return;
+    }
     out.line("\nA second approver is awaited");
     out.line(format_args!("  {}", first_approval(first)));
     let choice = if first.except_fields.is_empty() && !first.reject_rest { "" } else { ", in the same way" };
@@ -147,8 +155,8 @@ pub fn first_approval(first: &FirstOfTwo) -> String {
         fields => format!(", without {}", fields.join(", ")),
     };
     let rest = if first.reject_rest { ", rejecting the rest" } else { "" };
-    let removals = grouped(first.removals);
-    format!("approved first by {by} on {at}: {changes} with {removals} removals{without}{rest}")
+    let removals = counted(first.removals as usize, "removal");
+    format!("approved first by {by} on {at}: {changes} with {removals}{without}{rest}")
 }
 
 fn issues(report: &Report, out: &mut Output) {

@@ -202,6 +202,8 @@ fn a_second_approver_is_awaited_told_and_somebody_else() {
     let done = place.json(3, "changes approve --org demo --actor anna --only FH01167 --confirm-removals 1");
     assert_eq!((&done["state"], &done["awaits_second_approver"]), (&"partly_applied".into(), &false.into()));
     assert_eq!((&done["approvals"][0]["by"], &done["approvals"][0]["seconded_by"]), (&"ben".into(), &"anna".into()));
+    let said = place.expect(0, "changes show --org demo --limit 1");
+    assert!(said.contains("1 change with 1 removal; then by anna") && !said.contains("is awaited"), "{said}");
     place.expect(0, "verify --org demo");
     assert_eq!(place.json(0, "changes reject --org demo --actor anna --comment enough")["state"], "applied");
     place.expect(0, "verify --org demo");

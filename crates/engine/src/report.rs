@@ -30,8 +30,8 @@ pub struct Report {
     pub counts: Counts,
     /// Guards that tripped.
     pub holds: Vec<Hold>,
-    /// How far two people have approved it.
-    #[serde(flatten)]
+    /// How far two people have approved it; says nothing where nobody did.
+    #[serde(flatten, skip_serializing_if = "Approvals::is_empty")]
     pub approvals: Approvals,
     /// The first hundred row issues.
     pub issues: Vec<Issue>,

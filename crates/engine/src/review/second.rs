@@ -82,6 +82,11 @@ impl Approvals {
         }
     }
 
+    /// Whether no first approval was given.
+    pub fn is_empty(&self) -> bool {
+        self.approvals.is_empty()
+    }
+
     /// The approval that waits for another person's.
     pub fn awaited(&self) -> Option<&FirstOfTwo> {
         self.approvals.first().filter(|_| self.awaits_second_approver)
