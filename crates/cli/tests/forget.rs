@@ -45,10 +45,7 @@ fn the_next_feed_says_that_somebody_in_it_was_forgotten_until_that_is_lifted() {
     let said = place.expect(0, "sync next.csv --org demo --mode partial --channel schedule");
     assert!(said.contains("1  is of somebody who was forgotten"), "{said}");
     let refused = place.json(2, "members add employee_id=FH01637 --org demo");
-    assert!(
-        refused["error"]["message"].as_str().is_some_and(|m| m.contains("muster forget --lift KEY")),
-        "{refused}"
-    );
+    assert!(refused["error"]["message"].as_str().is_some_and(|m| m.contains("muster forget --lift KEY")), "{refused}");
     assert_eq!(place.json(0, "forget FH01637 --org demo --lift")["state"], "lifted");
     assert_eq!(place.json(2, "forget FH01637 --org demo --lift")["error"]["kind"], "not_found");
     assert_eq!(place.json(0, "members add employee_id=FH01637 --org demo")["state"], "applied");
