@@ -203,7 +203,7 @@ pub struct ChangeSet {
     pub decided_by: Option<String>,
     /// The first of two approvals: it waits for the second, or was followed by it when something was applied last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub first_approval: Option<FirstApproval>,
+    pub first_approval: Option<Box<FirstApproval>>,
 }
 
 impl ChangeSet {

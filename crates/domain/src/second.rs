@@ -116,8 +116,8 @@ impl ChangeSet {
 
     /// Folds an approval that applied nothing: an earlier one counts no longer.
     pub fn take_approval(&mut self, given: &ApprovalGiven, actor: &str, at: DateTime<Utc>) {
-        self.first_approval =
-            Some(FirstApproval { by: actor.to_owned(), at, approved: given.approved.clone(), seconded_by: None });
+        let approved = given.approved.clone();
+        self.first_approval = Some(Box::new(FirstApproval { by: actor.to_owned(), at, approved, seconded_by: None }));
     }
 
     /// Whether what is applied is what was approved first, by whom it says.

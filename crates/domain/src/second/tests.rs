@@ -55,7 +55,7 @@ fn approve_first(set: &mut ChangeSet, approved: &Approved, actor: &str) {
 
 /// What an approval by somebody does where two must approve.
 fn then(set: &ChangeSet, approved: &Approved, actor: &str) -> Step {
-    let first = set.first_approval.as_ref();
+    let first = set.first_approval.as_deref();
     step(true, first, approved, first.is_some_and(|first| person(&first.by) == person(actor)))
 }
 
@@ -143,7 +143,7 @@ fn given_a_first_approval_when_anything_else_is_approved_then_that_is_the_first_
 #[test]
 fn given_the_rule_is_off_then_one_approval_is_enough_and_a_second_is_still_told_as_one() {
     let mut set = waiting(true);
-    let when_off = |set: &ChangeSet, same| step(false, set.first_approval.as_ref(), &all(0), same);
+    let when_off = |set: &ChangeSet, same| step(false, set.first_approval.as_deref(), &all(0), same);
     assert_eq!(when_off(&set, false), Step::Alone);
     approve_first(&mut set, &all(0), ANNA);
     assert_eq!((when_off(&set, true), when_off(&set, false)), (Step::Alone, Step::Second));

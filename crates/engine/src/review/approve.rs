@@ -51,7 +51,8 @@ impl Engine {
     pub async fn approve(&self, slug: &str, id: Option<&str>, approval: Approval) -> Result<Report> {
         let org = self.organisation(slug).await?;
         let lease = self.lease(org.row.id).await?;
-        let outcome = self.approve_leased(&lease, slug, id, approval).await;
+        // On the heap: it is large, and a thread's stack is not.
+        let outcome = Box::pin(self.approve_leased(&lease, slug, id, approval)).await;
         self.give_back(&lease, outcome).await
     }
 

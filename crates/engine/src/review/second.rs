@@ -78,7 +78,7 @@ impl Approvals {
         };
         Approvals {
             awaits_second_approver: set.awaits_second_approver(),
-            approvals: set.first_approval.iter().map(shown).collect(),
+            approvals: set.first_approval.as_deref().into_iter().map(shown).collect(),
         }
     }
 
@@ -113,7 +113,7 @@ impl Engine {
             removals: waiting.removals,
         };
         let needs_two = second::needs_two(&org.settings.review, set, &approved, waiting.removed);
-        let Some(first) = &set.first_approval else {
+        let Some(first) = set.first_approval.as_deref() else {
             return Ok(if needs_two { Next::Record(approved) } else { Next::Apply { first_approver: None } });
         };
         let same_person = self.person(&first.by).await? == self.person(&self.actor).await?;
