@@ -117,7 +117,8 @@ impl Engine {
     pub async fn forget(&self, slug: &str, request: &ForgetRequest) -> Result<ForgetReport> {
         let org = self.organisation(slug).await?;
         let lease = self.lease(org.row.id).await?;
-        let outcome = self.forget_leased(&lease, slug, request).await;
+        // On the heap: whoever waits for this holds all that it works with on their stack.
+        let outcome = Box::pin(self.forget_leased(&lease, slug, request)).await;
         let outcome = self.give_back(&lease, outcome).await;
         // It would wait for its own lease to be renewed.
         drop(lease);

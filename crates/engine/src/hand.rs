@@ -88,7 +88,8 @@ impl Engine {
         let org = self.organisation(slug).await?;
         let lease = self.lease(org.row.id).await?;
         let outcome = match self.expect_as_seen(&org, seen.as_deref()).await {
-            Ok(()) => self.by_hand_leased(&lease, slug, &edit, asked).await,
+            // On the heap: whoever waits for this holds all that it works with on their stack.
+            Ok(()) => Box::pin(self.by_hand_leased(&lease, slug, &edit, asked)).await,
             Err(stale) => Err(stale),
         };
         self.give_back(&lease, outcome).await
