@@ -117,7 +117,7 @@ impl Engine {
     pub async fn forget(&self, slug: &str, request: &ForgetRequest) -> Result<ForgetReport> {
         let org = self.organisation(slug).await?;
         let lease = self.lease(org.row.id).await?;
-        // On the heap: it is large, and a thread's stack is not.
+        // On the heap: whoever waits for this holds all that it works with on their stack.
         let outcome = Box::pin(self.forget_leased(&lease, slug, request)).await;
         let outcome = self.give_back(&lease, outcome).await;
         // It would wait for its own lease to be renewed.

@@ -73,7 +73,8 @@ impl Engine {
     pub async fn by_hand(&self, slug: &str, edit: Edit, asked: Option<Asked>) -> Result<Report> {
         let org = self.organisation(slug).await?;
         let lease = self.lease(org.row.id).await?;
-        let outcome = self.by_hand_leased(&lease, slug, &edit, asked).await;
+        // On the heap: whoever waits for this holds all that it works with on their stack.
+        let outcome = Box::pin(self.by_hand_leased(&lease, slug, &edit, asked)).await;
         self.give_back(&lease, outcome).await
     }
 

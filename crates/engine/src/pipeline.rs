@@ -72,7 +72,8 @@ impl Engine {
         let org = self.organisation(slug).await?;
         let lease = self.lease(org.row.id).await?;
         let id = org.row.id;
-        let outcome = self.sync_leased(&lease, org, request, source, witness).await;
+        // On the heap: whoever waits for this holds all that it works with on their stack.
+        let outcome = Box::pin(self.sync_leased(&lease, org, request, source, witness)).await;
         if let Ok(Report { counts, roster_version, .. }) = &outcome {
             let Counts { added, updated, removed, reinstated, rekeyed, .. } = counts;
             if is_look_due(added + updated + removed + reinstated + rekeyed, *roster_version) {

@@ -115,7 +115,7 @@ impl Engine {
             let org = self.load(row.clone()).await?;
             // What policy lets pass is applied by whoever sent it, not by whoever happens to work on it.
             let sender = self.acting_as(upload.actor.clone());
-            match sender.work(lease, &org, &upload.received, None, false, None).await {
+            match Box::pin(sender.work(lease, &org, &upload.received, None, false, None)).await {
                 Ok(report) => Ok(report.state),
                 Err(Error::Refused(_)) => Ok(State::Refused),
                 Err(e) => Err(e),

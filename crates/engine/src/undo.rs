@@ -60,7 +60,8 @@ impl Engine {
     pub async fn undo(&self, slug: &str, request: UndoRequest) -> Result<Undone> {
         let org = self.organisation(slug).await?;
         let lease = self.lease(org.row.id).await?;
-        let outcome = self.undo_leased(&lease, slug, &request).await;
+        // On the heap: whoever waits for this holds all that it works with on their stack.
+        let outcome = Box::pin(self.undo_leased(&lease, slug, &request)).await;
         self.give_back(&lease, outcome).await
     }
 
