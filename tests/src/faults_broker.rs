@@ -69,10 +69,14 @@ fn purged_queues_cost_only_time() {
 const RING: &str = "
 import json, pika, sys
 url, queue, organisation, *numbers = sys.argv[1:]
-channel = pika.BlockingConnection(pika.URLParameters(url)).channel()
+connection = pika.BlockingConnection(pika.URLParameters(url))
+channel = connection.channel()
+# Each is confirmed: what is on its way when a process ends may be lost.
+channel.confirm_delivery()
 for number in numbers:
     bell = {'v': 1, 'organisation': organisation, 'up_to': int(number)}
     channel.basic_publish('', queue, json.dumps(bell))
+connection.close()
 ";
 
 #[test]

@@ -17,6 +17,7 @@ use muster_domain::{
     settings::Settings,
 };
 use muster_store::{OrganisationRow, Store, Who};
+use tokio::sync::Semaphore;
 use uuid::Uuid;
 
 pub mod access;
@@ -91,6 +92,9 @@ use sizes::Sizes;
 /// For how long another process's lease is waited for, unless somebody says otherwise.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// So many logs are folded, and the rosters that come of it held, at once: of a million people one takes some 500 MiB.
+const FOLDINGS: usize = 4;
+
 /// The engine over one store and one directory of payloads.
 #[derive(Clone)]
 pub struct Engine {
@@ -106,6 +110,8 @@ pub struct Engine {
     pub patience: Duration,
     data_dir: PathBuf,
     access: Arc<access::Memory>,
+    /// Who may fold a log and hold the roster that it gives.
+    folding: Arc<Semaphore>,
 }
 
 /// An organisation as commands work on it.
@@ -137,6 +143,7 @@ impl Engine {
             patience: PATIENCE,
             data_dir: data_dir.to_owned(),
             access: Arc::default(),
+            folding: Arc::new(Semaphore::new(FOLDINGS)),
         })
     }
 

@@ -1,5 +1,7 @@
 //! Members and the roster, now and at another time; how one of them is found is in `find`.
 
+use std::ops::Deref;
+
 use chrono::{DateTime, Utc};
 use muster_domain::{
     event::StoredEvent,
@@ -7,6 +9,7 @@ use muster_domain::{
     member::Member,
     replay::{Checked, Replay},
 };
+use tokio::sync::OwnedSemaphorePermit;
 use uuid::Uuid;
 
 use crate::{Engine, Error, Organisation, Result, export::SLICE, roster::in_parallel};
@@ -65,7 +68,8 @@ impl Engine {
     ///
     /// # Errors
     /// If it does not reach that point, or cannot be read or folded.
-    pub async fn fold_until(&self, org: &Organisation, at: At) -> Result<Replay> {
+    pub async fn fold_until(&self, org: &Organisation, at: At) -> Result<Past> {
+        let turn = self.turn_to_fold().await?;
         let mut replay = Replay::new();
         let mut slices = self.store.event_slices(org.row.id, 0, SLICE);
         while let Some(slice) = slices.next().await? {
@@ -79,13 +83,40 @@ impl Engine {
                 Ok(false)
             })?;
             if past {
-                return Ok(replay);
+                return Ok(Past { replay, _turn: turn });
             }
         }
         is_reached(org, at, replay.roster_version(), replay.last_seq())?;
-        Ok(replay)
+        Ok(Past { replay, _turn: turn })
+    }
+
+    /// Waits until the log may be folded: each folding holds a whole roster, so only a few are held at once.
+    ///
+    /// # Errors
+    /// [`Error::Busy`] if others are at it for longer than was to be waited.
+    pub(crate) async fn turn_to_fold(&self) -> Result<Turn> {
+        let turn = tokio::time::timeout(self.patience, self.folding.clone().acquire_owned()).await;
+        let busy = || Error::Busy("Others look at rosters of the past; try it again in a while.".to_owned());
+        turn.ok().and_then(Result::ok).map(Turn).ok_or_else(busy)
     }
 }
+
+/// The log folded up to some point.
+pub struct Past {
+    replay: Replay,
+    _turn: Turn,
+}
+
+impl Deref for Past {
+    type Target = Replay;
+
+    fn deref(&self) -> &Replay {
+        &self.replay
+    }
+}
+
+/// One of the few foldings that are held at once, for as long as this is.
+pub(crate) struct Turn(#[allow(dead_code)] OwnedSemaphorePermit);
 
 /// An error if a log of so many versions and events does not come to this point.
 pub(crate) fn is_reached(org: &Organisation, at: At, roster_version: u64, last_seq: u64) -> Result<()> {

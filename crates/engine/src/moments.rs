@@ -84,6 +84,7 @@ pub struct Moments {
     replay: Replay,
     /// Whether the first that was named is the later one.
     backwards: bool,
+    _turn: Turn,
 }
 
 /// What a person is to the second moment, seen from the first.
@@ -173,17 +174,18 @@ impl Engine {
     /// If the log does not reach either, or cannot be read.
     pub async fn moments(&self, org: &Organisation, from: Named, to: Named) -> Result<Moments> {
         let (from, to) = ats(from, to, &org.settings);
+        let turn = self.turn_to_fold().await?;
         let mut folding = Folding { from, to, replay: Replay::new(), first: None, backwards: false };
         let mut slices = self.store.event_slices(org.row.id, 0, SLICE);
         while let Some(slice) = slices.next().await? {
             if tokio::task::block_in_place(|| folding.take(&slice))? {
-                return Ok(folding.end());
+                return Ok(folding.end(turn));
             }
         }
         let (version, seq) = (folding.replay.roster_version(), folding.replay.last_seq());
         is_reached(org, from, version, seq)?;
         is_reached(org, to, version, seq)?;
-        Ok(folding.end())
+        Ok(folding.end(turn))
     }
 }
 
@@ -215,11 +217,11 @@ impl Folding {
         Ok(false)
     }
 
-    fn end(self) -> Moments {
+    fn end(self, turn: Turn) -> Moments {
         let last = Moment::of(&self.replay);
         let first = self.first.unwrap_or_else(|| last.clone());
         let (from, to) = if self.backwards { (last, first) } else { (first, last) };
-        Moments { from, to, replay: self.replay, backwards: self.backwards }
+        Moments { from, to, replay: self.replay, backwards: self.backwards, _turn: turn }
     }
 }
 
@@ -242,7 +244,8 @@ fn before(day: NaiveDate, settings: &Settings) -> DateTime<Utc> {
         .into_iter()
         .find_map(|time| settings.zone().from_local_datetime(&time).earliest())
         .map_or(midnight.and_utc(), |time| time.to_utc());
-    begins - Duration::microseconds(1)
+    // Before the first day that there is, there is none.
+    begins.checked_sub_signed(Duration::microseconds(1)).unwrap_or(begins)
 }
 
 #[cfg(test)]
@@ -259,5 +262,15 @@ mod tests {
         assert!(matches!(moment("2026-03-20T08:00:00+01:00"), Ok(Named::At(At::Time(_)))));
         assert!(matches!(moment("2026-03-20"), Ok(Named::Day(_))));
         assert!(moment("20.03.2026").is_err() && moment("event:x").is_err() && moment("").is_err());
+    }
+
+    #[test]
+    fn the_first_and_the_last_day_that_there_are_can_be_named() {
+        for (day, zone) in [("-262143-01-01", "UTC"), ("+262142-12-31", "UTC"), ("-262143-01-01", "Asia/Tokyo")] {
+            let mut settings = Settings::default();
+            settings.set("timezone", zone).unwrap();
+            let day: Named = day.parse().unwrap();
+            assert!(matches!(ats(day, day, &settings), (At::Time(_), At::Time(_))), "{day:?} {zone}");
+        }
     }
 }

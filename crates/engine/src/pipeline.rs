@@ -251,8 +251,12 @@ impl Engine {
         }
         refuse_invalid(&compared, run.recorder.changes, settings.invalid_rows(received.channel))?;
         let holds = Guards::judge(&settings, &compared.figures, received.channel);
-        let decision =
-            guard::decide(settings.policy(received.channel), received.asked, &holds, settings.guards.on_trip);
+        let decision = guard::decide(
+            settings.policy(received.channel),
+            settings.review.lets(received.asked),
+            &holds,
+            settings.guards.on_trip,
+        );
         run.seal(org, compared, holds, decision, &known, &input).await
     }
 

@@ -72,8 +72,12 @@ impl Engine {
         let mut figures = figures(org, &proposal, &ctx);
         figures.removals_24h = self.removals_of_a_day(org.row.id, None).await?;
         let holds = Guards::judge(&org.settings, &figures, Channel::Hand);
-        let decision =
-            guard::decide(org.settings.policy(Channel::Hand), proposal.asked, &holds, org.settings.guards.on_trip);
+        let decision = guard::decide(
+            org.settings.policy(Channel::Hand),
+            org.settings.review.lets(proposal.asked),
+            &holds,
+            org.settings.guards.on_trip,
+        );
         let head = self.store.head(org.row.id).await?;
         let changes = recorder.changes;
         let chunks = recorder.take_rest();

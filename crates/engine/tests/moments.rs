@@ -1,6 +1,9 @@
 //! Two moments of a roster held against each other, and where every value came from.
 
+use std::time::Duration;
+
 use muster_engine::{
+    Error,
     members::At,
     moments::{Named, What},
     projections::reading::Wait,
@@ -121,4 +124,23 @@ async fn a_roster_is_read_part_by_part_and_nobody_is_missed_or_met_twice() {
         roster.each(|_| all += 1).await.unwrap();
         assert_eq!(all, people);
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn only_a_few_rosters_of_the_past_are_held_at_once() {
+    let given = Given::organisation().await;
+    given.applied(full(), &staff(1..=3)).await;
+    let (acme, engine) = (given.acme().await, given.engine.clone().patient_for(Duration::from_millis(20)));
+    let mut held = Vec::new();
+    let refused = loop {
+        assert!(held.len() < 100, "there is no end to it");
+        match engine.roster_at(&acme, At::Version(1)).await {
+            Ok(roster) => held.push(roster),
+            Err(e) => break e,
+        }
+    };
+    assert!(matches!(refused, Error::Busy(_)) && !held.is_empty(), "{refused}");
+    assert!(engine.roster_at(&acme, At::Now).await.is_ok(), "nothing is folded for that");
+    held.pop();
+    assert!(engine.roster_at(&acme, At::Version(1)).await.is_ok(), "there is room again");
 }

@@ -235,6 +235,8 @@ async fn once_lifted_they_come_back_as_somebody_new() {
     let before = given.member("ZQkey99").await;
     given.forget("ZQkey99").await;
     given.sync(full(), &people).await;
+    let named = given.engine.lift_forgetting("acme", "ZQkey99", Some("zqKEY99 is hired again")).await;
+    assert!(matches!(named, Err(Error::Wrong(_))), "the reason stays in the log");
     assert_eq!(given.engine.lift_forgetting("acme", "ZQkey99", Some("hired again")).await.unwrap(), 3);
     let report = given.applied(full(), &people).await;
     assert_eq!((report.counts.added, report.counts.forgotten), (1, 0));

@@ -231,6 +231,24 @@ async fn an_edit_by_hand_and_an_undo_that_wait_take_two() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nobody_alone_has_applied_what_policy_holds_where_all_that_waits_takes_two() {
+    let given = Given::with(&[("policy.hand", "hold")]).await;
+    given.applied(full(), &staff(1..=6)).await;
+    given.set("policy.api", "hold").await;
+    let apply = || Request { asked: Some(Asked::Apply), ..partial() };
+    given.applied(apply(), &csv([moved(1, "Legal")])).await;
+    given.set("review.second_approver", "always").await;
+    let held = given.sync(apply(), &csv([moved(1, "Press")])).await;
+    let fields = vec![("department".into(), "Desk".into())];
+    let edit = Edit::Set { key: "E2".into(), fields };
+    let edited = given.engine.by_hand("acme", edit, Some(Asked::Apply)).await.unwrap();
+    assert_eq!((held.state, edited.state), (State::Held, State::Held));
+    assert_eq!((&*given.department("E1").await, &*given.department("E2").await), ("Legal", "Sales"));
+    given.is_first(ANNA, &held, Approval::default()).await;
+    given.verified().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_field_left_out_of_somebody_new_waits_for_two_again() {
     let (given, held) = waiting(On::Sqlite, ALWAYS).await;
     let but_department = || {

@@ -279,7 +279,12 @@ impl Trial {
             return Verdict { state: State::Refused, holds: Vec::new() };
         }
         let holds = Guards::judge(&settings, figures, channel);
-        let decision = guard::decide(settings.policy(channel), received.asked, &holds, settings.guards.on_trip);
+        let decision = guard::decide(
+            settings.policy(channel),
+            settings.review.lets(received.asked),
+            &holds,
+            settings.guards.on_trip,
+        );
         // What nobody would see waits for nobody, unless it would end claims because of an absence that is in doubt.
         let loud = kinds.loud > 0 || figures.ask_again > 0;
         let in_doubt = kinds.releases > 0 && holds.iter().any(Hold::is_about_removals);

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::guard::Asked;
+
 words!(
     /// Which change sets two people must approve.
     SecondApprover {
@@ -24,4 +26,12 @@ pub struct Review {
     pub second_approver: SecondApprover,
     /// And what would remove at least so many people, whichever change set it is of; `None` is off.
     pub second_approver_removals: Option<u32>,
+}
+
+impl Review {
+    /// What may be asked for a change set: where two people must approve everything that waits, nobody alone has it applied
+    /// whatever policy says.
+    pub fn lets(&self, asked: Option<Asked>) -> Option<Asked> {
+        asked.filter(|asked| *asked != Asked::Apply || self.second_approver != SecondApprover::Always)
+    }
 }

@@ -4,11 +4,10 @@ use muster_domain::{
     codec,
     ids::{MemberNo, OrganisationId},
     member::Member,
-    replay::Replay,
 };
 use muster_store::MEMBERS_PER_PAGE;
 
-use super::At;
+use super::{At, Past};
 use crate::{
     Engine, Organisation, Result,
     roster::{SLICE, slice},
@@ -22,7 +21,7 @@ pub struct Roster {
     engine: Engine,
     org: OrganisationId,
     /// The log folded so far; none for the roster as it is stored.
-    past: Option<Box<Replay>>,
+    past: Option<Box<Past>>,
     /// The number behind the last member when this was begun: who comes later is not in it.
     end: MemberNo,
 }

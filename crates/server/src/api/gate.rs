@@ -70,6 +70,9 @@ pub async fn pass(State(api): State<Api>, mut request: Request, next: Next) -> R
             request.extensions_mut().insert(again);
             let response = match idempotency::is_ours(&method, &route, request.headers()) {
                 true => idempotency::once(&caller, &route, request, next, under_way.clone()).await,
+                false if idempotency::is_write(&method, &route) => {
+                    to_its_end(next.run(request), under_way.clone()).await
+                }
                 false => next.run(request).await,
             };
             note(&api, &caller, from, &method, &route, response.status(), &noted);
@@ -79,6 +82,19 @@ pub async fn pass(State(api): State<Api>, mut request: Request, next: Next) -> R
     };
     Standing::put(standing, response.headers_mut());
     response
+}
+
+/// A task of its own: whoever hangs up leaves nothing half done, and no lease to run out. `until_done` is let go of at its end.
+pub async fn to_its_end(
+    working: impl Future<Output = Response> + Send + 'static,
+    until_done: impl Send + 'static,
+) -> Response {
+    let working = tokio::spawn(async move {
+        let response = working.await;
+        drop(until_done);
+        response
+    });
+    working.await.unwrap_or_else(|e| Problem::internal(&e).into_response())
 }
 
 /// Who asked, for an answer that goes on for long: they may not be let in any more before it ends.
@@ -103,6 +119,8 @@ fn class_of(method: &Method, route: &str) -> Class {
         "/api/v1/uploads" | "/api/v1/feeds/{name}/map" | "/api/public/upload" if method == Method::POST => {
             Class::Uploads
         }
+        // It may read all payloads that are kept of a feed.
+        "/api/v1/feeds/{name}/known" => Class::Uploads,
         _ => Class::Requests,
     }
 }

@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use std::time::Duration;
 
-use super::{body, caller::Caller};
+use super::{body, caller::Caller, gate::to_its_end};
 use crate::problem::{CONFLICT, IDEMPOTENCY_MISMATCH, IN_FLIGHT, Problem, Result, UNREADABLE};
 
 const KEY: HeaderName = HeaderName::from_static("idempotency-key");
@@ -52,9 +52,13 @@ pub fn only_reads(route: &str) -> bool {
 
 /// Whether a request is told apart here.
 pub fn is_ours(method: &Method, route: &str, headers: &HeaderMap) -> bool {
-    let has_body = matches!(*method, Method::POST | Method::PUT | Method::PATCH | Method::DELETE);
     let is_upload = matches!(route, "/api/v1/uploads" | "/api/public/upload");
-    has_body && !is_upload && !only_reads(route) && headers.contains_key(KEY)
+    is_write(method, route) && !is_upload && headers.contains_key(KEY)
+}
+
+/// Whether a request may change something.
+pub fn is_write(method: &Method, route: &str) -> bool {
+    matches!(*method, Method::POST | Method::PUT | Method::PATCH | Method::DELETE) && !only_reads(route)
 }
 
 /// Runs a request once: whoever comes again with the same key gets the same answer. `until_done` is let go of when it has been
@@ -66,18 +70,13 @@ pub async fn once(
     next: Next,
     until_done: impl Send + 'static,
 ) -> Response {
-    let asked = match Asked::read(route, request).await {
+    let asked = match Asked::read(caller.organisation.row.secret.bytes(), route, request).await {
         Ok(asked) => asked,
         Err(problem) => return problem.into_response(),
     };
     let caller = caller.clone();
-    // A task of its own: whoever hangs up finds the answer when they come again, and nothing is left half done.
-    let working = tokio::spawn(async move {
-        let response = asked.answer(&caller, next).await;
-        drop(until_done);
-        response
-    });
-    working.await.unwrap_or_else(|e| Problem::internal(&e).into_response())
+    // Whoever hangs up finds the answer when they come again.
+    to_its_end(async move { asked.answer(&caller, next).await }, until_done).await
 }
 
 /// A request, with all of its body.
@@ -90,12 +89,13 @@ struct Asked {
 }
 
 impl Asked {
-    async fn read(route: &str, request: Request) -> Result<Asked> {
+    async fn read(secret: &[u8; 32], route: &str, request: Request) -> Result<Asked> {
         let key = key_of(request.headers())?.unwrap_or_default();
         let (parts, coming) = request.into_parts();
         let bytes = body::collect(coming).await?;
         let uri = parts.uri.to_string();
-        let mut hash = blake3::Hasher::new();
+        // Keyed: it outlives what is forgotten, and must not tell it to whoever tries names out.
+        let mut hash = blake3::Hasher::new_keyed(secret);
         let mut take = |part: &[u8]| {
             hash.update(&(part.len() as u64).to_le_bytes()).update(part);
         };

@@ -27,7 +27,7 @@ const RIGHTS: [(&str, &str, Resource, Action); 55] = [
     ("get", "/api/v1/members/{id}/history", Members, Read),
     ("get", "/api/v1/members/{id}/blame", Members, Read),
     ("get", "/api/v1/members/export", Members, Download),
-    ("get", "/api/v1/roster/diff", Members, Read),
+    ("get", "/api/v1/roster/diff", Members, Download),
     ("post", "/api/v1/members", Members, Create),
     ("post", "/api/v1/members/{id}/set", Members, Update),
     ("post", "/api/v1/members/{id}/remove", Members, Delete),

@@ -55,7 +55,7 @@ pub const DOORS: &[Door] = &[
     door("GET /api/v1/members/{id}/history",                  NOTHING, OK,      NOTHING, OK),
     door("GET /api/v1/members/{id}/blame",                    NOTHING, OK,      NOTHING, OK),
     door("GET /api/v1/members/export",                        OK,      OK,      OK,      RIGHT),
-    door("GET /api/v1/roster/diff",                           OK,      OK,      RIGHT,   OK),
+    door("GET /api/v1/roster/diff",                           OK,      OK,      RIGHT,   RIGHT),
     door("POST /api/v1/members",                              OK,      RIGHT,   RIGHT,   RIGHT),
     door("POST /api/v1/members/{id}/set",                     NOTHING, RIGHT,   RIGHT,   RIGHT),
     door("POST /api/v1/members/{id}/remove",                  NOTHING, RIGHT,   RIGHT,   RIGHT),

@@ -158,6 +158,13 @@ pub async fn show(
     // Why it did not come to its end says more than that it did not.
     match source.failure() {
         Some(problem) => Err(problem),
-        None => Ok(Json(guessed?.into())),
+        None => {
+            let mut document = MapDocument::from(guessed?);
+            if caller.grant.key.feed.is_some() {
+                // Which other feeds there are is not for a key of one.
+                document.without_column.iter_mut().for_each(|unfed| unfed.fed_by.clear());
+            }
+            Ok(Json(document))
+        }
     }
 }

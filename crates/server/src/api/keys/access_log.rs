@@ -101,8 +101,7 @@ pub struct AccessLogDocument {
     responses((status = 200, body = AccessLogDocument)))]
 pub async fn list(caller: Caller, Query(parameters): Query<AccessLogParameters>) -> Result<Json<AccessLogDocument>> {
     caller.needs(Resource::Keys, Action::Read)?;
-    caller.sees_all(
-        Resource::Keys,
+    caller.is_for_everything(
         "The key is for some people, some fields or one feed only, and the log of reads names whatever was read.",
     )?;
     let place = |cursor: &str| AccessLogPlace::read(cursor).ok_or_else(page::bad_cursor);

@@ -170,7 +170,7 @@ pub async fn show(
     Query(parameters): Query<DiffParameters>,
     headers: HeaderMap,
 ) -> Result<Response> {
-    caller.needs(Resource::Members, Action::Read)?;
+    caller.needs(Resource::Members, Action::Download)?;
     caller.shows_everybody(EVERYBODY)?;
     let from = moment("from", parameters.from.as_deref().unwrap_or_default())?;
     let to = moment("to", parameters.to.as_deref().unwrap_or("now"))?;
@@ -183,7 +183,7 @@ pub async fn show(
     let moments = caller.engine.moments(&caller.organisation, from, to).await?;
     let summary = parameters.summary.unwrap_or(false);
     let writing = Writing { caller: caller.clone(), moments, wanted, as_lines, summary };
-    let pieces = while_let_in(writing.pieces(), caller, again, (Resource::Members, Action::Read));
+    let pieces = while_let_in(writing.pieces(), caller, again, (Resource::Members, Action::Download));
     let mut response = Response::new(Body::from_stream(pieces));
     let kind = if as_lines { "application/x-ndjson" } else { "application/json" };
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
