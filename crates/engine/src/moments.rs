@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     Engine, Organisation, Result,
     export::SLICE,
-    members::{At, is_past, is_reached},
+    members::{At, Turn, is_past, is_reached},
     roster::in_parallel,
 };
 

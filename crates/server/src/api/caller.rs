@@ -149,14 +149,6 @@ impl Caller {
         Err(Problem::new(&MISSING_RIGHT, whose).with("scope", scope))
     }
 
-    /// Refuses unless the caller may be shown all that there is of a resource.
-    ///
-    /// # Errors
-    /// If the key is for some people, some fields or one feed only; the sentence says what that has to do with it.
-    pub fn sees_all(&self, resource: Resource, why: &str) -> Result<()> {
-        if self.grant.sees_all(resource) { Ok(()) } else { Err(Problem::new(&MISSING_RIGHT, why)) }
-    }
-
     /// Refuses a key that is for some people, some fields or one feed only.
     ///
     /// # Errors
