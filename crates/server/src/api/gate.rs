@@ -49,8 +49,8 @@ pub async fn pass(State(api): State<Api>, mut request: Request, next: Next) -> R
         return response;
     }
     let from = address(&request, &api.state.trusted);
-    let caller = match identify(&api, request.headers(), from).await {
-        Ok(caller) => caller,
+    let (caller, key) = match identify(&api, request.headers(), from).await {
+        Ok(identified) => identified,
         Err(problem) => return *problem,
     };
     let route = request.extensions().get::<MatchedPath>().map(|p| p.as_str().to_owned()).unwrap_or_default();
@@ -66,8 +66,7 @@ pub async fn pass(State(api): State<Api>, mut request: Request, next: Next) -> R
             let noted = Noted::default();
             request.extensions_mut().insert(noted.clone());
             request.extensions_mut().insert(caller.clone());
-            let again = Again { api: api.clone(), headers: request.headers().clone(), from };
-            request.extensions_mut().insert(again);
+            request.extensions_mut().insert(Again { api: api.clone(), key, from });
             let response = match idempotency::is_ours(&method, &route, request.headers()) {
                 true => idempotency::once(&caller, &route, request, next, under_way.clone()).await,
                 false if idempotency::is_write(&method, &route) => {
@@ -101,14 +100,14 @@ pub async fn to_its_end(
 #[derive(Clone)]
 pub struct Again {
     api: Api,
-    headers: HeaderMap,
+    key: KeyText,
     from: IpAddr,
 }
 
 impl Again {
     /// Whoever asked, with what they may do now; nobody, if they are not let in any more, or that cannot be found out.
     pub async fn caller(&self) -> Option<Caller> {
-        identify(&self.api, &self.headers, self.from).await.ok()
+        admit(&self.api, &self.key, self.from).await.ok()
     }
 }
 
@@ -125,13 +124,17 @@ fn class_of(method: &Method, route: &str) -> Class {
     }
 }
 
-async fn identify(api: &Api, headers: &HeaderMap, from: IpAddr) -> Result<Caller, Box<Response>> {
-    let refuse = |problem: Problem| Box::new(problem.into_response());
+async fn identify(api: &Api, headers: &HeaderMap, from: IpAddr) -> Result<(Caller, KeyText), Box<Response>> {
     let text = key_of(headers).map_err(|kind| {
         let detail = if kind == &problem::NO_KEY { "Send a key with the request." } else { kind.cause };
-        refuse(unauthorised(kind, detail))
+        Box::new(unauthorised(kind, detail).into_response())
     })?;
-    match api.state.engine.authenticate(&text, from).await {
+    Ok((admit(api, &text, from).await?, text))
+}
+
+async fn admit(api: &Api, key: &KeyText, from: IpAddr) -> Result<Caller, Box<Response>> {
+    let refuse = |problem: Problem| Box::new(problem.into_response());
+    match api.state.engine.authenticate(key, from).await {
         Ok(admitted) => Ok(Caller::from(Known {
             engine: api.state.engine.acting_as(admitted.grant.actor()).patient_for(PATIENCE),
             organisation: admitted.organisation,
