@@ -125,7 +125,6 @@ impl Engine {
         let mut report = outcome?;
         if !request.dry_run {
             crash::point("forget_originals");
-            let org = self.organisation(slug).await?;
             // The person is forgotten: what goes wrong from here on leaves traces, and undoes nothing.
             let traces = self.sweep_traces(&org).await;
             report.swept = report.swept && traces.unwrap_or_else(|e| left_behind(&e));

@@ -8,7 +8,6 @@ use muster_domain::{
     fact::{Counts, Fact, Received, Refusal, State},
     guard,
     ids::{ChangeSetId, OrganisationId, UploadId},
-    member::Member,
     settings::{Guards, InvalidRows, Mode},
 };
 use muster_store::{Lease, Tx};
@@ -118,7 +117,11 @@ impl Engine {
                 (org, taken) = (self.load(org.row).await?, None);
             }
         }
-        let worked = match self.expect_as_seen(&org, request.seen.as_deref()).await {
+        let as_seen = match &request.seen {
+            Some(seen) => self.expect_as_seen(&org, seen).await.map(drop),
+            None => Ok(()),
+        };
+        let worked = match as_seen {
             Ok(()) => self.work(lease, &org, &received, taken, request.dry_run, witness).await,
             Err(Error::Stale(why)) if !request.dry_run => {
                 self.refuse(lease, &org, &received, &why).await.and(Err(Error::Stale(why)))
@@ -129,16 +132,6 @@ impl Engine {
             self.payloads.discard(org.row.id, received.upload);
         }
         worked
-    }
-
-    /// Whether somebody is as they were seen, now that nobody else can change them.
-    async fn expect_as_seen(&self, org: &Organisation, seen: Option<&Member>) -> Result<()> {
-        let Some(seen) = seen else { return Ok(()) };
-        let now = self.members(org.row.id, &[seen.no]).await?;
-        if now.get(&seen.no) == Some(seen) {
-            return Ok(());
-        }
-        Err(Error::Stale("Nothing was taken: the member is not as they were seen any more; look again.".to_owned()))
     }
 
     /// Parse, normalise, diff, decide, append: everything after the bytes are safe. `taken` is the census, if it was

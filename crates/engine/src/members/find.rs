@@ -45,17 +45,6 @@ pub enum Whom {
     Seen(Box<Member>),
 }
 
-impl Whom {
-    /// By what that is looked up.
-    pub fn by(&self) -> By<'_> {
-        match self {
-            Whom::Known(text) => By::Any(text),
-            Whom::Id(id) => By::Id(*id),
-            Whom::Seen(member) => By::Id(member.uuid),
-        }
-    }
-}
-
 impl Default for Whom {
     fn default() -> Self {
         Whom::Known(String::new())
@@ -229,17 +218,25 @@ impl Engine {
     /// # Errors
     /// If there is none; [`Error::Stale`] if they are not as they were seen.
     pub async fn whom(&self, org: &Organisation, whom: &Whom) -> Result<Member> {
-        if let Whom::Known(key) = whom {
-            return self.member(org, key).await;
-        }
-        let found = self.look_up(org, whom.by()).await?;
-        let found = found.ok_or_else(|| Error::Unknown(format!("There is no such member of {}.", org.row.slug)))?;
         match whom {
-            Whom::Seen(seen) if **seen != found => {
-                Err(Error::Stale("The member is not as they were seen any more; look again.".to_owned()))
+            Whom::Known(key) => self.member(org, key).await,
+            Whom::Seen(seen) => self.expect_as_seen(org, seen).await,
+            Whom::Id(id) => {
+                let found = self.look_up(org, By::Id(*id)).await?;
+                found.ok_or_else(|| Error::Unknown(format!("There is no such member of {}.", org.row.slug)))
             }
-            _ => Ok(found),
         }
+    }
+
+    /// The member, if they are still as they were seen: for whoever holds the lease, so that nobody changes them any more.
+    ///
+    /// # Errors
+    /// [`Error::Stale`] if they are not.
+    pub(crate) async fn expect_as_seen(&self, org: &Organisation, seen: &Member) -> Result<Member> {
+        let now = self.members(org.row.id, &[seen.no]).await?.remove(&seen.no).filter(|now| now == seen);
+        let stale =
+            || Error::Stale("Nothing was done: the member is not as they were seen any more; look again.".to_owned());
+        now.ok_or_else(stale)
     }
 
     /// The member who is meant; none if there is none.
