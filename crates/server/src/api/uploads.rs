@@ -43,6 +43,7 @@ mod coming;
 mod declared;
 pub(crate) mod give_up;
 pub(crate) mod issues;
+mod source;
 
 pub use coming::Coming;
 
@@ -246,18 +247,12 @@ pub async fn take(caller: &Caller, coming: Coming, headers: &HeaderMap) -> Resul
         file_name: coming.file_name.clone(),
         ..Arriving::default()
     };
-    let (engine, slug, now) = (caller.engine.clone(), caller.slug().to_owned(), coming.now);
-    // A task of its own: whoever hangs up does not leave the work half done.
-    let taking = tokio::spawn(async move {
-        let mut source = coming.source;
-        let taken = match request.dry_run || now {
-            true => engine.sync(&slug, request, &mut source).await,
-            false => engine.take_in(&slug, request, &mut source).await,
-        };
-        (taken, source.failure())
-    });
-    let (taken, failure) = taking.await.map_err(|e| Problem::internal(&e))?;
-    match (taken, failure) {
+    let mut source = coming.source;
+    let taken = match request.dry_run || coming.now {
+        true => caller.engine.sync(caller.slug(), request, &mut source).await,
+        false => caller.engine.take_in(caller.slug(), request, &mut source).await,
+    };
+    match (taken, source.failure()) {
         (_, Some(problem)) => Err(problem),
         (Err(Error::Reused(why)), _) => Err(Problem::new(&IDEMPOTENCY_MISMATCH, why)),
         (Err(Error::Store(muster_store::StoreError::KeyConflict)), _) if key.is_some() => {
@@ -402,7 +397,7 @@ pub async fn original(caller: Caller, noted: Noted, Path(id): Path<String>) -> R
         std::io::ErrorKind::NotFound => gone(),
         _ => Problem::internal(&e),
     })?;
-    let mut response = Response::new(Body::from_stream(coming::read_file(file)));
+    let mut response = Response::new(Body::from_stream(source::read_file(file)));
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
     headers.insert(header::CONTENT_LENGTH, HeaderValue::from(upload.received.size));

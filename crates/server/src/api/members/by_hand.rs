@@ -189,10 +189,7 @@ fn texts(fields: &Map<String, Value>) -> Result<Vec<(String, String)>> {
 
 /// Does it, and says what it came to.
 async fn edit(caller: &Caller, edit: Edit, asked: Option<Asked>) -> Result<Response> {
-    let (engine, slug) = (caller.engine.clone(), caller.slug().to_owned());
-    // A task of its own: whoever hangs up does not leave the work half done.
-    let working = tokio::spawn(async move { engine.by_hand(&slug, edit, asked).await });
-    let report = working.await.map_err(|e| Problem::internal(&e))??;
+    let report = caller.engine.by_hand(caller.slug(), edit, asked).await?;
     let waits = matches!(report.state, State::Held | State::PartlyApplied);
     let status = if waits { StatusCode::ACCEPTED } else { StatusCode::OK };
     Ok((status, Json(UploadDocument::of_report(report, caller))).into_response())

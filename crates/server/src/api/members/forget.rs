@@ -175,11 +175,8 @@ pub async fn lift(caller: Caller, request: Request) -> Result<Json<LiftedDocumen
     may_forget(&caller)?;
     let body::Json(asked) = body::Json::<Lifting>::from_request(request, &()).await?;
     not_blank(&asked.person)?;
-    let (engine, slug) = (caller.engine.clone(), caller.slug().to_owned());
-    // A task of its own: whoever hangs up does not leave the work half done.
-    let working =
-        tokio::spawn(async move { engine.lift_forgetting(&slug, &asked.person, asked.reason.as_deref()).await });
-    let lifted = working.await.map_err(|e| Problem::internal(&e))?.map_err(named)?;
+    let lifted = caller.engine.lift_forgetting(caller.slug(), &asked.person, asked.reason.as_deref()).await;
+    let lifted = lifted.map_err(named)?;
     let head = caller.engine.store.head(caller.organisation.row.id).await?;
     let (roster_version, seq) = (head.roster_version, head.last_seq);
     Ok(Json(LiftedDocument { state: Outcome::Lifted, lifted, roster_version, seq }))
@@ -211,10 +208,7 @@ fn not_blank(person: &str) -> Result<()> {
 
 async fn forget(caller: &Caller, whom: Whom, reason: Option<String>, dry_run: bool) -> Result<Json<ForgottenDocument>> {
     let request = ForgetRequest { key: whom, reason, dry_run };
-    let (engine, slug) = (caller.engine.clone(), caller.slug().to_owned());
-    // A task of its own: whoever hangs up does not leave the work half done.
-    let working = tokio::spawn(async move { engine.forget(&slug, &request).await });
-    let report = working.await.map_err(|e| Problem::internal(&e))?.map_err(named)?;
+    let report = caller.engine.forget(caller.slug(), &request).await.map_err(named)?;
     Ok(Json(report.into()))
 }
 

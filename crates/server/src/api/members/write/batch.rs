@@ -120,10 +120,7 @@ async fn send(
         mapping,
         ..Arriving::default()
     };
-    let (engine, slug) = (caller.engine.clone(), caller.slug().to_owned());
-    // A task of its own: whoever hangs up does not leave the work half done.
-    let working = tokio::spawn(async move { engine.sync(&slug, request, &mut payload.as_slice()).await });
-    Ok(working.await.map_err(|e| Problem::internal(&e))??)
+    Ok(caller.engine.sync(caller.slug(), request, &mut payload.as_slice()).await?)
 }
 
 /// Whether rows can be meant as they stand.
