@@ -108,6 +108,28 @@ impl Api {
         let headers = [("Content-Type", "text/csv"), ("Prefer", "wait=60")];
         self.send("POST", &format!("/api/v1/uploads?{parameters}"), &headers, csv.as_bytes())
     }
+
+    /// A document that is there, asked for with a key.
+    pub fn document(&self, key: &str, path: &str) -> Value {
+        let answer = self.said("GET", path, &Said { key: Some(key), ..Said::default() });
+        assert_eq!(answer.status, 200, "{path}: {}", answer.body);
+        answer.json()
+    }
+
+    /// All items of a list, page by page, and how many pages there were.
+    pub fn pages(&self, key: &str, path: &str, items: &str) -> (Vec<Value>, usize) {
+        let (mut found, mut pages, mut cursor) = (Vec::new(), 0, None::<String>);
+        loop {
+            let at = cursor.map(|c| format!("&cursor={c}")).unwrap_or_default();
+            let page = self.document(key, &format!("{path}{at}"));
+            found.extend(page[items].as_array().unwrap().iter().cloned());
+            pages += 1;
+            cursor = page["next"].as_str().map(str::to_owned);
+            if cursor.is_none() {
+                return (found, pages);
+            }
+        }
+    }
 }
 
 impl Muster {

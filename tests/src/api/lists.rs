@@ -2,24 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Api, On, Said, people};
-
-/// All items of a list, page by page, and how many pages there were.
-fn all(api: &Api, key: &str, path: &str, items: &str) -> (Vec<Value>, usize) {
-    let (mut found, mut pages, mut cursor) = (Vec::new(), 0, None::<String>);
-    loop {
-        let at = cursor.map(|c| format!("&cursor={c}")).unwrap_or_default();
-        let page = api.said("GET", &format!("{path}{at}"), &Said { key: Some(key), ..Said::default() });
-        assert_eq!(page.status, 200, "{}", page.body);
-        let page = page.json();
-        found.extend(page[items].as_array().unwrap().iter().cloned());
-        pages += 1;
-        cursor = page["next"].as_str().map(str::to_owned);
-        if cursor.is_none() {
-            return (found, pages);
-        }
-    }
-}
+use super::{Api, On, people};
 
 fn lists_are_told_page_by_page(on: On) {
     let api = Api::start(on);
@@ -38,15 +21,15 @@ fn lists_are_told_page_by_page(on: On) {
     for (path, items, id) in
         [("/api/v1/uploads", "uploads", "upload_id"), ("/api/v1/change-sets", "change_sets", "change_set_id")]
     {
-        let (found, pages) = all(&api, &api.key, &format!("{path}?limit=2"), items);
+        let (found, pages) = api.pages(&api.key, &format!("{path}?limit=2"), items);
         assert_eq!((ids(&found, id), pages), (ids(&sent, id), 3), "newest first");
         // The last page is full: there is none behind it.
-        assert_eq!(all(&api, &api.key, &format!("{path}?limit=5"), items).1, 1);
-        let (held, _) = all(&api, &api.key, &format!("{path}?limit=1&state=held"), items);
+        assert_eq!(api.pages(&api.key, &format!("{path}?limit=5"), items).1, 1);
+        let (held, _) = api.pages(&api.key, &format!("{path}?limit=1&state=held"), items);
         assert_eq!(ids(&held, id), ids(&sent[..1], id));
-        let (applied, pages) = all(&api, &api.key, &format!("{path}?limit=3&state=applied"), items);
+        let (applied, pages) = api.pages(&api.key, &format!("{path}?limit=3&state=applied"), items);
         assert_eq!((ids(&applied, id), pages), (ids(&sent[1..], id), 2));
-        let (own, pages) = all(&api, &bound, &format!("{path}?limit=1"), items);
+        let (own, pages) = api.pages(&bound, &format!("{path}?limit=1"), items);
         assert_eq!((ids(&own, id), pages), (vec![sent[1][id].clone(), sent[3][id].clone()], 2));
         assert!(own.iter().all(|one| one["feed"] == json!("payroll")));
         for wrong in ["limit=0", "limit=201", "state=nothing", "cursor=x", "feeds=main"] {
