@@ -19,6 +19,8 @@ CONNECTIONS, SECONDS, PUTS = 16, 10, 200
 MOST_TIMES = 1.3
 # Checks a second, at least: "thousands".
 LEAST_CHECKS = 2_000
+# Attempts with a wrong key, and by how many times the time of a key that exists may differ from that of one that does not.
+ATTEMPTS, TELLING = 2_000, 1.1
 RATES = "requests=1000000,uploads=1000000,eligibility=10000000"
 
 SCRIPT = """
@@ -101,6 +103,28 @@ def puts(serving, key, ids):
     return times
 
 
+def wrong_keys(serving, key):
+    """What a key that exists and has another secret takes, as times what one that does not exist takes: as long as nobody of the
+    organisation came since the server began, and after somebody did."""
+    connection, known = http.client.HTTPConnection(serving.address, timeout=60), key.split("_")[2]
+    unknown, secret = known[::-1], key.split("_")[3][:-6][::-1]
+    found = {}
+    for name in ("wrong_key_first_times", "wrong_key_times"):
+        times = {known: [], unknown: []}
+        for _ in range(ATTEMPTS):
+            for identity, taken in times.items():
+                began = time.perf_counter()
+                connection.request("GET", "/api/v1/feeds", headers={"accessKey": identity, "secretKey": secret})
+                answer = connection.getresponse()
+                text = answer.read()
+                taken.append(time.perf_counter() - began)
+                if answer.status != 401 or b"unknown-key" not in text:
+                    raise OSError(f"a wrong key was answered {answer.status}: {text[:300]!r}")
+        found[name] = statistics.median(times[known]) / statistics.median(times[unknown])
+        serving.ask(connection, "GET", "/api/v1/feeds", key)
+    return found
+
+
 def wrk(serving, path, script=None):
     """Load for some seconds: (requests a second, median ms, 99th percentile ms)."""
     command = ["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{SECONDS}s", "--latency"]
@@ -133,6 +157,11 @@ def measure(engine, new_store, muster, work, environment, before, ids, runs, che
                 figures |= under_load(serving, key, work, ids)
         finally:
             serving.end()
+    serving = Serving(muster, store, environment, log)
+    try:
+        figures |= wrong_keys(serving, key)
+    finally:
+        serving.end()
     store.drop()
     figures |= {"upload_cli_ms": statistics.median(by_cli), "upload_http_ms": statistics.median(by_http)}
     figures["upload_times"] = figures["upload_http_ms"] / figures["upload_cli_ms"]
@@ -181,12 +210,15 @@ ROWS = [
     ("upload_times", "over HTTP against the command line, times", "{times}"),
     ("put_ms", "`PUT /members` of one, median ms", ""),
     ("put_ms_99", "99th percentile", ""),
+    ("wrong_key_first_times", "a key that exists with a wrong secret against one that does not exist, times, median of {attempts:,}, "
+     "after a start", "{telling}"),
+    ("wrong_key_times", "the same once the organisation's keys were used", "{telling}"),
 ]
 
 
 def lines(data, engines, machine):
     """The table of the API; `machine` if it was measured in a run of its own."""
-    said = {"connections": CONNECTIONS, "least": LEAST_CHECKS, "times": MOST_TIMES}
+    said = {"connections": CONNECTIONS, "least": LEAST_CHECKS, "times": MOST_TIMES, "attempts": ATTEMPTS, "telling": f"{1 / TELLING:.2f} to {TELLING}"}
     own = f"Measured by itself, {machine['when']} at `{machine['commit']}`, load before {machine['load_before']}." if machine else ""
     found = ["**The HTTP API, with the largest roster above**", "", *filter(None, [own]), *([""] if own else []), "| what | " + " | ".join(engines[e] for e in data) + " | must |",
              "| --- | " + " | ".join("---:" for _ in data) + " | --- |"]
@@ -205,4 +237,8 @@ def failures(data):
             found.append(f"a payload over HTTP on {engine}: {figures['upload_times']:.2f} times the command line, must be {MOST_TIMES}")
         if figures.get("checks_a_second", LEAST_CHECKS) < LEAST_CHECKS:
             found.append(f"checks of who is eligible on {engine}: {figures['checks_a_second']:,.0f} a second, must be {LEAST_CHECKS:,}")
+    for engine, figures in data.items():
+        for name in ("wrong_key_first_times", "wrong_key_times"):
+            if not 1 / TELLING <= figures.get(name, 1) <= TELLING:
+                found.append(f"the time of a wrong key on {engine} tells whether it exists: {name} is {figures[name]:.2f}")
     return found

@@ -93,36 +93,57 @@ fn an_answer_is_not_given_again_to_a_key_that_may_do_something_else_now() {
 }
 
 #[test]
-fn a_refusal_is_not_kept_and_another_if_match_is_another_request() {
+fn another_if_match_is_another_request_and_a_refusal_is_an_answer_as_well() {
     let api = Api::start(On::Sqlite);
     api.upload("mode=full", &people(1..=20, "Sales"));
     let held = api.upload("mode=full&hold=true", &people(1..=19, "Sales"));
     let set = format!("/api/v1/change-sets/{}", held.json()["change_set_id"].as_str().unwrap());
     let tag = api.get(&set).header("etag").unwrap().to_owned();
-    let approve = |tags: &[&str]| {
-        let mut headers = vec![("Idempotency-Key", "decide")];
+    let approve = |key: &str, tags: &[&str]| {
+        let mut headers = vec![("Idempotency-Key", key)];
         headers.extend(tags.iter().map(|tag| ("If-Match", *tag)));
         api.send("POST", &format!("{set}/approve"), &headers, b"")
     };
-    assert_eq!(approve(&[]).problem(), "precondition-required");
-    assert_eq!(approve(&["\"other\""]).problem(), "stale");
-    let done = approve(&[&tag]);
+    for (key, tags, why) in [("unseen", &[][..], "precondition-required"), ("old", &["\"other\""], "stale")] {
+        let (first, again) = (approve(key, tags), approve(key, tags));
+        assert_eq!((first.problem().as_str(), is_again(&first)), (why, false), "{key}");
+        assert_eq!((again.status, again.json(), is_again(&again)), (first.status, first.json(), true), "{key}");
+        assert_eq!(approve(key, &[&tag]).problem(), "idempotency-mismatch", "{key}");
+    }
+    let done = approve("seen", &[&tag]);
     assert_eq!((done.status, &done.json()["state"], is_again(&done)), (200, &json!("applied"), false));
-    let again = approve(&[&tag]);
+    let again = approve("seen", &[&tag]);
     assert_eq!((again.json(), is_again(&again)), (done.json(), true));
-    assert_eq!(approve(&["\"other\""]).problem(), "idempotency-mismatch");
-    assert_eq!(approve(&[]).problem(), "idempotency-mismatch");
+    for tags in [&["\"other\""][..], &[]] {
+        assert_eq!(approve("seen", tags).problem(), "idempotency-mismatch", "{tags:?}");
+    }
+    // It is decided by now: whoever was refused for another reason before is told the same again.
+    assert_eq!(approve("old", &["\"other\""]).problem(), "stale");
+    assert_eq!(approve("late", &[&tag]).problem(), "conflict");
+    api.muster.verify();
+}
 
-    // Whatever was wrong, once it is right the same request is done.
+#[test]
+fn what_was_refused_is_refused_again_under_its_key_and_done_under_another() {
+    let api = Api::start(On::Sqlite);
+    let change = |key: &str| {
+        let hold = json!({ "mode": "partial" });
+        once(&api, &api.key, "PATCH /api/v1/feeds/payroll", key, &hold)
+    };
+    assert_eq!((change("one").problem().as_str(), is_again(&change("one"))), ("not-found", true));
+    let make = |key: &str, name: &str| once(&api, &api.key, "POST /api/v1/feeds", key, &json!({ "name": name }));
+    assert_eq!(make("feed", "Not a name").problem(), "invalid");
+    assert_eq!(make("feed", "payroll").problem(), "idempotency-mismatch");
+    assert_eq!(make("mended", "payroll").status, 201);
+    assert!(is_again(&make("mended", "payroll")));
+    assert_eq!((change("one").problem().as_str(), change("two").status), ("not-found", 200));
+
+    // What the key may do is not of the request: once it may, the same request is done.
     let key = api.muster.key(&["--name", "mended", "--user", "hris", "--scope", "member:read"]);
     let put = || once(&api, &key, "PUT /api/v1/members", "mended", &json!({ "unique_id": "77", "first_name": "New" }));
     assert_eq!(put().problem(), "missing-right");
     edit(&api, &key, &["--scope", "member:write"]);
     assert_eq!((put().json()["created"].clone(), is_again(&put())), (json!(1), true));
-    let make = |name: &str| once(&api, &api.key, "POST /api/v1/feeds", "feed", &json!({ "name": name }));
-    assert_eq!(make("Not a name").problem(), "invalid");
-    assert_eq!(make("payroll").status, 201, "what was refused takes no key away");
-    assert!(is_again(&make("payroll")));
     api.muster.verify();
 }
 

@@ -1,4 +1,4 @@
-//! `Idempotency-Key`: a request that was done and comes again gets the answer that it had, for 24 hours. Uploads are told apart
+//! `Idempotency-Key`: a request that was answered and comes again gets the answer that it had, for 24 hours. Uploads are told apart
 //! by what is in them, by the engine; every other write by its method, address, `If-Match` and body, here.
 
 use axum::{
@@ -154,8 +154,7 @@ async fn run(caller: &Caller, route: &str, claim: ClaimedAnswer, request: Reques
     };
     let (parts, body) = response.into_parts();
     let bytes = axum::body::to_bytes(body, usize::MAX).await.unwrap_or_default();
-    // A refusal did nothing: once its cause is mended the same request is to be done, and not to be refused from memory.
-    let kept = if parts.status.is_success() {
+    let kept = if is_kept(parts.status, &parts.headers) {
         let packed = Kept::of(&caller.grant, &parts).pack(&without_secret(route, &bytes));
         caller.engine.keep_answer(&claim, parts.status.as_u16(), &packed).await.map(drop)
     } else {
@@ -165,6 +164,19 @@ async fn run(caller: &Caller, route: &str, claim: ClaimedAnswer, request: Reques
         tracing::warn!(error = %e, "an answer could not be kept for whoever asks again");
     }
     Response::from_parts(parts, Body::from(bytes))
+}
+
+/// Whether an answer is given again: what was done, and what was refused for what it asks. What says who may ask (401, 403), or
+/// that the same may be tried again (408, 429, `Retry-After`, every fault of ours), is about this attempt alone.
+fn is_kept(status: StatusCode, headers: &HeaderMap) -> bool {
+    let of_this_attempt = [
+        StatusCode::UNAUTHORIZED,
+        StatusCode::FORBIDDEN,
+        StatusCode::REQUEST_TIMEOUT,
+        StatusCode::TOO_MANY_REQUESTS,
+    ];
+    status.is_success()
+        || status.is_client_error() && !of_this_attempt.contains(&status) && !headers.contains_key(header::RETRY_AFTER)
 }
 
 /// What is kept of an answer beside its status and its body: a line of JSON in front of that.
@@ -245,6 +257,20 @@ mod tests {
         }
         assert_eq!(Kept::unpack(b"{\"total\":1}"), None);
         assert_eq!(Kept::unpack(b"{\"total\":1}\n"), None);
+    }
+
+    #[test]
+    fn what_was_done_or_refused_is_kept_and_what_may_be_tried_again_is_not() {
+        let kept = |status: u16, headers: &HeaderMap| is_kept(StatusCode::from_u16(status).unwrap(), headers);
+        let none = HeaderMap::new();
+        for status in [200, 201, 202, 204, 400, 404, 405, 409, 412, 413, 415, 422, 428] {
+            assert!(kept(status, &none), "{status}");
+        }
+        for status in [401, 403, 408, 429, 500, 503] {
+            assert!(!kept(status, &none), "{status}");
+        }
+        let later = HeaderMap::from_iter([(header::RETRY_AFTER, HeaderValue::from_static("1"))]);
+        assert!(!kept(409, &later) && kept(202, &later));
     }
 
     #[test]

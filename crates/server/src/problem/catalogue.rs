@@ -113,7 +113,7 @@ kinds! {
         "The detail says why. Correct it at the source and send it again.";
     IDEMPOTENCY_MISMATCH = 422, "idempotency-mismatch", "This Idempotency-Key was used for another request",
         "A request with the same Idempotency-Key, and another content, came within the last 24 hours.",
-        "Use a new key for a new request.";
+        "Use a new key for a new request: also for one that was refused and is mended, or decides on something newer.";
     PRECONDITION = 428, "precondition-required", "Say what you saw",
         "The request decides on something and does not say which state of it was seen.",
         "Read it, and send its `ETag` or digest as `If-Match`.";
