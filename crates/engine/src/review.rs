@@ -20,10 +20,12 @@ mod approve;
 mod rebase;
 mod reject;
 mod second;
+mod since;
 
 pub use approve::Approval;
 pub use reject::Remembered;
 pub use second::{Approvals, FirstOfTwo};
+pub use since::{Became, Since};
 
 /// Which changes are meant; everything that waits, unless it says otherwise.
 #[derive(Clone, Debug, Default)]

@@ -30,5 +30,6 @@ mod rules_liveness;
 mod rules_review;
 mod rules_second;
 mod rules_settings;
+mod rules_stale;
 mod rules_undo;
 mod year;

@@ -410,6 +410,19 @@ pub(crate) async fn stream_events(conn: &mut Conn<'_>, org: OrganisationId, stre
     raw.into_iter().map(RawEvent::open).collect()
 }
 
+pub(crate) async fn stream_events_from(
+    conn: &mut Conn<'_>,
+    org: OrganisationId,
+    stream: &str,
+    seq: u64,
+) -> Result<Vec<StoredEvent>> {
+    const SQL: &str = "SELECT seq, meta, body, root, hash FROM event \
+        WHERE org = $1 AND stream = $2 AND seq >= $3 ORDER BY version";
+    let rows: Vec<Row> =
+        on!(conn, c => sqlx::query_as(SQL).bind(org.0).bind(stream).bind(seq as i64).fetch_all(&mut **c).await?);
+    rows.into_iter().map(|row| raw_event(row)?.open()).collect()
+}
+
 /// Puts another body in place of an event's, of the same root: its lines, but for those that were erased.
 pub(crate) async fn replace_body(conn: &mut Conn<'_>, org: OrganisationId, seq: u64, body: &EncodedBody) -> Result<()> {
     const SQL: &str = "UPDATE event SET body = $4 WHERE org = $1 AND seq = $2 AND root = $3";

@@ -74,6 +74,8 @@ reads! {
     event(seq: u64) -> StoredEvent = log::event;
     /// All events of a stream.
     stream_events(stream: &str) -> Vec<StoredEvent> = log::stream_events;
+    /// Events of a stream from a sequence number on.
+    stream_events_from(stream: &str, seq: u64) -> Vec<StoredEvent> = log::stream_events_from;
     /// Events of a stream after a version, unopened.
     raw_stream_events(stream: &str, after_version: u64, limit: u32) -> Vec<RawEvent> = log::raw_stream_events;
     /// The version of a stream; 0 if it does not exist.

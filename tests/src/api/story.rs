@@ -107,6 +107,15 @@ fn what_is_held_is_decided_by_whoever_names_what_they_saw() {
     assert_eq!(only.problem(), "unsupported-media-type");
     let stale = decide("approve", &[("If-Match", "\"other\"")]);
     assert_eq!((stale.problem().as_str(), &stale.json()["waiting"]), ("stale", &json!(2)));
+    assert_eq!(stale.json()["since"], json!([]), "it never had that digest");
+    let headers = [("If-Match", tag.as_str()), ("Content-Type", "application/json")];
+    let one = api.send("POST", &format!("{set}/approve"), &headers, br#"{"only":["19"]}"#);
+    assert_eq!((one.status, &one.json()["state"]), (200, &json!("partly_applied")), "{}", one.body);
+    let stale = decide("approve", &[("If-Match", &tag)]).json();
+    let since = &stale["since"][0];
+    assert_eq!((&since["what"], &since["changes"], &stale["waiting"]), (&json!("applied"), &json!(1), &json!(1)));
+    assert!(since["by"] == "hris (key all)" && since["at"].is_string(), "{stale}");
+    let tag = format!("{:?}", stale["digest"].as_str().unwrap());
     let done = decide("approve", &[("If-Match", &tag)]);
     assert_eq!((done.status, &done.json()["state"]), (200, &json!("applied")), "{}", done.body);
     assert_eq!(decide("approve", &[("If-Match", &tag)]).problem(), "conflict");

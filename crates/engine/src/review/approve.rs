@@ -60,21 +60,9 @@ impl Engine {
         let org = self.organisation(slug).await?;
         let set = self.find_change_set(&org, id).await?;
         expect_waiting(&set)?;
-        let seen = set.digest.clone();
         let set = self.rebase(lease, &org, set).await?;
         if let Some(digest) = approval.digest.as_ref().filter(|d| **d != set.digest) {
-            let moved = if *digest == seen {
-                "the roster has moved on and changes dropped out"
-            } else {
-                "it is not the digest of what waits now"
-            };
-            return Err(Error::Stale(format!(
-                "Nothing was approved: {moved}. {} of {} changes wait now, with the digest {}. Look at them with `muster changes show {}` and approve again.",
-                set.waiting().len(),
-                set.changes,
-                set.digest,
-                set.id,
-            )));
+            return Err(self.stale(&org, &set, digest, "approved").await);
         }
         if set.waiting().is_empty() {
             // All of it is so already, or something else happened since: there was nothing left to approve.

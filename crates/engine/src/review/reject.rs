@@ -112,13 +112,8 @@ impl Engine {
             let org = self.organisation(slug).await?;
             let set = self.find_change_set(&org, id).await?;
             expect_waiting(&set)?;
-            if digest.is_some_and(|digest| digest != set.digest) {
-                return Err(Error::Stale(format!(
-                    "Nothing was rejected: something was decided since. {} of {} changes wait now, with the digest {}.",
-                    set.waiting().len(),
-                    set.changes,
-                    set.digest,
-                )));
+            if let Some(digest) = digest.filter(|digest| *digest != set.digest) {
+                return Err(self.stale(&org, &set, digest, "rejected").await);
             }
             let everything = choice.is_everything();
             let chosen = match everything {

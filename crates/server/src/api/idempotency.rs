@@ -169,12 +169,8 @@ async fn run(caller: &Caller, route: &str, claim: ClaimedAnswer, request: Reques
 /// Whether an answer is given again: what was done, and what was refused for what it asks. What says who may ask (401, 403), or
 /// that the same may be tried again (408, 429, `Retry-After`, every fault of ours), is about this attempt alone.
 fn is_kept(status: StatusCode, headers: &HeaderMap) -> bool {
-    let of_this_attempt = [
-        StatusCode::UNAUTHORIZED,
-        StatusCode::FORBIDDEN,
-        StatusCode::REQUEST_TIMEOUT,
-        StatusCode::TOO_MANY_REQUESTS,
-    ];
+    let of_this_attempt =
+        [StatusCode::UNAUTHORIZED, StatusCode::FORBIDDEN, StatusCode::REQUEST_TIMEOUT, StatusCode::TOO_MANY_REQUESTS];
     status.is_success()
         || status.is_client_error() && !of_this_attempt.contains(&status) && !headers.contains_key(header::RETRY_AFTER)
 }

@@ -21,6 +21,8 @@ pub async fn appends_are_numbered_without_gaps(store: &Store) {
     let stored = store.events(org, 1, 2).await.unwrap();
     assert_eq!(stored.iter().map(|e| (e.meta.seq, e.meta.stream.as_str())).collect::<Vec<_>>(), [(2, "b"), (3, "a")]);
     assert_eq!(store.stream_events(org, "a").await.unwrap().len(), 3);
+    let later = store.stream_events_from(org, "a", 3).await.unwrap();
+    assert_eq!(later.iter().map(|e| e.meta.seq).collect::<Vec<_>>(), [3, 4]);
     assert_eq!(store.stream_version(org, "a").await.unwrap(), 3);
     assert_eq!(store.raw_stream_events(org, "a", 1, 1).await.unwrap()[0].seq, 3);
 }

@@ -13,10 +13,11 @@ use muster_domain::{
 use muster_engine::{
     Error,
     report::Report,
-    review::{Approval, Choice},
+    review::{Approval, Choice, Since},
     undo::{Kept, UndoRequest},
 };
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
@@ -117,20 +118,33 @@ async fn deciding(caller: &Caller, id: &str, headers: &HeaderMap) -> Result<(Cha
     })?;
     match &seen[..] {
         [one] if *one == set.digest => Ok((set, one.clone())),
-        _ => {
-            let waiting = u64::from(set.waiting().len());
-            let why = format!(
-                "Nothing was decided: If-Match is not the digest of what waits now. {waiting} of {} changes wait, with the digest {}.",
-                set.changes, set.digest
-            );
-            Err(Problem::new(&STALE, why).with("digest", set.digest.clone()).with("waiting", waiting))
-        }
+        tags => Err(stale(caller, &set, tags.first().map_or("", String::as_str)).await?),
     }
 }
 
+/// What has become of a change set since it had the digest that was seen.
+async fn stale(caller: &Caller, set: &ChangeSet, seen: &str) -> Result<Problem> {
+    let since = caller.engine.since(&caller.organisation, set, seen).await?;
+    let waiting = u64::from(set.waiting().len());
+    let why = format!(
+        "Nothing was decided: If-Match is not the digest that the change set has now. {} {waiting} of {} changes wait, with the \
+         digest {}.",
+        Since::sentence(&since),
+        set.changes,
+        set.digest
+    );
+    let problem = Problem::new(&STALE, why).with("digest", set.digest.clone()).with("waiting", waiting);
+    Ok(problem.with("since", json!(since)))
+}
+
 /// What the engine says of a decision that makes no sense as things stand.
-fn not_now(error: Error, set: &ChangeSet) -> Problem {
+async fn not_now(caller: &Caller, error: Error, set: &ChangeSet, seen: &str) -> Problem {
     match error {
+        // Somebody was quicker.
+        Error::Stale(_) => {
+            let told = async { stale(caller, &find(caller, &set.id.to_string()).await?, seen).await };
+            told.await.unwrap_or_else(|problem| problem)
+        }
         Error::Wrong(why) if !waits(set) => Problem::new(&CONFLICT, why),
         Error::Forbidden(why) => Problem::new(&SECOND_APPROVER, why),
         e => e.into(),
@@ -160,12 +174,15 @@ pub async fn approve(
     let approval = Approval {
         choice: decision.choice()?,
         reject_rest: decision.reject_rest,
-        digest: Some(digest),
+        digest: Some(digest.clone()),
         confirm_removals: decision.confirm_removals,
         comment: decision.comment.clone(),
     };
     let report = caller.engine.approve(caller.slug(), Some(&set.id.to_string()), approval).await;
-    let decided = report.map(decided).map_err(|e| not_now(e, &set))?;
+    let decided = match report {
+        Ok(report) => decided(report),
+        Err(e) => return Err(not_now(&caller, e, &set, &digest).await),
+    };
     let status = if decided.awaits_second_approver { StatusCode::ACCEPTED } else { StatusCode::OK };
     Ok((status, Json(decided)))
 }
@@ -194,7 +211,10 @@ pub async fn reject(
     let id = set.id.to_string();
     let choice = decision.choice()?;
     let report = caller.engine.reject_seen(caller.slug(), Some(&id), choice, decision.comment, Some(&digest)).await;
-    report.map(|r| Json(decided(r))).map_err(|e| not_now(e, &set))
+    match report {
+        Ok(report) => Ok(Json(decided(report))),
+        Err(e) => Err(not_now(&caller, e, &set, &digest).await),
+    }
 }
 
 /// How something is undone.
