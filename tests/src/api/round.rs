@@ -401,5 +401,8 @@ fn whoever_sees_a_part_goes_round_in_that_part() {
         assert_eq!(api.wrong(key, "GET", "/api/v1/keys/access-log", &json!({})), "missing-right");
     }
     assert_eq!(api.wrong(&some, "GET", "/api/v1/dashboard", &json!({})), "missing-right");
+    let numbers = api.muster.key(&["--name", "numbers", "--user", "hris", "--scope", "settings:read,feed:read"]);
+    let board = api.document(&numbers, "/api/v1/dashboard");
+    assert!(board["waiting"].is_null() && list(&board["feeds"]).len() > 1 && board["eligible"] == 10, "{board}");
     assert_eq!(before, api.muster.log(), "nothing was changed");
 }

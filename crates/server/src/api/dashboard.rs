@@ -140,10 +140,10 @@ pub struct DashboardDocument {
     pub eligible: u64,
     /// The last weeks, and this one at the end.
     pub weeks: Vec<WeekDocument>,
-    /// The feeds.
-    pub feeds: Vec<FreshnessDocument>,
-    /// Change sets that wait for a reviewer, longest first.
-    pub waiting: Vec<WaitingDocument>,
+    /// The feeds; null for a key that may not read feeds.
+    pub feeds: Option<Vec<FreshnessDocument>>,
+    /// Change sets that wait for a reviewer, longest first; null for a key that may not read change sets.
+    pub waiting: Option<Vec<WaitingDocument>>,
     /// The event up to which this reflects the log.
     pub seq: u64,
 }
@@ -151,7 +151,8 @@ pub struct DashboardDocument {
 /// Show the organisation at a glance
 ///
 /// Who is eligible is computed from dates when it is asked for. A key that is bound to a feed sees of feeds and of what waits what
-/// is that feed's. Not for keys that see only some people, since everybody is counted.
+/// is that feed's; of either there is nothing for a key that may not read it elsewhere. Not for keys that see only some people,
+/// since everybody is counted.
 #[utoipa::path(get, path = "/api/v1/dashboard", tag = "organisation", params(DashboardParameters),
     responses((status = 200, body = DashboardDocument)))]
 pub async fn show(caller: Caller, Query(parameters): Query<DashboardParameters>) -> Result<Json<DashboardDocument>> {
@@ -177,12 +178,15 @@ fn shown(mut found: Dashboard, caller: &Caller) -> DashboardDocument {
         found.feeds.retain(|of| of.feed == name);
         found.waiting.retain(|waiting| waiting.waits.feed_no == own);
     }
+    let may_read = |resource| caller.grant.may(resource, Action::Read);
+    let feeds = may_read(Resource::Feeds).then(|| found.feeds.into_iter().map(Into::into).collect());
+    let waiting = may_read(Resource::ChangeSets).then(|| found.waiting.into_iter().map(Into::into).collect());
     DashboardDocument {
         day: found.day,
         eligible: found.eligible,
         weeks: found.weeks.into_iter().map(Into::into).collect(),
-        feeds: found.feeds.into_iter().map(Into::into).collect(),
-        waiting: found.waiting.into_iter().map(Into::into).collect(),
+        feeds,
+        waiting,
         seq: found.seq,
     }
 }
