@@ -67,8 +67,16 @@ fn run(out: &mut Output) -> Result<Exit, Failure> {
     let serves = matches!(cli.command, Command::Serve(_));
     log_to_stderr(cli.globals.verbose.max(u8::from(serves)), config.log_format);
     let mut session = Session { config, out };
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-    runtime.block_on(dispatch(cli.command, &mut session))
+    runtime(serves)?.block_on(dispatch(cli.command, &mut session))
+}
+
+/// What runs a command: whoever serves uses every core of the machine, and one command is done by two.
+fn runtime(serves: bool) -> std::io::Result<tokio::runtime::Runtime> {
+    /// Bytes of stack of each thread: deciding on a change set holds much on the way, and what is not used costs nothing.
+    const STACK: usize = 8 << 20;
+    let threads = if serves { std::thread::available_parallelism().map_or(2, |n| n.get().max(2)) } else { 2 };
+    let mut building = tokio::runtime::Builder::new_multi_thread();
+    building.worker_threads(threads).thread_stack_size(STACK).enable_all().build()
 }
 
 async fn dispatch(command: Command, session: &mut Session<'_>) -> Result<Exit, Failure> {
