@@ -78,6 +78,7 @@ fn applied(set: &ChangeSet, selection: Selection, first_approver: Option<&str>) 
         unfinished: Selection::default(),
         rest: (!rest.is_empty()).then(|| "rest".to_owned()),
         first_approver: first_approver.map(str::to_owned),
+        removals: 0,
     }
 }
 
@@ -112,7 +113,7 @@ fn given_a_first_approval_when_somebody_else_approves_the_same_then_it_is_the_se
     assert!(set.awaits_second_approver() && set.state == State::Held && set.applied.is_empty());
     assert_eq!(then(&set, &all(0), ANNA), Step::SamePerson);
     assert_eq!(then(&set, &all(0), BEN), Step::Second);
-    set.take_applied(&applied(&set, Selection::all(5), Some(ANNA)), BEN);
+    set.take_applied(&applied(&set, Selection::all(5), Some(ANNA)), BEN, DateTime::UNIX_EPOCH);
     let first = set.first_approval.as_ref().unwrap();
     assert_eq!(
         (first.by.as_str(), first.seconded_by.as_deref(), set.decided_by.as_deref()),
@@ -147,7 +148,7 @@ fn given_the_rule_is_off_then_one_approval_is_enough_and_a_second_is_still_told_
     assert_eq!(when_off(&set, false), Step::Alone);
     approve_first(&mut set, &all(0), ANNA);
     assert_eq!((when_off(&set, true), when_off(&set, false)), (Step::Alone, Step::Second));
-    set.take_applied(&applied(&set, Selection::all(5), None), ANNA);
+    set.take_applied(&applied(&set, Selection::all(5), None), ANNA, DateTime::UNIX_EPOCH);
     assert_eq!(set.first_approval, None, "nobody seconded it");
 }
 
@@ -197,7 +198,7 @@ fn given_a_second_approval_of_a_part_then_the_rest_needs_two_again() {
     let mut set = waiting(true);
     let part = Approved { selection: Selection::all(2), ..all(0) };
     approve_first(&mut set, &part, ANNA);
-    set.take_applied(&applied(&set, Selection::all(2), Some(ANNA)), BEN);
+    set.take_applied(&applied(&set, Selection::all(2), Some(ANNA)), BEN, DateTime::UNIX_EPOCH);
     assert!(set.is_undecided() && !set.awaits_second_approver());
     assert_eq!(then(&set, &part, BEN), Step::First, "an approval that was followed by another is used up");
     set.take_rejected(&rejected(&set, set.waiting()), BEN);

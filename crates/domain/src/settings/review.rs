@@ -24,7 +24,7 @@ default_word!(SecondApprover::Off);
 pub struct Review {
     /// Which change sets two people must approve.
     pub second_approver: SecondApprover,
-    /// And what would remove at least so many people, whichever change set it is of; `None` is off.
+    /// And what would make at least so many people ineligible, with what one person alone has let through within a day; `None` is off.
     pub second_approver_removals: Option<u32>,
 }
 

@@ -27,6 +27,7 @@ fn change_set(n: u64, state: &str, upload: Option<u128>) -> ChangeSetRow {
         created_seq: n,
         computed_at: DateTime::from_timestamp_micros(n as i64 * 1_000_000 + 7).unwrap(),
         adds_up: 0,
+        alone_at: None,
         doc: b"{}".to_vec(),
     }
 }
