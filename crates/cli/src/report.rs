@@ -167,8 +167,11 @@ pub fn first_approval(first: &FirstOfTwo) -> String {
     let rest = if first.reject_rest { ", rejecting the rest" } else { "" };
     let losing = match first.removals {
         0 => String::new(),
-        1 => ", which make 1 person ineligible".to_owned(),
-        n => format!(", which make {} people ineligible", grouped(n)),
+        n => {
+            let make = if first.changes == 1 { "makes" } else { "make" };
+            let people = if n == 1 { "person" } else { "people" };
+            format!(", which {make} {} {people} ineligible", grouped(n))
+        }
     };
     format!("approved first by {by} on {at}: {changes}{losing}{without}{rest}")
 }

@@ -74,7 +74,7 @@ impl Engine {
         let holds = Guards::judge(&org.settings, &figures, Channel::Hand);
         let decision = guard::decide(
             org.settings.policy(Channel::Hand),
-            org.settings.review.lets(proposal.asked),
+            org.settings.review.lets(proposal.asked, figures.removals),
             &holds,
             org.settings.guards.on_trip,
         );

@@ -29,9 +29,11 @@ pub struct Review {
 }
 
 impl Review {
-    /// What may be asked for a change set: where two people must approve everything that waits, nobody alone has it applied
-    /// whatever policy says.
-    pub fn lets(&self, asked: Option<Asked>) -> Option<Asked> {
-        asked.filter(|asked| *asked != Asked::Apply || self.second_approver != SecondApprover::Always)
+    /// What may be asked for a change set that makes so many people ineligible: where two people must approve everything that
+    /// waits, or so many, nobody alone has it applied whatever policy says.
+    pub fn lets(&self, asked: Option<Asked>, removals: u64) -> Option<Asked> {
+        let many = self.second_approver_removals.is_some_and(|least| removals > 0 && removals >= u64::from(least));
+        let two = many || self.second_approver == SecondApprover::Always;
+        asked.filter(|asked| *asked != Asked::Apply || !two)
     }
 }
