@@ -91,7 +91,7 @@ impl From<Error> for Failure {
     fn from(error: Error) -> Failure {
         let (kind, exit) = match &error {
             Error::Refused(_) => ("refused", Exit::Refused),
-            Error::Wrong(_) | Error::Reused(_) => ("wrong_use", Exit::WrongUse),
+            Error::Wrong(_) | Error::Reused(_) | Error::Unconfirmed(_) => ("wrong_use", Exit::WrongUse),
             Error::Busy(_) => ("busy", Exit::Failed),
             Error::Unknown(_) => ("not_found", Exit::WrongUse),
             Error::Forbidden(_) => ("forbidden", Exit::WrongUse),

@@ -7,7 +7,7 @@ use muster_domain::{
 };
 use muster_engine::{
     pipeline::{Issue, Report},
-    review::{Approvals, FirstOfTwo},
+    review::{Approvals, FirstOfTwo, Losing},
 };
 
 use crate::{
@@ -126,6 +126,16 @@ pub fn print_holds(holds: &[Hold], state: State, out: &mut Output) {
     table.print(out, false);
 }
 
+/// Prints how many people approving all that waits makes ineligible, and whether that number is to be confirmed.
+pub fn print_losing(losing: Losing, confirmed: bool, out: &mut Output) {
+    if losing.removals == 0 {
+        return;
+    }
+    let n = losing.removals;
+    let confirm = if confirmed { format!(" Whoever approves it confirms the {n}.") } else { String::new() };
+    out.line(format_args!("\nApproving all that waits {losing}.{confirm}"));
+}
+
 /// Prints who approved first, and who was the second or what somebody else must do to be that.
 pub fn print_first_approval(approvals: &Approvals, out: &mut Output) {
     let Some(first) = approvals.approvals.first() else { return };
@@ -155,8 +165,15 @@ pub fn first_approval(first: &FirstOfTwo) -> String {
         fields => format!(", without {}", fields.join(", ")),
     };
     let rest = if first.reject_rest { ", rejecting the rest" } else { "" };
-    let removals = counted(first.removals as usize, "removal");
-    format!("approved first by {by} on {at}: {changes} with {removals}{without}{rest}")
+    let losing = match first.removals {
+        0 => String::new(),
+        n => {
+            let make = if first.changes == 1 { "makes" } else { "make" };
+            let people = if n == 1 { "person" } else { "people" };
+            format!(", which {make} {} {people} ineligible", grouped(n))
+        }
+    };
+    format!("approved first by {by} on {at}: {changes}{losing}{without}{rest}")
 }
 
 fn issues(report: &Report, out: &mut Output) {
@@ -191,9 +208,8 @@ fn described(issue: &Issue) -> String {
 /// Prints the commands by which a reviewer looks at a change set and decides.
 pub fn print_decisions(id: ChangeSetId, digest: Option<&str>, holds: &[Hold], slug: &str, session: &mut Session<'_>) {
     let digest = digest.map(|d| format!(" --digest {d}")).unwrap_or_default();
-    // Whoever approves many removals is to write their number, not to copy it.
-    let guarded = holds.iter().any(|h| h.guard == "removals" || h.guard == "removals_count");
-    let confirm = if guarded { " --confirm-removals N" } else { "" };
+    // Whoever makes many people ineligible is to write their number, not to copy it.
+    let confirm = if holds.iter().any(Hold::counts_removals) { " --confirm-removals N" } else { "" };
     session.out.line("\nNext");
     for line in [
         format!("changes show {id} --org {slug}"),

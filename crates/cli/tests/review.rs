@@ -17,6 +17,8 @@ fn a_change_set_is_listed_shown_and_streamed() {
     let id = held["change_set_id"].as_str().expect("an id");
     let shown = place.json(0, &format!("changes show {id} --org demo"));
     assert_eq!((&shown["digest"], &shown["kinds"]["remove"]), (&held["digest"], &128.into()));
+    // Six of those who are missing were not eligible before.
+    assert_eq!((&shown["removals"], &shown["taken_off"]), (&122.into(), &122.into()));
     assert_eq!(shown["changes"].as_array().map(Vec::len), Some(128));
     let page = place.json(0, "changes show --org demo --limit 5 --offset 126");
     assert_eq!((page["changes"].as_array().map(Vec::len), &page["matching"]), (Some(2), &128.into()));
@@ -44,7 +46,13 @@ fn a_review_for_people_has_counts_fields_and_values() {
 fn an_approval_is_bound_to_what_was_seen() {
     let place = demo();
     assert_eq!(place.json(5, "changes approve --org demo --digest 0000")["error"]["kind"], "stale");
-    assert_eq!(place.json(2, "changes approve --org demo")["error"]["kind"], "wrong_use");
+    let unconfirmed = &place.json(2, "changes approve --org demo")["error"];
+    assert_eq!(unconfirmed["kind"], "wrong_use");
+    let why = unconfirmed["message"].as_str().expect("a sentence");
+    assert!(
+        why.contains("this makes 122 people ineligible: 122 removed") && why.contains("Add --confirm-removals 122"),
+        "{why}"
+    );
     assert_eq!(place.json(2, "changes approve nonsense --org demo")["error"]["kind"], "not_found");
     let part = place.json(3, "changes approve --org demo --only FH01167 --confirm-removals 1");
     assert_eq!(part["state"], "partly_applied");
@@ -165,11 +173,11 @@ fn who_names_somebody_whom_the_change_set_is_not_about_decides_nothing() {
 fn a_second_approver_is_awaited_told_and_somebody_else() {
     let place = demo();
     place.expect(0, "org set demo review.second_approver=guarded");
-    let approve = "changes approve --org demo --confirm-removals 128";
+    let approve = "changes approve --org demo --confirm-removals 122";
     let anna = place.json(3, &format!("{approve} --actor anna"));
     assert_eq!((&anna["state"], &anna["awaits_second_approver"]), (&"held".into(), &true.into()));
     let first = &anna["approvals"][0];
-    assert_eq!((&first["by"], &first["changes"], &first["removals"]), (&"anna".into(), &128.into(), &128.into()));
+    assert_eq!((&first["by"], &first["changes"], &first["removals"]), (&"anna".into(), &128.into(), &122.into()));
     assert_eq!(first["digest"], anna["digest"]);
 
     let again = place.json(2, &format!("{approve} --actor Anna"));
@@ -182,8 +190,11 @@ fn a_second_approver_is_awaited_told_and_somebody_else() {
 
     let said = place.expect(0, "changes show --org demo --limit 1");
     for part in [
-        "held, approved by 1 of 2", "A second approver is awaited", "approved first by anna on",
-        "128 changes with 128 removals",
+        "held, approved by 1 of 2",
+        "A second approver is awaited",
+        "approved first by anna on",
+        "128 changes, which make 122 people ineligible",
+        "Approving all that waits makes 122 people ineligible: 122 removed. Whoever approves it confirms the 122.",
     ] {
         assert!(said.contains(part), "{part} is missing:\n{said}");
     }
@@ -203,8 +214,43 @@ fn a_second_approver_is_awaited_told_and_somebody_else() {
     assert_eq!((&done["state"], &done["awaits_second_approver"]), (&"partly_applied".into(), &false.into()));
     assert_eq!((&done["approvals"][0]["by"], &done["approvals"][0]["seconded_by"]), (&"ben".into(), &"anna".into()));
     let said = place.expect(0, "changes show --org demo --limit 1");
-    assert!(said.contains("1 change with 1 removal; then by anna") && !said.contains("is awaited"), "{said}");
+    assert!(
+        said.contains("1 change, which makes 1 person ineligible; then by anna") && !said.contains("is awaited"),
+        "{said}"
+    );
     place.expect(0, "verify --org demo");
     assert_eq!(place.json(0, "changes reject --org demo --actor anna --comment enough")["state"], "applied");
     place.expect(0, "verify --org demo");
+}
+
+#[test]
+fn what_one_person_let_through_adds_up_for_a_day_and_no_longer() {
+    let place = Place::new();
+    let (day, night, next) = ("2030-03-01T09:00:00Z", "2030-03-02T08:59:59Z", "2030-03-02T09:00:01Z");
+    let at = |now: &str, code: i32, line: &str| {
+        let output = place.command(line).env("MUSTER_NOW", now).output().expect("muster runs");
+        let said = text(&output.stdout);
+        assert_eq!(output.status.code(), Some(code), "muster {line}\n{said}{}", text(&output.stderr));
+        said
+    };
+    let header = "employee_id,email,first_name,last_name";
+    let row = |n: usize| format!("E{n},p{n}@x.example,First{n},Last{n}");
+    let list = |numbers: std::ops::RangeInclusive<usize>| {
+        let rows: Vec<String> = numbers.map(row).collect();
+        format!("{header}\n{}\n", rows.join("\n"))
+    };
+    for (name, numbers) in [("all.csv", 1..=20), ("one.csv", 1..=3), ("two.csv", 4..=6)] {
+        place.file(name, &list(numbers));
+    }
+    at(day, 0, "org create acme --name Acme");
+    at(day, 0, "org set acme guard.first_import=off guard.removals.max_percent=off review.second_approver_removals=5");
+    at(day, 0, "sync all.csv --org acme --mode full --apply");
+    at(day, 3, "sync one.csv --org acme --mode leavers --hold");
+    at(day, 0, "changes approve --org acme --actor anna");
+    at(day, 3, "sync two.csv --org acme --mode leavers --hold");
+    // Three and three are not less than five, as long as it is the same day.
+    let said = at(night, 3, "changes approve --org acme --actor anna");
+    assert!(said.contains("Approved by 1 of 2"), "{said}");
+    at(next, 0, "changes approve --org acme --actor anna");
+    at(next, 0, "verify --org acme");
 }

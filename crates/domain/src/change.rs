@@ -164,6 +164,13 @@ impl<'a> Change<'a> {
         }
     }
 
+    /// The change as it is applied where these fields are left out of it.
+    #[must_use]
+    pub fn without(mut self, fields: &[String]) -> Self {
+        self.to.retain(|(name, _)| !fields.iter().any(|field| field == name));
+        self
+    }
+
     /// Writes the change's line, without a line break.
     pub fn write(&self, out: &mut Vec<u8>) {
         // Writing to memory what holds only text and numbers cannot fail.

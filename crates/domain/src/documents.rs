@@ -12,7 +12,7 @@ use crate::{
     ids::{ChangeSetId, FeedNo, UploadId},
     liveness::Overdue,
     read_as::ReadAs,
-    second::FirstApproval,
+    second::{ApprovedAlone, FirstApproval},
     selection::Selection,
     settings::{Channel, FeedSettings, Mode},
 };
@@ -204,6 +204,9 @@ pub struct ChangeSet {
     /// The first of two approvals: it waits for the second, or was followed by it when something was applied last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub first_approval: Option<Box<FirstApproval>>,
+    /// The approvals of one person alone that made people ineligible, oldest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub alone: Vec<ApprovedAlone>,
 }
 
 impl ChangeSet {
@@ -213,6 +216,11 @@ impl ChangeSet {
         let adds_up = self.feed == FeedNo::HAND || self.mode != Mode::Full;
         let applied = matches!(self.state, State::Applied | State::PartlyApplied);
         if adds_up && applied && self.undoes.is_empty() { self.figures.removals } else { 0 }
+    }
+
+    /// Whether an approval must say how many people it makes ineligible: the guard on removals tripped.
+    pub fn asks_for_removals(&self) -> bool {
+        self.holds.iter().any(|hold| hold.counts_removals())
     }
 
     /// A change set as `change_set.computed` tells it.
@@ -243,6 +251,7 @@ impl ChangeSet {
             hands_over: upload.hands_over,
             decided_by: None,
             first_approval: None,
+            alone: Vec::new(),
         }
     }
 
@@ -257,8 +266,8 @@ impl ChangeSet {
         matches!(self.state, State::Held | State::PartlyApplied) && !self.waiting().is_empty()
     }
 
-    /// Folds what was applied.
-    pub fn take_applied(&mut self, applied: &Applied, actor: &str) {
+    /// Folds what was applied, and when.
+    pub fn take_applied(&mut self, applied: &Applied, actor: &str, at: DateTime<Utc>) {
         self.applied = self.applied.union(&applied.selection.minus(&applied.unfinished));
         self.state = applied.state;
         if let Some(rest) = &applied.rest {
@@ -267,6 +276,7 @@ impl ChangeSet {
         self.roster_version = applied.roster_version;
         if applied.reviewed {
             self.decided_by = Some(actor.to_owned());
+            self.note_alone(applied, at);
         }
         self.take_second(applied.first_approver.as_deref(), actor);
     }

@@ -19,7 +19,9 @@ use chrono::{DateTime, NaiveDate, Utc};
 use serde::Serialize;
 
 use crate::{
-    field::FieldId,
+    change::Change,
+    field::{FieldId, Fields},
+    fold,
     ids::{Day, FeedNo, day_of},
     member::{Member, Spell},
     settings::{EligibleFrom, Settings},
@@ -146,6 +148,21 @@ pub fn is_cut_short(before: &Member, after: &Member, settings: &Settings, today:
         (Some(_), None) => false,
     };
     loses_eligibility(before, after, settings, today) || before.is_listed() && after.is_listed() && brought_forward
+}
+
+/// Whether applying a change to a member cuts them short, as [`is_cut_short`] says. The guard on removals, the number that a
+/// reviewer confirms and the second approver's limit all ask this, so that they count the same people.
+pub fn cuts_short(before: &Member, change: &Change, settings: &Settings, ctx: &fold::Context) -> bool {
+    may_cut_short(change, ctx.fields)
+        && is_cut_short(before, &fold::apply(Some(before.clone()), before.no, change, ctx), settings, ctx.day)
+}
+
+/// Whether a change says anything that could cut somebody short: the end of a claim, claims by value, a date or the status.
+/// Of any other the member need not be read.
+pub fn may_cut_short(change: &Change, fields: &Fields) -> bool {
+    let looked_at = [FieldId::START_DATE, FieldId::END_DATE, FieldId::EMPLOYMENT_STATUS];
+    let decides = |name: &str| fields.by_name(name).is_some_and(|field| looked_at.contains(&field));
+    change.ends || change.spells.is_some() || change.to.iter().any(|(name, _)| decides(name))
 }
 
 /// What another rule makes of a member.

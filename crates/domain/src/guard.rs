@@ -124,6 +124,11 @@ pub fn decide(policy: Policy, asked: Option<Asked>, holds: &[Hold], on_trip: OnT
 }
 
 impl Hold {
+    /// Whether what tripped is how many people would lose eligibility.
+    pub fn counts_removals(&self) -> bool {
+        matches!(self.guard.as_str(), "removals" | "removals_count")
+    }
+
     /// Whether holding back those who would become ineligible answers the guard's doubt.
     pub fn is_about_removals(&self) -> bool {
         matches!(

@@ -13,7 +13,7 @@ use crate::{
     settings::{Review, SecondApprover},
 };
 
-/// What somebody approves of a change set. Two people approve the same if all of it is the same.
+/// What somebody approves of a change set.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Approved {
     /// The digest of what waited.
@@ -26,7 +26,25 @@ pub struct Approved {
     /// Whether the rest is rejected in the same breath.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub reject_rest: bool,
-    /// How many people it removes.
+    /// How many people it makes ineligible: removed, or cut short by status or date.
+    pub removals: u64,
+}
+
+impl Approved {
+    /// Whether somebody who approved this approved the other too: the same of the same, which makes no more people ineligible
+    /// than they knew of. (Fewer it may be: whoever's end date passes meanwhile loses nothing by it any more.)
+    fn covers(&self, other: &Approved) -> bool {
+        let same = Approved { removals: other.removals, ..self.clone() } == *other;
+        same && self.removals >= other.removals
+    }
+}
+
+/// An approval of one person alone that made people ineligible.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ApprovedAlone {
+    /// When.
+    pub at: DateTime<Utc>,
+    /// How many people.
     pub removals: u64,
 }
 
@@ -68,22 +86,23 @@ pub enum Step {
     SamePerson,
 }
 
-/// Whether two people must approve. `removed` is how many people earlier approvals of the change set removed: in parts it takes no
-/// fewer approvers than as a whole.
-pub fn needs_two(rule: &Review, set: &ChangeSet, approved: &Approved, removed: u64) -> bool {
+/// Whether two people must approve. What one person alone approved of the change set before counts with it, whenever that was, and
+/// `lately` is the same of other change sets, within a day: in parts, or in several lists, it takes no fewer approvers than at once.
+pub fn needs_two(rule: &Review, set: &ChangeSet, approved: &Approved, lately: u64) -> bool {
     let by_kind = match rule.second_approver {
         SecondApprover::Off => false,
         SecondApprover::Guarded => !set.holds.is_empty(),
         SecondApprover::Always => true,
     };
-    let many = |least: u32| approved.removals > 0 && approved.removals + removed >= u64::from(least);
+    let before = lately + set.alone.iter().map(|a| a.removals).sum::<u64>();
+    let many = |least: u32| approved.removals > 0 && approved.removals + before >= u64::from(least);
     by_kind || rule.second_approver_removals.is_some_and(many)
 }
 
 /// What an approval does where a first one was given, or none. An earlier one of something else does not count, nor does one on
 /// which a second followed. `same_person` is whether whoever gave it approves now.
 pub fn step(needs_two: bool, first: Option<&FirstApproval>, approved: &Approved, same_person: bool) -> Step {
-    let of_the_same = first.is_some_and(|first| first.seconded_by.is_none() && first.approved == *approved);
+    let of_the_same = first.is_some_and(|first| first.seconded_by.is_none() && first.approved.covers(approved));
     match (of_the_same, same_person) {
         (true, false) => Step::Second,
         _ if !needs_two => Step::Alone,
@@ -126,6 +145,18 @@ impl ChangeSet {
             let same = (&first.approved.digest, &first.approved.selection) == (&applied.digest, &applied.selection);
             same && first.seconded_by.is_none() && applied.first_approver.as_deref() == Some(first.by.as_str())
         })
+    }
+
+    /// Whoever approved what was applied was the only one.
+    pub(crate) fn note_alone(&mut self, applied: &Applied, at: DateTime<Utc>) {
+        if applied.first_approver.is_none() && applied.removals > 0 {
+            self.alone.push(ApprovedAlone { at, removals: applied.removals });
+        }
+    }
+
+    /// How many people approvals of one person alone made ineligible since a moment.
+    pub fn approved_alone_since(&self, since: DateTime<Utc>) -> u64 {
+        self.alone.iter().filter(|a| a.at >= since).map(|a| a.removals).sum()
     }
 
     /// Something was applied: by whoever approved the same as somebody before, or else that one counts no longer.

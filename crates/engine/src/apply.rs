@@ -148,10 +148,7 @@ impl Application<'_> {
         let present = selected.filter_map(|(ordinal, line)| line.map(|line| (ordinal, line)));
         present
             .map(|(ordinal, line)| match Change::read(line) {
-                Ok(mut change) => {
-                    change.to.retain(|(field, _)| !self.except_fields.iter().any(|f| f == field));
-                    Ok((ordinal, change))
-                }
+                Ok(change) => Ok((ordinal, change.without(self.except_fields))),
                 Err(e) => {
                     Err(Error::Damaged(format!("change {ordinal} of a change set cannot be read, {}", place_of(&e))))
                 }

@@ -3,6 +3,8 @@
 use muster_intake::{IntakeError, MappingError};
 use muster_store::StoreError;
 
+use crate::review::Unconfirmed;
+
 /// The engine's errors.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -31,6 +33,9 @@ pub enum Error {
     /// A guard tripped, and nobody confirmed what it measured.
     #[error("{0}")]
     Guarded(String),
+    /// An approval must say how many people it makes ineligible, and does not say that number.
+    #[error("{0}")]
+    Unconfirmed(Unconfirmed),
     /// What is read does not reflect the log as far as was asked for.
     #[error("{0}")]
     Behind(String),
@@ -50,6 +55,12 @@ pub enum Error {
 
 /// The engine's results.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+impl From<Unconfirmed> for Error {
+    fn from(unconfirmed: Unconfirmed) -> Self {
+        Error::Unconfirmed(unconfirmed)
+    }
+}
 
 impl From<IntakeError> for Error {
     fn from(e: IntakeError) -> Self {

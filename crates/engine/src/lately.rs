@@ -1,6 +1,11 @@
-//! Whom single deletes and partial payloads removed lately: they add up for the guard.
+//! Who lost eligibility lately: by single deletes and partial payloads, which add up for the guard, and by approvals of one person
+//! alone, which add up for the second approver.
 
-use muster_domain::ids::{FeedNo, OrganisationId};
+use chrono::{DateTime, Utc};
+use muster_domain::{
+    documents::ChangeSet,
+    ids::{ChangeSetId, FeedNo, OrganisationId},
+};
 
 use crate::{Engine, Result};
 
@@ -10,7 +15,24 @@ impl Engine {
     /// # Errors
     /// If the store cannot be read.
     pub(crate) async fn removals_of_a_day(&self, org: OrganisationId, feed: Option<FeedNo>) -> Result<u64> {
-        let since = self.now() - chrono::Duration::hours(24);
-        Ok(self.store.added_up(org, since, feed.map(|feed| [feed, FeedNo::HAND])).await?)
+        Ok(self.store.added_up(org, self.a_day_ago(), feed.map(|feed| [feed, FeedNo::HAND])).await?)
+    }
+
+    /// How many people approvals that one person gave alone made ineligible within 24 hours, whoever that was, but for those of this
+    /// change set.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    pub(crate) async fn approved_alone_lately(&self, org: OrganisationId, but: ChangeSetId) -> Result<u64> {
+        let since = self.a_day_ago();
+        let mut sum = 0;
+        for row in self.store.change_sets_approved_alone(org, since).await?.iter().filter(|row| row.id != but) {
+            sum += serde_json::from_slice::<ChangeSet>(&row.doc)?.approved_alone_since(since);
+        }
+        Ok(sum)
+    }
+
+    fn a_day_ago(&self) -> DateTime<Utc> {
+        self.now() - chrono::Duration::hours(24)
     }
 }

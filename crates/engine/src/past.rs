@@ -132,6 +132,7 @@ mod tests {
             unfinished: Selection::default(),
             rest: None,
             first_approver: None,
+            removals: 0,
         };
         assert_eq!(touched(&[(0, body)], &applied).unwrap(), [11]);
     }

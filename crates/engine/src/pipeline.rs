@@ -246,7 +246,7 @@ impl Engine {
         let holds = Guards::judge(&settings, &compared.figures, received.channel);
         let decision = guard::decide(
             settings.policy(received.channel),
-            settings.review.lets(received.asked),
+            settings.review.lets(received.asked, compared.figures.removals),
             &holds,
             settings.guards.on_trip,
         );

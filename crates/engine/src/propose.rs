@@ -74,7 +74,7 @@ impl Engine {
         let holds = Guards::judge(&org.settings, &figures, Channel::Hand);
         let decision = guard::decide(
             org.settings.policy(Channel::Hand),
-            org.settings.review.lets(proposal.asked),
+            org.settings.review.lets(proposal.asked, figures.removals),
             &holds,
             org.settings.guards.on_trip,
         );
@@ -167,10 +167,11 @@ impl Engine {
                 unfinished: Selection::default(),
                 rest: None,
                 first_approver: None,
+                removals: 0,
             };
             report.roster_version = applied.roster_version;
             tx.append(vec![event(&Fact::Applied(Box::new(applied.clone())), None)], &who).await?;
-            set.take_applied(&applied, &self.actor);
+            set.take_applied(&applied, &self.actor, tx.head().await?.last_recorded_at);
             self.note_undone(org, &mut feeds, &set).await?;
             for feed in &feeds {
                 put_feed(&mut tx, feed).await?;
@@ -256,8 +257,7 @@ fn figures(org: &Organisation, proposal: &Proposal, ctx: &fold::Context) -> Figu
         figures.updates += u64::from(matches!(change.kind, Kind::Update | Kind::Rekey));
         figures.key_changes += u64::from(change.kind == Kind::Rekey);
         let Some(before) = change.no.and_then(|no| proposal.members.get(&no)) else { continue };
-        let after = fold::apply(Some(before.clone()), before.no, change, ctx);
-        figures.removals += u64::from(eligibility::is_cut_short(before, &after, &org.settings, ctx.day));
+        figures.removals += u64::from(eligibility::cuts_short(before, change, &org.settings, ctx));
     }
     figures
 }

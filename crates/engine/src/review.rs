@@ -3,8 +3,10 @@
 use muster_domain::{
     change::{Change, Kind},
     documents::ChangeSet,
+    eligibility,
     event::Body,
     fact::State,
+    fold,
     ids::FeedNo,
     member::Reason,
     normalise,
@@ -17,12 +19,14 @@ use uuid::Uuid;
 use crate::{Engine, Error, Organisation, Result, organisation::put_feed, report::Report, seal::put_change_set};
 
 mod approve;
+mod losing;
 mod rebase;
 mod reject;
 mod second;
 mod since;
 
 pub use approve::Approval;
+pub use losing::{Losing, Unconfirmed};
 pub use reject::Remembered;
 pub use second::{Approvals, FirstOfTwo};
 pub use since::{Became, Since};
@@ -113,34 +117,54 @@ struct Waiting {
     unfinished: Selection,
     /// What is left out of changes that cannot be applied a second time, as changes of their own, by ordinal.
     later: Vec<(u32, Change<'static>)>,
-    removals: u64,
-    /// How many people earlier decisions on the set removed.
-    removed: u64,
+    /// How many people the chosen ones make ineligible, if that was asked.
+    losing: Losing,
+}
+
+impl Waiting {
+    /// Notes a change that is meant.
+    fn choose(&mut self, ordinal: u32, change: &Change, choice: &Choice) {
+        self.chosen.insert(ordinal);
+        if !change.to.iter().any(|(f, _)| choice.leaves_out(f)) {
+            return;
+        }
+        // Applied again, these would bring a second person, or find what they change changed.
+        if matches!(change.kind, Kind::Add | Kind::Reinstate) || change.spells.is_some() {
+            self.later.push((ordinal, choice.left_out(change)));
+        } else {
+            self.unfinished.insert(ordinal);
+        }
+    }
 }
 
 impl Engine {
-    async fn look_through(&self, org: &Organisation, set: &ChangeSet, choice: &Choice) -> Result<Waiting> {
+    /// Which of the changes that wait are meant and, where they are folded with something, how many people they make ineligible.
+    async fn look_through(
+        &self,
+        org: &Organisation,
+        set: &ChangeSet,
+        choice: &Choice,
+        ctx: Option<&fold::Context<'_>>,
+    ) -> Result<Waiting> {
         let mut waiting = Waiting::default();
         let mut strangers = choice.named(org)?;
-        self.each_change(org, set, |ordinal, change, standing| {
-            if let Some(change) = change {
-                strangers.retain(|key| !is_about(change, key));
-                waiting.removed += u64::from(standing == Standing::Applied && change.kind == Kind::Remove);
+        let mut reading = self.changes_from(org, set, 0);
+        while let Some(some) = reading.next().await? {
+            let mut in_question = Vec::new();
+            for read in some.iter(set) {
+                let (ordinal, Some(change), standing) = read? else { continue };
+                strangers.retain(|key| !is_about(&change, key));
+                if standing != Standing::Waiting || !choice.takes(&change) {
+                    continue;
+                }
+                waiting.choose(ordinal, &change, choice);
+                let change = change.without(&choice.except_fields);
+                in_question.extend(ctx.filter(|ctx| eligibility::may_cut_short(&change, ctx.fields)).map(|_| change));
             }
-            let Some(change) = change.filter(|c| standing == Standing::Waiting && choice.takes(c)) else { return };
-            waiting.chosen.insert(ordinal);
-            waiting.removals += u64::from(change.kind == Kind::Remove);
-            if !change.to.iter().any(|(f, _)| choice.leaves_out(f)) {
-                return;
+            if let Some(ctx) = ctx {
+                self.count_losing(org, ctx, &in_question, &mut waiting.losing).await?;
             }
-            // Applied again, these would bring a second person, or find what they change changed.
-            if matches!(change.kind, Kind::Add | Kind::Reinstate) || change.spells.is_some() {
-                waiting.later.push((ordinal, choice.left_out(change)));
-            } else {
-                waiting.unfinished.insert(ordinal);
-            }
-        })
-        .await?;
+        }
         match strangers.first() {
             // Whoever meant somebody else would not want the rest to be decided either.
             Some(key) => Err(Error::Wrong(format!(

@@ -281,6 +281,7 @@ impl<'a> Sealing<'a> {
             unfinished: Selection::default(),
             rest: (self.selection.len() < *changes).then(|| digest.clone()),
             first_approver: None,
+            removals: 0,
         }
     }
 
@@ -351,6 +352,7 @@ pub async fn put_change_set(tx: &mut Tx, set: &ChangeSet) -> Result<()> {
         created_seq: set.created_seq,
         computed_at: set.computed_at,
         adds_up: set.removals_that_add_up(),
+        alone_at: set.alone.last().map(|alone| alone.at),
         doc: serde_json::to_vec(set)?,
     };
     Ok(tx.put_change_set(&row).await?)

@@ -130,7 +130,7 @@ impl<'a> Wholesale<'a> {
         let chunks = if spilled { Chunks::Stored(change_set) } else { Chunks::Here(rest) };
         let applied = fold_all(engine, org, &mut tx, &chunks, &computed, &received, &saying).await?;
         tx.append(vec![event(&Fact::Applied(Box::new(applied.clone())), None)], &who).await?;
-        set.take_applied(&applied, &engine.actor);
+        set.take_applied(&applied, &engine.actor, tx.head().await?.last_recorded_at);
         put_change_set(&mut tx, &set).await?;
         put_upload(&mut tx, &received, &set, &who).await?;
         if let Some((fact, settings)) = saying.settings {
@@ -207,6 +207,7 @@ async fn fold_all(
         unfinished: Selection::default(),
         rest: None,
         first_approver: None,
+        removals: 0,
     })
 }
 

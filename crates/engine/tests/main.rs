@@ -27,6 +27,7 @@ mod rules_handover;
 mod rules_identity;
 mod rules_last_words;
 mod rules_liveness;
+mod rules_losing;
 mod rules_review;
 mod rules_second;
 mod rules_settings;

@@ -107,7 +107,7 @@ async fn removals_past_the_guard_must_be_confirmed_by_number() {
     let held = given.sync(full(), &staff(6..=20)).await;
     let confirming = |n| Approval { confirm_removals: n, ..Approval::default() };
     for wrong in [None, Some(4)] {
-        assert!(matches!(given.approve(&held, confirming(wrong)).await, Err(Error::Wrong(_))));
+        assert!(matches!(given.approve(&held, confirming(wrong)).await, Err(Error::Unconfirmed(_))));
     }
     assert_eq!(given.approve(&held, confirming(Some(5))).await.unwrap().state, State::Applied);
     assert_eq!(given.listed().await.len(), 15);

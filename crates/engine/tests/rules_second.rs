@@ -7,8 +7,8 @@ use uuid::Uuid;
 
 use crate::rules_given::*;
 
-const ANNA: &str = "os:anna@here";
-const BEN: &str = "os:ben@here";
+pub const ANNA: &str = "os:anna@here";
+pub const BEN: &str = "os:ben@here";
 
 macro_rules! on_both_engines {
     ($($case:ident,)*) => {
@@ -37,19 +37,19 @@ async fn waiting(on: On, settings: &[(&'static str, &'static str)]) -> (Given, R
 
 const ALWAYS: &[(&str, &str)] = &[("review.second_approver", "always")];
 
-fn only(keys: &[&str]) -> Approval {
+pub fn only(keys: &[&str]) -> Approval {
     let only = keys.iter().map(|k| (*k).to_owned()).collect();
     Approval { choice: Choice { only, ..Choice::default() }, ..Approval::default() }
 }
 
 impl Given {
-    async fn approves(&self, actor: &str, report: &Report, approval: Approval) -> Result<Report, Error> {
+    pub async fn approves(&self, actor: &str, report: &Report, approval: Approval) -> Result<Report, Error> {
         let id = report.change_set_id.unwrap().to_string();
         self.engine.acting_as(actor.to_owned()).approve("acme", Some(&id), approval).await
     }
 
     /// The approval is recorded, and nothing else happens.
-    async fn is_first(&self, actor: &str, report: &Report, approval: Approval) -> Report {
+    pub async fn is_first(&self, actor: &str, report: &Report, approval: Approval) -> Report {
         let before = (self.listed().await, self.acme_version().await);
         let state = self.change_set(report).await.state;
         let first = self.approves(actor, report, approval).await.unwrap();
@@ -68,7 +68,7 @@ impl Given {
         self.engine.store.head(self.acme().await.row.id).await.unwrap().last_seq
     }
 
-    async fn log(&self) -> Vec<u8> {
+    pub async fn log(&self) -> Vec<u8> {
         let mut out = Vec::new();
         self.engine.export(&self.acme().await, &mut out).await.unwrap();
         out
@@ -189,9 +189,9 @@ async fn what_a_guard_held_takes_two_and_what_policy_held_takes_one() {
     assert!(!guarded.holds.is_empty());
     // Each of the two knows how many leave.
     let unconfirmed = given.approves(ANNA, &guarded, confirming(None)).await;
-    assert!(matches!(unconfirmed, Err(Error::Wrong(_))));
+    assert!(matches!(unconfirmed, Err(Error::Unconfirmed(_))));
     given.is_first(ANNA, &guarded, confirming(Some(3))).await;
-    assert!(matches!(given.approves(BEN, &guarded, confirming(None)).await, Err(Error::Wrong(_))));
+    assert!(matches!(given.approves(BEN, &guarded, confirming(None)).await, Err(Error::Unconfirmed(_))));
     assert_eq!(given.approves(BEN, &guarded, confirming(Some(3))).await.unwrap().state, State::Applied);
     given.verified().await;
 }
@@ -207,6 +207,7 @@ async fn many_removals_take_two_also_in_parts() {
     assert_eq!(given.approves(ANNA, &held, only(&["E1", "E2"])).await.unwrap().state, State::PartlyApplied);
     given.is_first(ANNA, &held, only(&["E3"])).await;
     given.is_first(ANNA, &held, Approval::default()).await;
+    assert_eq!(given.change_set(&held).await.alone.iter().map(|a| a.removals).collect::<Vec<_>>(), [2]);
     assert_eq!(given.approves(BEN, &held, Approval::default()).await.unwrap().state, State::Applied);
     assert_eq!(given.listed().await.len(), 6);
     given.verified().await;

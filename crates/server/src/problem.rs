@@ -6,7 +6,10 @@ use axum::{
     http::{HeaderName, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
-use muster_engine::Error;
+use muster_engine::{
+    Error,
+    review::{Losing, Unconfirmed},
+};
 use muster_store::StoreError;
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -129,11 +132,21 @@ impl From<Error> for Problem {
             Error::Reused(why) => Problem::new(&IDEMPOTENCY_MISMATCH, why),
             Error::Stale(why) => Problem::new(&STALE, why),
             Error::Guarded(why) => Problem::new(&CONFIRMATION, why),
+            Error::Unconfirmed(unconfirmed) => unconfirmed.into(),
             Error::Behind(_) => Problem::new(&BEHIND, "What is read does not reflect what was asked for yet.")
                 .header(header::RETRY_AFTER, "1"),
             Error::Store(e) => e.into(),
             e => Problem::internal(&e),
         }
+    }
+}
+
+impl From<Unconfirmed> for Problem {
+    fn from(unconfirmed: Unconfirmed) -> Problem {
+        let Losing { removals, taken_off } = unconfirmed.losing;
+        let why = unconfirmed.why();
+        let why = format!("{why} If that is right, send it as confirm_removals; if not, leave some of them out.");
+        Problem::new(&CONFIRMATION, why).with("removals", removals).with("taken_off", taken_off)
     }
 }
 

@@ -54,6 +54,8 @@ pub struct ChangeSetRow {
     pub computed_at: DateTime<Utc>,
     /// What it adds to the sum of those since some moment.
     pub adds_up: u64,
+    /// When one person alone last approved something of it that counts for the second approver, if one did.
+    pub alone_at: Option<DateTime<Utc>>,
     /// The rest, as JSON.
     pub doc: Vec<u8>,
 }
@@ -125,7 +127,8 @@ from_row!(ChangeSetRow, row => ChangeSetRow {
     created_seq: unsigned(row.try_get(4)?)?,
     computed_at: moment(row.try_get(5)?).map_err(|e| sqlx::Error::Decode(e.into()))?,
     adds_up: unsigned(row.try_get(6)?)?,
-    doc: row.try_get(7)?,
+    alone_at: row.try_get::<Option<i64>, _>(7)?.map(moment).transpose().map_err(|e| sqlx::Error::Decode(e.into()))?,
+    doc: row.try_get(8)?,
 });
 
 /// The text of a list, newest first. Each combination of conditions has a text of its own: for one that says "or nothing is asked"
@@ -236,7 +239,7 @@ pub(crate) async fn free_upload_key(conn: &mut Conn<'_>, org: OrganisationId, id
 }
 
 pub(crate) async fn change_set(conn: &mut Conn<'_>, org: OrganisationId, id: ChangeSetId) -> Result<ChangeSetRow> {
-    const SQL: &str = "SELECT id, upload, feed, state, created_seq, computed_at, adds_up, doc FROM change_set WHERE org = $1 AND id = $2";
+    const SQL: &str = "SELECT id, upload, feed, state, created_seq, computed_at, adds_up, alone_at, doc FROM change_set WHERE org = $1 AND id = $2";
     let row: Option<ChangeSetRow> =
         on!(conn, c => sqlx::query_as(SQL).bind(org.0).bind(id.0).fetch_optional(&mut **c).await?);
     row.ok_or(StoreError::NotFound)
@@ -249,7 +252,7 @@ pub(crate) async fn change_sets(
 ) -> Result<Vec<ChangeSetRow>> {
     let sql = listing!(
         filter,
-        "id, upload, feed, state, created_seq, computed_at, adds_up, doc",
+        "id, upload, feed, state, created_seq, computed_at, adds_up, alone_at, doc",
         "change_set",
         "created_seq"
     );
@@ -261,7 +264,7 @@ pub(crate) async fn change_sets_in_state(
     org: OrganisationId,
     state: &str,
 ) -> Result<Vec<ChangeSetRow>> {
-    const SQL: &str = "SELECT id, upload, feed, state, created_seq, computed_at, adds_up, doc FROM change_set \
+    const SQL: &str = "SELECT id, upload, feed, state, created_seq, computed_at, adds_up, alone_at, doc FROM change_set \
         WHERE org = $1 AND state = $2 ORDER BY created_seq";
     Ok(on!(conn, c => sqlx::query_as(SQL).bind(org.0).bind(state).fetch_all(&mut **c).await?))
 }
@@ -271,9 +274,19 @@ pub(crate) async fn change_sets_of_upload(
     org: OrganisationId,
     upload: UploadId,
 ) -> Result<Vec<ChangeSetRow>> {
-    const SQL: &str = "SELECT id, upload, feed, state, created_seq, computed_at, adds_up, doc FROM change_set \
+    const SQL: &str = "SELECT id, upload, feed, state, created_seq, computed_at, adds_up, alone_at, doc FROM change_set \
         WHERE org = $1 AND upload = $2 ORDER BY created_seq";
     Ok(on!(conn, c => sqlx::query_as(SQL).bind(org.0).bind(upload.0).fetch_all(&mut **c).await?))
+}
+
+pub(crate) async fn change_sets_approved_alone(
+    conn: &mut Conn<'_>,
+    org: OrganisationId,
+    since: DateTime<Utc>,
+) -> Result<Vec<ChangeSetRow>> {
+    const SQL: &str = "SELECT id, upload, feed, state, created_seq, computed_at, adds_up, alone_at, doc FROM change_set \
+        WHERE org = $1 AND alone_at >= $2 ORDER BY alone_at";
+    Ok(on!(conn, c => sqlx::query_as(SQL).bind(org.0).bind(micros(since)).fetch_all(&mut **c).await?))
 }
 
 pub(crate) async fn added_up(
@@ -293,14 +306,16 @@ pub(crate) async fn added_up(
 }
 
 pub(crate) async fn put_change_set(conn: &mut Conn<'_>, org: OrganisationId, row: &ChangeSetRow) -> Result<()> {
-    const SQL: &str = "INSERT INTO change_set (org, id, upload, feed, state, created_seq, computed_at, adds_up, doc) \
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT (org, id) DO UPDATE SET upload = excluded.upload, \
+    const SQL: &str = "INSERT INTO change_set (org, id, upload, feed, state, created_seq, computed_at, adds_up, alone_at, doc) \
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) ON CONFLICT (org, id) DO UPDATE SET upload = excluded.upload, \
         feed = excluded.feed, state = excluded.state, created_seq = excluded.created_seq, \
-        computed_at = excluded.computed_at, adds_up = excluded.adds_up, doc = excluded.doc";
+        computed_at = excluded.computed_at, adds_up = excluded.adds_up, alone_at = excluded.alone_at, \
+        doc = excluded.doc";
     on!(conn, c => {
         let query = sqlx::query(SQL).bind(org.0).bind(row.id.0).bind(row.upload.map(|u| u.0));
         let query = query.bind(i64::from(row.feed.0)).bind(&*row.state).bind(row.created_seq as i64);
-        let query = query.bind(micros(row.computed_at)).bind(row.adds_up as i64).bind(&*row.doc);
+        let query = query.bind(micros(row.computed_at)).bind(row.adds_up as i64);
+        let query = query.bind(row.alone_at.map(micros)).bind(&*row.doc);
         query.execute(&mut **c).await.map(drop)?
     });
     Ok(())

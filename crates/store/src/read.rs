@@ -58,6 +58,8 @@ reads! {
     change_sets(filter: &Filter) -> Vec<ChangeSetRow> = document::change_sets;
     /// The sum of what the change sets since a moment add up to, of two feeds or of all.
     added_up(since: DateTime<Utc>, feeds: Option<[FeedNo; 2]>) -> u64 = document::added_up;
+    /// Change sets of which one person alone approved something since a moment that counts for the second approver.
+    change_sets_approved_alone(since: DateTime<Utc>) -> Vec<ChangeSetRow> = document::change_sets_approved_alone;
     /// Change sets in a state, oldest first.
     change_sets_in_state(state: &str) -> Vec<ChangeSetRow> = document::change_sets_in_state;
     /// The change sets of an upload, oldest first.

@@ -13,6 +13,7 @@ const SQLITE: &[&str] = &[
     include_str!("../../../migrations/sqlite/0005_unlogged.sql"),
     include_str!("../../../migrations/sqlite/0006_feed.sql"),
     include_str!("../../../migrations/sqlite/0007_removals.sql"),
+    include_str!("../../../migrations/sqlite/0008_alone.sql"),
 ];
 const POSTGRES: &[&str] = &[
     include_str!("../../../migrations/postgres/0001_init.sql"),
@@ -22,6 +23,7 @@ const POSTGRES: &[&str] = &[
     include_str!("../../../migrations/postgres/0005_unlogged.sql"),
     include_str!("../../../migrations/postgres/0006_feed.sql"),
     include_str!("../../../migrations/postgres/0007_removals.sql"),
+    include_str!("../../../migrations/postgres/0008_alone.sql"),
 ];
 
 /// The schema that this binary works with.

@@ -53,6 +53,7 @@ on_both_engines! {
     documents::lists_are_filtered,
     documents::change_sets_come_back,
     documents::change_sets_add_up,
+    documents::change_sets_are_found_by_when_one_person_approved,
     roster::newer_rows_win_over_pages,
     roster::an_identifier_may_belong_to_several,
     roster::fingerprints_come_back,

@@ -87,6 +87,69 @@ fn two_users_are_two_people_and_two_keys_of_one_are_not(on: On) {
     held.api.muster.verify();
 }
 
+/// A list with a status behind each person's department.
+fn with_status(numbers: std::ops::RangeInclusive<u32>, status: &dyn Fn(u32) -> &'static str) -> String {
+    let listed = people(numbers.clone(), "Sales");
+    let mut lines = listed.lines();
+    let header = format!("{},employment_status\n", lines.next().unwrap());
+    lines.zip(numbers).fold(header, |list, (line, n)| format!("{list}{line},{}\n", status(n)))
+}
+
+fn whoever_approves_is_asked_for_everybody_who_loses_eligibility(on: On) {
+    let api = Api::start(on);
+    api.muster.ok(&["org", "set", "acme", "guard.removals.max_percent=10", "review.second_approver_removals=6"]);
+    api.upload("mode=full", &with_status(1..=40, &|_| "active"));
+    let status = |n: u32| if n <= 3 { "Terminated" } else { "active" };
+    let upload = api.upload("mode=full&hold=true", &with_status(1..=38, &status)).json();
+    assert_eq!(upload["holds"][0]["guard"], "removals", "{upload}");
+    let set = format!("/api/v1/change-sets/{}", upload["change_set_id"].as_str().unwrap());
+    let shown = api.get(&set);
+    let document = shown.json();
+    assert_eq!((&document["removals"], &document["taken_off"]), (&json!(5), &json!(2)), "{document}");
+    let listed = api.get("/api/v1/change-sets").json();
+    assert_eq!(listed["change_sets"][0]["removals"], json!(null), "a list does not work it out");
+
+    let tag = shown.header("etag").unwrap().to_owned();
+    let approve = |set: &str, tag: &str, decision: &Value| {
+        let headers = [("If-Match", tag), ("Content-Type", "application/json")];
+        api.send("POST", &format!("{set}/approve"), &headers, decision.to_string().as_bytes())
+    };
+    let log = api.muster.log();
+    for wrong in [json!({}), json!({ "confirm_removals": 2 })] {
+        let refused = approve(&set, &tag, &wrong);
+        assert_eq!((refused.status, refused.problem().as_str()), (409, "confirmation-required"), "{}", refused.body);
+        let why = refused.json();
+        assert_eq!((&why["removals"], &why["taken_off"]), (&json!(5), &json!(2)));
+        let detail = why["detail"].as_str().unwrap();
+        assert!(detail.contains("makes 5 people ineligible: 2 removed, 3 by status or date"), "{detail}");
+        assert!(!detail.contains("--"), "no flags of the command line: {detail}");
+    }
+    assert!(log == api.muster.log(), "nothing was approved");
+    let done = approve(&set, &tag, &json!({ "confirm_removals": 5 }));
+    assert_eq!((done.status, &done.json()["state"]), (200, &json!("applied")), "{}", done.body);
+    let document = api.get(&set).json();
+    assert_eq!((&document["removals"], &document["taken_off"]), (&json!(0), &json!(0)), "nothing waits");
+
+    // One person alone has let five through today; the sixth takes two.
+    let upload = api.upload("mode=partial&hold=true", &with_status(4..=4, &|_| "Terminated")).json();
+    let set = format!("/api/v1/change-sets/{}", upload["change_set_id"].as_str().unwrap());
+    let tag = api.get(&set).header("etag").unwrap().to_owned();
+    let first = approve(&set, &tag, &json!({ "confirm_removals": 1 }));
+    assert_eq!((first.status, &first.json()["awaits_second_approver"]), (202, &json!(true)), "{}", first.body);
+    assert_eq!(first.json()["approvals"][0]["removals"], 1);
+    api.muster.verify();
+}
+
+#[test]
+fn whoever_approves_is_asked_for_everybody_who_loses_eligibility_on_sqlite() {
+    whoever_approves_is_asked_for_everybody_who_loses_eligibility(On::Sqlite);
+}
+
+#[test]
+fn whoever_approves_is_asked_for_everybody_who_loses_eligibility_on_postgres() {
+    whoever_approves_is_asked_for_everybody_who_loses_eligibility(On::Postgres);
+}
+
 #[test]
 fn two_users_are_two_people_and_two_keys_of_one_are_not_on_sqlite() {
     two_users_are_two_people_and_two_keys_of_one_are_not(On::Sqlite);

@@ -60,6 +60,7 @@ fn applied(selection: Selection) -> Applied {
         unfinished: Selection::default(),
         rest: None,
         first_approver: None,
+        removals: 0,
     }
 }
 

@@ -361,6 +361,32 @@ fn whoever_has_not_started_yet_can_lose_it_too() {
 }
 
 #[test]
+fn a_change_cuts_short_whom_the_guard_counts_and_a_field_left_out_of_it_does_not() {
+    let settings = Settings::default();
+    let ctx = folding(FeedNo::MAIN, d(3, 10));
+    let setting = |field: &'static str, value: &'static str| {
+        let mut change = Change::new(Kind::Update, Some(0), Uuid::nil(), "E1");
+        change.from = vec![(field.into(), None)];
+        change.to = vec![(field.into(), Some(value.into()))];
+        change
+    };
+    let cuts = |before: &Member, change: &Change| cuts_short(before, change, &settings, &ctx);
+    let excluded = setting("employment_status", "Terminated");
+    assert!(cuts(&listed(&[]), &excluded));
+    assert!(!cuts(&listed(&[]), &excluded.clone().without(&["employment_status".into()])));
+    assert!(!cuts(&listed(&[(FieldId::END_DATE, "2026-01-31")]), &excluded), "had lost it before");
+    assert!(!cuts(&listed(&[]), &setting("employment_status", "leave")));
+    assert!(cuts(&listed(&[]), &setting("end_date", "2026-03-01")));
+    assert!(cuts(&listed(&[]), &setting("end_date", "2026-12-31")), "an end to come is an end");
+    assert!(cuts(&listed(&[]), &setting("start_date", "2026-12-31")));
+    assert!(!cuts(&listed(&[]), &setting("department", "Terminated")));
+    let mut removal = Change::new(Kind::Remove, Some(0), Uuid::nil(), "E1");
+    removal.ends = true;
+    assert!(cuts(&listed(&[]), &removal));
+    assert!(!cuts(&absent(&[]), &removal));
+}
+
+#[test]
 fn every_code_reads_the_same_in_json() {
     for code in [Eligible, UntilEndDate, Grace, NeverListed, NotYetListed, NotListed, NotStarted, Ended, ExcludedStatus]
     {
@@ -403,6 +429,44 @@ prop_compose! {
         settings.eligibility.grace_days = grace;
         settings.set("eligibility.from", if listed { "listed" } else { "start_date" }).unwrap();
         settings
+    }
+}
+
+prop_compose! {
+    fn any_change()(
+        kind in prop::sample::select(&Kind::ALL[..]),
+        ends: bool,
+        spells in prop::option::weighted(0.2, prop::collection::vec((0u16..3, 0..SPAN, prop::option::of(0..20)), 0..3)),
+        effective in prop::option::weighted(0.3, 0..SPAN),
+        start in prop::option::weighted(0.3, prop::option::of(0..SPAN)),
+        end in prop::option::weighted(0.3, prop::option::of(0..SPAN)),
+        status in prop::option::weighted(0.3, prop::sample::select(&[None, Some("Terminated"), Some("active")][..])),
+        team: bool,
+    ) -> Change<'static> {
+        let mut change = Change::new(kind, Some(0), Uuid::nil(), "E1");
+        let date = |day: Option<Day>| day.map(|day| date_of(day).to_string().into());
+        change.ends = ends;
+        change.spells = spells.map(|s| s.into_iter().map(|(f, from, n)| (FeedNo(f), from, n.map(|n| from + n))).collect());
+        change.effective_on = effective.map(|on| date_of(on).to_string().into());
+        change.to.extend(start.map(|on| ("start_date".into(), date(on))));
+        change.to.extend(end.map(|on| ("end_date".into(), date(on))));
+        change.to.extend(status.map(|word| ("employment_status".into(), word.map(Into::into))));
+        change.to.extend(team.then(|| ("department".into(), Some("Legal".into()))));
+        change
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(1024))]
+
+    #[test]
+    fn whoever_is_not_asked_about_is_not_cut_short(
+        before in any_member(), change in any_change(), settings in any_settings(), feed in 0u16..3, today in 0..SPAN,
+    ) {
+        let ctx = folding(FeedNo(feed), today);
+        let after = fold::apply(Some(before.clone()), before.no, &change, &ctx);
+        let cut_short = is_cut_short(&before, &after, &settings, today);
+        prop_assert_eq!(cuts_short(&before, &change, &settings, &ctx), cut_short);
     }
 }
 

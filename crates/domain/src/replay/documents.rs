@@ -184,7 +184,7 @@ impl Documents {
             return contradiction(meta.seq, what);
         }
         let before = set.state;
-        set.take_applied(applied, &meta.actor);
+        set.take_applied(applied, &meta.actor, meta.recorded_at);
         let (undoes, baseline) = (set.undoes.clone(), set.baseline.clone());
         let hands_over = set.hands_over;
         self.decided(applied.change_set, before, meta)?;

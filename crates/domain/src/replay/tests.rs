@@ -198,6 +198,7 @@ fn all_of(n: u128, changes: u32, first_no: MemberNo, numbered: &[u32], version: 
         unfinished: Selection::default(),
         rest: None,
         first_approver: None,
+        removals: 0,
     }
 }
 

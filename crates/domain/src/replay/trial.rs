@@ -281,7 +281,7 @@ impl Trial {
         let holds = Guards::judge(&settings, figures, channel);
         let decision = guard::decide(
             settings.policy(channel),
-            settings.review.lets(received.asked),
+            settings.review.lets(received.asked, figures.removals),
             &holds,
             settings.guards.on_trip,
         );

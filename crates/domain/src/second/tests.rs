@@ -78,6 +78,7 @@ fn applied(set: &ChangeSet, selection: Selection, first_approver: Option<&str>) 
         unfinished: Selection::default(),
         rest: (!rest.is_empty()).then(|| "rest".to_owned()),
         first_approver: first_approver.map(str::to_owned),
+        removals: 0,
     }
 }
 
@@ -97,11 +98,46 @@ fn given_a_rule_then_it_says_which_approvals_two_people_must_give() {
 }
 
 #[test]
-fn given_removals_approved_in_parts_then_they_add_up() {
+fn given_removals_approved_in_parts_or_lately_then_they_add_up() {
     let rule = Review { second_approver: SecondApprover::Off, second_approver_removals: Some(10) };
-    let needed = |removals, removed| needs_two(&rule, &waiting(false), &all(removals), removed);
-    assert_eq!([needed(9, 0), needed(9, 1), needed(1, 9)], [false, true, true]);
-    assert!(!needed(0, 50), "what removes nobody needs one");
+    let mut set = waiting(false);
+    let needed = |set: &ChangeSet, removals, lately| needs_two(&rule, set, &all(removals), lately);
+    assert_eq!([needed(&set, 9, 0), needed(&set, 9, 1), needed(&set, 1, 9)], [false, true, true]);
+    assert!(!needed(&set, 0, 50), "what makes nobody ineligible needs one");
+    let part = |removals| Applied { removals, ..applied(&set, Selection::all(2), None) };
+    let (first, second) = (part(4), part(3));
+    set.take_applied(&first, ANNA, DateTime::UNIX_EPOCH);
+    assert_eq!([needed(&set, 5, 0), needed(&set, 6, 0), needed(&set, 5, 1)], [false, true, true]);
+    set.take_applied(&second, BEN, DateTime::UNIX_EPOCH);
+    assert_eq!([needed(&set, 2, 0), needed(&set, 3, 0)], [false, true], "whoever approved them");
+}
+
+#[test]
+fn given_an_approval_then_it_counts_for_the_next_if_one_person_gave_it_and_by_when() {
+    let moment = |hour| DateTime::UNIX_EPOCH + chrono::Duration::hours(hour);
+    let of = |removals, first: Option<&str>, reviewed| Applied {
+        removals,
+        reviewed,
+        ..applied(&waiting(false), Selection::all(1), first)
+    };
+    let mut set = waiting(false);
+    set.take_applied(&of(4, None, true), ANNA, moment(1));
+    set.take_applied(&of(8, Some(ANNA), true), BEN, moment(2));
+    set.take_applied(&of(0, None, true), ANNA, moment(3));
+    set.take_applied(&of(16, None, false), ANNA, moment(4));
+    set.take_applied(&of(32, None, true), BEN, moment(5));
+    assert_eq!([0, 1, 2, 5, 6].map(|hour| set.approved_alone_since(moment(hour))), [36, 36, 32, 32, 0]);
+    let json = serde_json::to_string(&set).unwrap();
+    assert_eq!(serde_json::from_str::<ChangeSet>(&json).unwrap(), set);
+}
+
+#[test]
+fn given_a_first_approval_when_more_people_would_lose_eligibility_by_now_then_it_counts_no_longer() {
+    let mut set = waiting(true);
+    approve_first(&mut set, &all(3), ANNA);
+    let steps = [2, 3, 4].map(|now| then(&set, &all(now), BEN));
+    assert_eq!(steps, [Step::Second, Step::Second, Step::First]);
+    assert_eq!(then(&set, &all(4), ANNA), Step::First);
 }
 
 #[test]
@@ -112,7 +148,7 @@ fn given_a_first_approval_when_somebody_else_approves_the_same_then_it_is_the_se
     assert!(set.awaits_second_approver() && set.state == State::Held && set.applied.is_empty());
     assert_eq!(then(&set, &all(0), ANNA), Step::SamePerson);
     assert_eq!(then(&set, &all(0), BEN), Step::Second);
-    set.take_applied(&applied(&set, Selection::all(5), Some(ANNA)), BEN);
+    set.take_applied(&applied(&set, Selection::all(5), Some(ANNA)), BEN, DateTime::UNIX_EPOCH);
     let first = set.first_approval.as_ref().unwrap();
     assert_eq!(
         (first.by.as_str(), first.seconded_by.as_deref(), set.decided_by.as_deref()),
@@ -147,7 +183,7 @@ fn given_the_rule_is_off_then_one_approval_is_enough_and_a_second_is_still_told_
     assert_eq!(when_off(&set, false), Step::Alone);
     approve_first(&mut set, &all(0), ANNA);
     assert_eq!((when_off(&set, true), when_off(&set, false)), (Step::Alone, Step::Second));
-    set.take_applied(&applied(&set, Selection::all(5), None), ANNA);
+    set.take_applied(&applied(&set, Selection::all(5), None), ANNA, DateTime::UNIX_EPOCH);
     assert_eq!(set.first_approval, None, "nobody seconded it");
 }
 
@@ -197,7 +233,7 @@ fn given_a_second_approval_of_a_part_then_the_rest_needs_two_again() {
     let mut set = waiting(true);
     let part = Approved { selection: Selection::all(2), ..all(0) };
     approve_first(&mut set, &part, ANNA);
-    set.take_applied(&applied(&set, Selection::all(2), Some(ANNA)), BEN);
+    set.take_applied(&applied(&set, Selection::all(2), Some(ANNA)), BEN, DateTime::UNIX_EPOCH);
     assert!(set.is_undecided() && !set.awaits_second_approver());
     assert_eq!(then(&set, &part, BEN), Step::First, "an approval that was followed by another is used up");
     set.take_rejected(&rejected(&set, set.waiting()), BEN);
@@ -220,7 +256,7 @@ fn all_keys_of_a_user_are_one_person_and_others_are_who_they_say_they_are() {
 fn a_change_set_of_before_the_rule_reads_as_one_that_nobody_approved() {
     let set = waiting(false);
     let json = serde_json::to_value(&set).unwrap();
-    assert!(json.get("first_approval").is_none(), "{json}");
+    assert!(json.get("first_approval").is_none() && json.get("alone").is_none(), "{json}");
     assert_eq!(serde_json::from_value::<ChangeSet>(json).unwrap(), set);
     let mut set = waiting(false);
     approve_first(&mut set, &Approved { except_fields: vec!["department".into()], ..all(2) }, ANNA);

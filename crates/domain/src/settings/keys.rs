@@ -116,7 +116,7 @@ keys! {
         shown, |v| word(v, OnTrip::ALL), guards.on_trip;
     "review.second_approver", "Which change sets two people must approve: none, those that a guard held, or every one that waits.",
         shown, |v| word(v, SecondApprover::ALL), review.second_approver;
-    "review.second_approver_removals", "Two people must approve what would remove at least this number of people, or off.",
+    "review.second_approver_removals", "Two people must approve what would make at least this number of people ineligible, or off.",
         or_off, least_or_off, review.second_approver_removals;
     "ask_again_days", "Days after which a removal that was not accepted is proposed again.",
         shown, |v| whole(v, 0, MOST_DAYS), ask_again_days;

@@ -24,14 +24,16 @@ default_word!(SecondApprover::Off);
 pub struct Review {
     /// Which change sets two people must approve.
     pub second_approver: SecondApprover,
-    /// And what would remove at least so many people, whichever change set it is of; `None` is off.
+    /// And what would make at least so many people ineligible, with what one person alone has let through within a day; `None` is off.
     pub second_approver_removals: Option<u32>,
 }
 
 impl Review {
-    /// What may be asked for a change set: where two people must approve everything that waits, nobody alone has it applied
-    /// whatever policy says.
-    pub fn lets(&self, asked: Option<Asked>) -> Option<Asked> {
-        asked.filter(|asked| *asked != Asked::Apply || self.second_approver != SecondApprover::Always)
+    /// What may be asked for a change set that makes so many people ineligible: where two people must approve everything that
+    /// waits, or so many, nobody alone has it applied whatever policy says.
+    pub fn lets(&self, asked: Option<Asked>, removals: u64) -> Option<Asked> {
+        let many = self.second_approver_removals.is_some_and(|least| removals > 0 && removals >= u64::from(least));
+        let two = many || self.second_approver == SecondApprover::Always;
+        asked.filter(|asked| *asked != Asked::Apply || !two)
     }
 }

@@ -2,7 +2,7 @@
 
 use muster_domain::{
     change::{Change, Kind},
-    eligibility, fold,
+    eligibility,
     guard::Blanked,
     member::Member,
 };
@@ -24,11 +24,7 @@ impl Comparison<'_> {
         if change.kind == Kind::Release {
             self.found.ineligible.insert(ordinal);
         }
-        if change.kind.is_silent() || matches!(change.kind, Kind::Add | Kind::Reinstate) {
-            return ordinal;
-        }
-        let after = fold::apply(Some(before.clone()), before.no, change, &self.job.fold_context());
-        if eligibility::is_cut_short(before, &after, self.job.settings, self.job.today) {
+        if eligibility::cuts_short(before, change, self.job.settings, &self.job.fold_context()) {
             self.found.ineligible.insert(ordinal);
             self.found.figures.removals += 1;
         }

@@ -71,8 +71,9 @@ impl Projection for ChangeSets {
                     change(rows, given.change_set, event, |of| of.set.take_approval(given, actor, at)).await
                 }
                 Fact::Applied(applied) => {
+                    let (actor, at) = (&event.meta.actor, event.meta.recorded_at);
                     change(rows, applied.change_set, event, |of| {
-                        of.set.take_applied(applied, &event.meta.actor);
+                        of.set.take_applied(applied, actor, at);
                         of.reviewed |= applied.reviewed;
                     })
                     .await

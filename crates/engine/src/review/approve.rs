@@ -5,7 +5,6 @@ use std::collections::HashMap;
 use muster_domain::{
     change::Change,
     documents::ChangeSet,
-    eligibility,
     event::Body,
     fact::{Applied, Fact, State},
     fold,
@@ -13,7 +12,7 @@ use muster_domain::{
 use muster_store::{Lease, Tx};
 
 use super::{
-    Choice, Waiting, comment_body, displaced, expect_waiting,
+    Choice, Losing, Unconfirmed, Waiting, comment_body, expect_waiting,
     reject::{Rejection, Uncommitted},
     second::Next,
 };
@@ -36,7 +35,7 @@ pub struct Approval {
     pub reject_rest: bool,
     /// The digest of what the reviewer saw.
     pub digest: Option<String>,
-    /// How many removals the reviewer knows of.
+    /// How many people it makes ineligible, as the reviewer knows.
     pub confirm_removals: Option<u64>,
     /// Why.
     pub comment: Option<String>,
@@ -47,7 +46,8 @@ impl Engine {
     ///
     /// # Errors
     /// [`Error::Stale`] if the digest is no longer the change set's; [`Error::Forbidden`] if whoever approves gave the first of two
-    /// approvals already; if nothing of it waits or is meant.
+    /// approvals already; [`Error::Unconfirmed`] if the guard on removals tripped and the number of people who lose eligibility is not
+    /// confirmed; if nothing of it waits or is meant.
     pub async fn approve(&self, slug: &str, id: Option<&str>, approval: Approval) -> Result<Report> {
         let org = self.organisation(slug).await?;
         let lease = self.lease(org.row.id).await?;
@@ -68,16 +68,17 @@ impl Engine {
             // All of it is so already, or something else happened since: there was nothing left to approve.
             return self.review_report(&org, &set).await;
         }
-        let waiting = self.look_through(&org, &set, &approval.choice).await?;
+        let ctx = self.deciding_on(&org, &set);
+        let waiting = self.look_through(&org, &set, &approval.choice, Some(&ctx)).await?;
         if waiting.chosen.is_empty() {
             return Err(Error::Wrong(
                 "No waiting change is meant by this choice; `muster changes show` lists them.".to_owned(),
             ));
         }
-        check_removals(&set, &approval, waiting.removals)?;
+        check_removals(&set, &approval, waiting.losing)?;
         match self.next_step(&org, &set, &approval, &waiting).await? {
             Next::Apply { first_approver } => {
-                self.apply_reviewed(lease, &org, set, &approval, waiting, first_approver).await
+                self.apply_reviewed(lease, &org, (set, ctx), &approval, waiting, first_approver).await
             }
             Next::Record(approved) => self.record_first(lease, &org, set, approved, approval.comment.as_deref()).await,
         }
@@ -87,19 +88,11 @@ impl Engine {
         &self,
         lease: &Lease,
         org: &Organisation,
-        mut set: ChangeSet,
+        (mut set, ctx): (ChangeSet, fold::Context<'_>),
         approval: &Approval,
         waiting: Waiting,
         first_approver: Option<String>,
     ) -> Result<Report> {
-        let day = eligibility::today(&org.settings, self.now());
-        let ctx = fold::Context {
-            change_set: set.id,
-            feed: set.feed,
-            day,
-            displaced: displaced(set.feed, !set.undoes.is_empty()),
-            fields: &org.settings.fields,
-        };
         let first_no = self.store.head(org.row.id).await?.next_member;
         let application = Application {
             engine: self,
@@ -125,7 +118,7 @@ impl Engine {
             change_set: set.id,
             selection: waiting.chosen,
             feed: set.feed,
-            day,
+            day: ctx.day,
             displaced: ctx.displaced,
             first_no,
             new_members: effects.numbers.count(),
@@ -138,11 +131,13 @@ impl Engine {
             unfinished: waiting.unfinished,
             rest: self.digest_of(org, &set, &rest, &chunks).await?,
             first_approver,
+            removals: waiting.losing.removals,
         };
         let comment = approval.comment.as_deref();
         let fact = Fact::Applied(Box::new(applied.clone()));
         tx.append(vec![event(&fact, comment_body(comment))], &self.who(set.upload.0)).await?;
-        set.take_applied(&applied, &self.actor);
+        // As the log has it: where the clock went back, that is later than now.
+        set.take_applied(&applied, &self.actor, tx.head().await?.last_recorded_at);
         self.note_undone(org, &mut feeds, &set).await?;
         if approval.reject_rest && !rest.is_empty() {
             let before = Uncommitted { members: std::mem::take(&mut effects.members), chunks };
@@ -196,16 +191,12 @@ impl Engine {
     }
 }
 
-/// Where the guard on removals tripped, the reviewer must know how many people leave.
-fn check_removals(set: &ChangeSet, approval: &Approval, removals: u64) -> Result<()> {
-    let guarded = set.holds.iter().any(|h| h.guard == "removals" || h.guard == "removals_count");
-    match approval.confirm_removals {
-        Some(n) if n != removals => Err(Error::Wrong(format!(
-            "Nothing was approved: {n} removals were confirmed and this would be {removals}."
-        ))),
-        None if guarded && removals > 0 => Err(Error::Wrong(format!(
-            "Nothing was approved: this removes {removals} people and the guard on removals tripped. Add --confirm-removals {removals} if that is right, or --except/--kind to leave them out."
-        ))),
-        _ => Ok(()),
-    }
+/// Where the guard on removals tripped, the reviewer must know how many people lose eligibility; a number that is given is right anyway.
+fn check_removals(set: &ChangeSet, approval: &Approval, losing: Losing) -> Result<()> {
+    let confirmed = approval.confirm_removals;
+    let right = match confirmed {
+        Some(n) => n == losing.removals,
+        None => losing.removals == 0 || !set.asks_for_removals(),
+    };
+    if right { Ok(()) } else { Err(Unconfirmed { losing, confirmed }.into()) }
 }

@@ -4,10 +4,8 @@ use std::collections::HashMap;
 
 use muster_domain::{
     documents::{ChangeSet, Feed},
-    eligibility,
     event::Body,
     fact::{Fact, Rejected, State},
-    fold,
     ids::{FeedNo, MemberNo},
     member::{ABSENT, Member, NAMED, Reason, Word},
     selection::Selection,
@@ -15,7 +13,7 @@ use muster_domain::{
 use muster_store::Tx;
 use serde::Serialize;
 
-use super::{Choice, comment_body, displaced, expect_waiting};
+use super::{Choice, comment_body, expect_waiting};
 use crate::{
     Engine, Error, Organisation, Result,
     apply::{Application, Chunks, Deed},
@@ -118,7 +116,7 @@ impl Engine {
             let everything = choice.is_everything();
             let chosen = match everything {
                 true => set.waiting(),
-                false => self.look_through(&org, &set, &choice).await?.chosen,
+                false => self.look_through(&org, &set, &choice, None).await?.chosen,
             };
             if chosen.is_empty() {
                 return Err(Error::Wrong(
@@ -176,14 +174,7 @@ impl Engine {
     ) -> Result<ChangeSet> {
         let Rejection { chosen, remembered, comment, before } = rejection;
         let remembered = remembered && set.feed != FeedNo::HAND;
-        let day = eligibility::today(&org.settings, self.now());
-        let ctx = fold::Context {
-            change_set: set.id,
-            feed: set.feed,
-            day,
-            displaced: displaced(set.feed, !set.undoes.is_empty()),
-            fields: &org.settings.fields,
-        };
+        let ctx = self.deciding_on(org, &set);
         let first_no = tx.head().await?.next_member;
         let rest = set.waiting().minus(&chosen);
         let left = self.digest_of(org, &set, &rest, &before.chunks).await?;
@@ -210,7 +201,7 @@ impl Engine {
             remembered,
             absences: remembered,
             feed: set.feed,
-            day,
+            day: ctx.day,
             first_no,
             new_members: numbers.len() as u32,
             numbered: numbers.iter().copied().collect(),

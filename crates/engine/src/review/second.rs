@@ -45,7 +45,7 @@ pub struct FirstOfTwo {
     pub changes: u32,
     /// Which, by ordinal, as ranges.
     pub selection: Selection,
-    /// How many people these remove.
+    /// How many people these make ineligible.
     pub removals: u64,
     /// Fields that are left out.
     pub except_fields: Vec<String>,
@@ -110,9 +110,9 @@ impl Engine {
             selection: waiting.chosen.clone(),
             except_fields,
             reject_rest: approval.reject_rest,
-            removals: waiting.removals,
+            removals: waiting.losing.removals,
         };
-        let needs_two = second::needs_two(&org.settings.review, set, &approved, waiting.removed);
+        let needs_two = self.needs_two(org, set, &approved).await?;
         let Some(first) = set.first_approval.as_deref() else {
             return Ok(if needs_two { Next::Record(approved) } else { Next::Apply { first_approver: None } });
         };
@@ -123,6 +123,16 @@ impl Engine {
             Step::First => Next::Record(approved),
             Step::SamePerson => return Err(Error::Forbidden(same_again(first))),
         })
+    }
+
+    /// Whether two people must approve. Only a limit on removals asks what else was approved lately.
+    async fn needs_two(&self, org: &Organisation, set: &ChangeSet, approved: &Approved) -> Result<bool> {
+        let rule = &org.settings.review;
+        let lately = match rule.second_approver_removals {
+            Some(_) if approved.removals > 0 => self.approved_alone_lately(org.row.id, set.id).await?,
+            _ => 0,
+        };
+        Ok(second::needs_two(rule, set, approved, lately))
     }
 
     /// The person behind an actor, to compare. On the command line a user may be named by e-mail address, name or identity.

@@ -88,6 +88,10 @@ pub struct ChangeSetDocument {
     pub awaits_second_approver: bool,
     /// The first of two approvals: of what waits, or of what was applied last.
     pub approvals: Vec<ApprovalDocument>,
+    /// How many people approving all that waits makes ineligible today, and what `confirm_removals` must be then. Null in lists.
+    pub removals: Option<u64>,
+    /// How many of these are taken off the roster; the others have an excluded status by it, or a date that cuts them short. Null in lists.
+    pub taken_off: Option<u64>,
     /// What every guard measured.
     #[schema(value_type = Object)]
     pub figures: Figures,
@@ -119,7 +123,7 @@ pub struct ApprovalDocument {
     /// Which, by ordinal, as ranges with both ends.
     #[schema(value_type = Vec<Vec<u32>>)]
     pub selection: Selection,
-    /// How many people these remove.
+    /// How many people these make ineligible.
     pub removals: u64,
     /// Fields that are left out.
     pub except_fields: Vec<String>,
@@ -169,6 +173,8 @@ fn document(set: &ChangeSet, caller: &Caller, names: &Names) -> ChangeSetDocumen
         holds: set.holds.clone(),
         awaits_second_approver,
         approvals: approvals.into_iter().map(Into::into).collect(),
+        removals: None,
+        taken_off: None,
         figures: set.figures.clone(),
         roster_version: set.roster_version,
         settings_version: set.policy_version,
@@ -234,7 +240,13 @@ pub async fn show(caller: Caller, noted: Noted, Path(id): Path<String>) -> Resul
     let set = find(&caller, &id).await?;
     noted.keep(About::change_set(set.id));
     let names = caller.engine.names(caller.organisation.row.id, &set.deciders()).await?;
-    let mut response = Json(document(&set, &caller, &names)).into_response();
+    let losing = caller.engine.would_lose(&caller.organisation, &set).await?;
+    let document = ChangeSetDocument {
+        removals: Some(losing.removals),
+        taken_off: Some(losing.taken_off),
+        ..document(&set, &caller, &names)
+    };
+    let mut response = Json(document).into_response();
     if let Ok(value) = HeaderValue::try_from(format!("\"{}\"", set.digest)) {
         response.headers_mut().insert(header::ETAG, value);
     }

@@ -95,7 +95,8 @@ kinds! {
         "Wait as long as `Retry-After` says and send it again with the same key.";
     CONFIRMATION = 409, "confirmation-required", "Somebody must confirm a number",
         "The guard on removals tripped, and the request does not confirm how many people lose eligibility, or not that number.",
-        "Look at the change set; if the number is right, send it as `confirm_removals`.";
+        "`removals` says how many it would be, and `taken_off` how many of them leave the roster. Look at the change set; if the number is \
+         right, send it as `confirm_removals`.";
     STALE = 412, "stale", "It is not what you saw any more",
         "The request names a version or digest that is no longer the present one: something has changed since it was read.",
         "Read it again, look at what changed, and decide anew with the new digest.";

@@ -27,6 +27,7 @@ fn change_set(n: u64, state: &str, upload: Option<u128>) -> ChangeSetRow {
         created_seq: n,
         computed_at: DateTime::from_timestamp_micros(n as i64 * 1_000_000 + 7).unwrap(),
         adds_up: 0,
+        alone_at: None,
         doc: b"{}".to_vec(),
     }
 }
@@ -162,4 +163,23 @@ pub async fn change_sets_add_up(store: &Store) {
         async |n, feeds: Option<[u16; 2]>| store.added_up(org, since(n), feeds.map(|f| f.map(FeedNo))).await.unwrap();
     assert_eq!((sum(1, None).await, sum(2, None).await, sum(7, None).await), (1111, 1110, 0));
     assert_eq!((sum(1, Some([1, 0])).await, sum(2, Some([2, 0])).await, sum(2, Some([3, 3])).await), (1011, 1100, 0));
+}
+
+/// Change sets of which one person alone approved something since a moment, and no other organisation's.
+pub async fn change_sets_are_found_by_when_one_person_approved(store: &Store) {
+    let (org, other) = (organisation(store, "acme").await, organisation(store, "other").await);
+    let at = |n: u64| change_set(n, "applied", None).computed_at;
+    let row = |n: u64, when: Option<u64>| ChangeSetRow { alone_at: when.map(at), ..change_set(n, "applied", None) };
+    let mut tx = store.begin(org, None).await.unwrap();
+    for row in [row(1, Some(9)), row(2, None), row(3, Some(5)), row(4, Some(2)), row(5, None)] {
+        tx.put_change_set(&row).await.unwrap();
+    }
+    tx.put_change_set(&row(5, Some(7))).await.unwrap();
+    tx.commit().await.unwrap();
+    let mut tx = store.begin(other, None).await.unwrap();
+    tx.put_change_set(&row(6, Some(9))).await.unwrap();
+    tx.commit().await.unwrap();
+    let since = async |n| store.change_sets_approved_alone(org, at(n)).await.unwrap();
+    assert_eq!(since(5).await, [row(3, Some(5)), row(5, Some(7)), row(1, Some(9))]);
+    assert_eq!((since(6).await.len(), since(10).await.len()), (2, 0));
 }

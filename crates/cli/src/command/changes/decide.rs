@@ -36,7 +36,7 @@ pub struct Approve {
     /// The digest of what was seen [default: the current one]
     #[arg(long, value_name = "DIGEST")]
     digest: Option<String>,
-    /// How many people this removes, where the guard on removals tripped
+    /// How many people this makes ineligible, where the guard on removals tripped: `muster changes show` says it
     #[arg(long, value_name = "N")]
     confirm_removals: Option<u64>,
     #[command(flatten)]

@@ -6,7 +6,7 @@ use muster_engine::{
     Engine, Organisation,
     access::Names,
     originals::Original,
-    review::{Approvals, Standing},
+    review::{Approvals, Losing, Standing},
 };
 use serde_json::{Map, Value, json};
 
@@ -90,8 +90,7 @@ async fn document(
     session: &mut Session<'_>,
 ) -> Result<Exit, Failure> {
     let (mut tally, mut window) = (Tally::default(), Window::new(show, 0));
-    let names = engine.names(org.row.id, &set.deciders()).await?;
-    let (mut head, mut shown) = (list::document(set, org, &names), 0);
+    let (mut head, mut shown) = (whole(engine, org, set).await?, 0);
     head["original"] = match engine.original(org, set.upload).await? {
         Original::Destroyed(gone) => json!(gone),
         Original::Kept => "kept".into(),
@@ -115,6 +114,15 @@ async fn document(
     Ok(Exit::Done)
 }
 
+/// The change set as in lists, and how many people approving what waits of it makes ineligible.
+async fn whole(engine: &Engine, org: &Organisation, set: &ChangeSet) -> Result<Value, Failure> {
+    let names = engine.names(org.row.id, &set.deciders()).await?;
+    let mut document = list::document(set, org, &names);
+    let Losing { removals, taken_off } = engine.would_lose(org, set).await?;
+    (document["removals"], document["taken_off"]) = (removals.into(), taken_off.into());
+    Ok(document)
+}
+
 async fn stream(
     show: &Show,
     engine: &Engine,
@@ -123,8 +131,7 @@ async fn stream(
     session: &mut Session<'_>,
 ) -> Result<(), Failure> {
     let mut window = Window::new(show, 0);
-    let names = engine.names(org.row.id, &set.deciders()).await?;
-    session.out.document(&list::document(set, org, &names));
+    session.out.document(&whole(engine, org, set).await?);
     engine
         .each_change(org, set, |ordinal, change, standing| {
             if !session.out.is_closed() && change.is_none_or(|c| show.choice.shows(c)) && window.takes() {
@@ -168,6 +175,8 @@ async fn page_of(
     }
     report::print_counts(&set.counts, session.out);
     report::print_holds(&set.holds, set.state, session.out);
+    let losing = engine.would_lose(org, set).await?;
+    report::print_losing(losing, set.asks_for_removals(), session.out);
     report::print_first_approval(&Approvals::of(set, &names), session.out);
     if tally.unproven > 0 {
         let n = report::grouped(tally.unproven);

@@ -51,7 +51,8 @@ pub struct Decision {
     pub except_fields: Vec<String>,
     /// Reject in the same breath whatever is not approved. Of `approve` alone.
     pub reject_rest: bool,
-    /// How many people are taken off the roster, where the guard on removals tripped. Of `approve` alone.
+    /// How many people it makes ineligible (removed, an excluded status, a date), where the guard on removals tripped: `removals` of the
+    /// change set, if all that waits is approved. Of `approve` alone.
     pub confirm_removals: Option<u64>,
     /// Why.
     pub comment: Option<String>,
@@ -154,7 +155,7 @@ async fn not_now(caller: &Caller, error: Error, set: &ChangeSet, seen: &str) -> 
 /// Approve a change set, or part of it
 ///
 /// `If-Match` names the digest of what was seen. What is not meant goes on waiting. If the guard on removals tripped, the number
-/// of people who are taken off the roster must be confirmed. Where the organisation asks for a second approver, the first approval is
+/// of people whom it makes ineligible must be confirmed. Where the organisation asks for a second approver, the first approval is
 /// recorded (202) and applies nothing; somebody else's of the same digest and the same choice applies it.
 #[utoipa::path(post, path = "/api/v1/change-sets/{id}/approve", tag = "change sets",
     params(("id" = Uuid, Path), ("If-Match" = String, Header)), request_body = Decision,
