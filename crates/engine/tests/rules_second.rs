@@ -1,7 +1,7 @@
 //! The second approver: where two people must approve, the first approval applies nothing, and only somebody else's of the same does.
 
 use muster_domain::{access, change::Kind};
-use muster_engine::{access::NewUser, import::ImportRequest, projections::reading::Wait};
+use muster_engine::{access::NewUser, import::ImportRequest, lists::Which, projections::reading::Wait};
 use muster_testkit::database::Engine as On;
 use uuid::Uuid;
 
@@ -102,7 +102,8 @@ async fn the_first_approval_applies_nothing_and_somebody_elses_applies_it(on: On
         said(1)
     );
     assert!(said(1).ends_with("somebody else must approve the same") && !said(1).contains("zqfirst"), "{}", said(1));
-    let overviews = given.engine.change_set_overviews(org, None, None, 10, Wait::WORK).await.unwrap();
+    let overviews =
+        given.engine.change_set_overviews(org, Which { limit: 10, ..Which::default() }, Wait::WORK).await.unwrap();
     assert_eq!(overviews.sets[0].set, set, "what is projected is what is stored");
 }
 
