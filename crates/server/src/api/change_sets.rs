@@ -35,6 +35,7 @@ use crate::problem::{NOT_FOUND, Problem, ProblemDocument, Result};
 
 pub(crate) mod changes;
 pub(crate) mod decide;
+pub(crate) mod overview;
 pub(crate) mod rejected;
 
 /// The routes.
@@ -42,6 +43,7 @@ pub fn routes() -> Router<Api> {
     Router::new()
         .route("/change-sets", get(list))
         .route("/change-sets/rejected", get(rejected::list))
+        .route("/change-sets/overview", get(overview::list))
         .route("/change-sets/{id}", get(show))
         .route("/change-sets/{id}/changes", get(changes::changes))
         .route("/change-sets/{id}/approve", post(decide::approve))
@@ -88,7 +90,7 @@ pub struct ChangeSetDocument {
     pub awaits_second_approver: bool,
     /// The first of two approvals: of what waits, or of what was applied last.
     pub approvals: Vec<ApprovalDocument>,
-    /// What every guard measured.
+    /// What every guard measured; of values that become blank only of fields that the key sees.
     #[schema(value_type = Object)]
     pub figures: Figures,
     /// The roster version that it was compared with.
@@ -150,6 +152,9 @@ impl From<FirstOfTwo> for ApprovalDocument {
 }
 
 fn document(set: &ChangeSet, caller: &Caller, names: &Names) -> ChangeSetDocument {
+    let mut figures = set.figures.clone();
+    let readable = caller.readable(Resource::ChangeSets);
+    figures.blanked.retain(|blanked| caller.is_among(readable.as_ref(), &blanked.field));
     let Approvals { awaits_second_approver, approvals } = Approvals::of(set, names);
     ChangeSetDocument {
         change_set_id: set.id.0,
@@ -169,7 +174,7 @@ fn document(set: &ChangeSet, caller: &Caller, names: &Names) -> ChangeSetDocumen
         holds: set.holds.clone(),
         awaits_second_approver,
         approvals: approvals.into_iter().map(Into::into).collect(),
-        figures: set.figures.clone(),
+        figures,
         roster_version: set.roster_version,
         settings_version: set.policy_version,
         undoes: set.undoes.iter().map(|id| id.0).collect(),
