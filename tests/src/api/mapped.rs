@@ -122,8 +122,8 @@ fn whoever_works_on_it_later_reads_it_by_its_mapping_and_the_same_key_with_anoth
     let _worker = Served::start(&api.muster, &["--roles", "worker"]);
     let path = taken.header("location").unwrap();
     until("the upload to be applied", || api.get(path).json()["state"] == "applied");
-    let members = api.get("/api/v1/members?sort=unique_id").json();
-    assert_eq!(each(list(&members["members"]), "unique_id"), ["1", "2", "3"]);
+    let found = |key: &str| api.json("POST", "/api/v1/members/lookup", &json!({ "unique_id": key })).status;
+    assert_eq!((["1", "2", "3"].map(found), ["7", "8", "9"].map(found)), ([200; 3], [404; 3]));
     api.muster.verify();
 }
 
