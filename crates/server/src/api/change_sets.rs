@@ -21,8 +21,8 @@ use muster_engine::{
     access::Names,
     review::{Approvals, FirstOfTwo},
 };
-use serde::Serialize;
-use utoipa::ToSchema;
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema, openapi::Object};
 use uuid::Uuid;
 
 use super::{
@@ -31,7 +31,10 @@ use super::{
     caller::{About, Caller, Noted},
     page::{self, ListParameters},
 };
-use crate::problem::{NOT_FOUND, Problem, ProblemDocument, Result};
+use crate::{
+    openapi::said::words,
+    problem::{NOT_FOUND, Problem, ProblemDocument, Result},
+};
 
 pub(crate) mod changes;
 pub(crate) mod decide;
@@ -183,6 +186,36 @@ fn document(set: &ChangeSet, caller: &Caller, names: &Names) -> ChangeSetDocumen
     }
 }
 
+/// Which change sets.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct ChangeSetParameters {
+    /// Only those in this state.
+    #[param(inline, schema_with = page::states)]
+    pub state: Option<String>,
+    /// Only those that one person approved and somebody else must approve too: `second_approver`.
+    #[param(inline, schema_with = awaits)]
+    pub awaits: Option<Awaits>,
+    /// At most so many, 1 to 200.
+    #[param(minimum = 1, maximum = 200)]
+    pub limit: Option<u32>,
+    /// Where the page before ended.
+    pub cursor: Option<String>,
+}
+
+/// What a change set waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Awaits {
+    /// That somebody else approves what one person approved.
+    SecondApprover,
+}
+
+fn awaits() -> Object {
+    words("Only those that one person approved and somebody else must approve too.", ["second_approver"])
+}
+
 /// A page of change sets, newest first.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct ChangeSetPage {
@@ -193,12 +226,16 @@ pub struct ChangeSetPage {
 }
 
 /// List change sets, newest first
-#[utoipa::path(get, path = "/api/v1/change-sets", tag = "change sets", params(ListParameters),
+#[utoipa::path(get, path = "/api/v1/change-sets", tag = "change sets", params(ChangeSetParameters),
     responses((status = 200, body = ChangeSetPage)))]
-pub async fn list(caller: Caller, Query(parameters): Query<ListParameters>) -> Result<Json<ChangeSetPage>> {
+pub async fn list(caller: Caller, Query(parameters): Query<ChangeSetParameters>) -> Result<Json<ChangeSetPage>> {
     caller.needs(Resource::ChangeSets, Action::Read)?;
-    let which = parameters.which(&caller)?;
-    let mut sets = caller.engine.change_sets(&caller.organisation, which).await?;
+    let ChangeSetParameters { state, awaits, limit, cursor } = parameters;
+    let which = ListParameters { state, limit, cursor }.which(&caller)?;
+    let mut sets = match awaits {
+        Some(Awaits::SecondApprover) => caller.engine.awaiting_second(&caller.organisation, which).await?,
+        None => caller.engine.change_sets(&caller.organisation, which).await?,
+    };
     let next = page::cut(&mut sets, which, |set| set.created_seq);
     let deciders: Vec<&str> = sets.iter().flat_map(ChangeSet::deciders).collect();
     let names = caller.engine.names(caller.organisation.row.id, &deciders).await?;
