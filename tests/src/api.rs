@@ -23,6 +23,7 @@ mod keep_in_step;
 mod large;
 mod limits;
 mod lists;
+mod mapped;
 mod names;
 mod narrow;
 mod pages;

@@ -12,7 +12,7 @@ use crate::{
     ids::{ChangeSetId, FeedNo, UploadId},
     liveness::Overdue,
     read_as::ReadAs,
-    second::{ApprovedAlone, FirstApproval},
+    second::{ApprovedAlone, FirstApproval, takes_first_back},
     selection::Selection,
     settings::{Channel, FeedSettings, Mode},
 };
@@ -315,8 +315,7 @@ impl ChangeSet {
             }
         }
         self.changes = self.changes.saturating_add(*added);
-        // Changes are only added, and nothing drops out, where an approval leaves a field of somebody new out.
-        if [already_so, conflicts, revised].iter().any(|gone| !gone.is_empty()) {
+        if takes_first_back(fact) {
             self.drop_approval();
         }
         self.dropped = self.dropped.union(already_so).union(conflicts).union(revised);

@@ -7,7 +7,7 @@ use uuid::Uuid;
 use crate::{
     access::read_actor,
     documents::ChangeSet,
-    fact::Applied,
+    fact::{Applied, Fact},
     ids::ChangeSetId,
     selection::Selection,
     settings::{Review, SecondApprover},
@@ -108,6 +108,18 @@ pub fn step(needs_two: bool, first: Option<&FirstApproval>, approved: &Approved,
         _ if !needs_two => Step::Alone,
         (true, true) => Step::SamePerson,
         (false, _) => Step::First,
+    }
+}
+
+/// Whether an approval that awaited a second one awaits none after this: it had it, or counts no longer.
+pub fn takes_first_back(fact: &Fact) -> bool {
+    match fact {
+        Fact::Applied(_) | Fact::Rejected(_) | Fact::Superseded { .. } => true,
+        // Changes are only added, and nothing drops out, where an approval leaves a field of somebody new out.
+        Fact::Rebased { already_so, conflicts, revised, .. } => {
+            [already_so, conflicts, revised].iter().any(|gone| !gone.is_empty())
+        }
+        _ => false,
     }
 }
 

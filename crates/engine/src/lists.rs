@@ -1,5 +1,7 @@
 //! Uploads and change sets: lists of them, newest first, and one of them by its identity or the beginning of it.
 
+use std::cmp::Reverse;
+
 use muster_domain::{
     documents::{ChangeSet, Upload},
     fact::State,
@@ -52,6 +54,27 @@ impl Engine {
     pub async fn change_sets(&self, org: &Organisation, which: Which) -> Result<Vec<ChangeSet>> {
         let rows = self.store.change_sets(org.row.id, &which.filter()).await?;
         rows.iter().map(|row| Ok(serde_json::from_slice(&row.doc)?)).collect()
+    }
+
+    /// Change sets that one person approved and somebody else must approve too, newest first. All that wait are looked at.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    pub async fn awaiting_second(&self, org: &Organisation, which: Which) -> Result<Vec<ChangeSet>> {
+        let mut found = Vec::new();
+        for state in [State::Held, State::PartlyApplied] {
+            if which.state.is_none_or(|only| only == state) {
+                let waiting = Which { state: Some(state), limit: 0, ..which };
+                found.extend(
+                    self.change_sets(org, waiting).await?.into_iter().filter(ChangeSet::awaits_second_approver),
+                );
+            }
+        }
+        found.sort_by_key(|set| Reverse(set.created_seq));
+        if which.limit > 0 {
+            found.truncate(which.limit as usize);
+        }
+        Ok(found)
     }
 
     /// The upload of an identity.

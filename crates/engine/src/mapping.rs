@@ -7,7 +7,7 @@ use muster_domain::{
     documents::Feed,
     fact::Fact,
     field::FieldId,
-    settings::{FeedSettings, Settings},
+    settings::{FeedSettings, SettingError, Settings},
 };
 use muster_intake::{
     How, Payload,
@@ -123,15 +123,10 @@ impl Engine {
         let org = self.organisation(slug).await?;
         let feed = org.feed(request.feed.as_deref().unwrap_or("main"))?;
         let settings = org.settings.for_feed(&feed.settings);
-        let mut checked = FeedSettings::default();
-        for (field, column) in &request.mapping {
-            checked.map(field, column, &settings).map_err(|e| Error::Wrong(e.to_string()))?;
-        }
-        // By the fields' own names, as they are saved; blank where the caller wants none.
-        let none = request.mapping.iter().filter(|(_, column)| column.trim().is_empty());
+        let said = for_one_payload(&request.mapping, &settings).map_err(|e| Error::Wrong(e.why))?;
+        let request = MapRequest { mapping: said.clone(), ..request };
         let mut mapping = feed.settings.mapping.clone();
-        mapping.extend(none.map(|(field, _)| (field.trim().to_owned(), String::new())));
-        mapping.extend(checked.mapping);
+        mapping.extend(said);
         let scratch = self.payloads.directory(org.row.id)?;
         tokio::task::block_in_place(|| {
             let looking = Looking { org: &org, feed, settings: &settings, mapping, scratch: &scratch };
@@ -215,6 +210,46 @@ impl Engine {
     }
 }
 
+/// What is wrong with a mapping before any payload is read by it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BadMapping {
+    /// The field, as the caller called it.
+    pub field: String,
+    /// What is wrong, in a sentence.
+    pub why: String,
+}
+
+/// What is said of one payload's columns, by the fields' own names (`unique_id` is another one of the match key's); a blank
+/// column says that none holds the field.
+///
+/// # Errors
+/// If there is no such field, or a field or a column is named twice.
+pub fn for_one_payload(
+    said: &BTreeMap<String, String>,
+    settings: &Settings,
+) -> Result<BTreeMap<String, String>, BadMapping> {
+    let mut by_own_name = BTreeMap::<String, String>::new();
+    for (called, column) in said {
+        let bad = |why: String| BadMapping { field: called.clone(), why };
+        let (name, column) = (called.trim(), column.trim());
+        let Some(field) = settings.field(name) else {
+            let fields = settings.fields.all().map(|f| settings.fields.name(f).to_owned()).collect();
+            return Err(bad(SettingError::UnknownField { name: shown(name), fields }.to_string()));
+        };
+        let own = settings.fields.name(field);
+        if let Some((other, _)) = by_own_name.iter().find(|(_, c)| !column.is_empty() && *c == column) {
+            let column = shown(column);
+            return Err(bad(format!(
+                "The column \"{column}\" is given to {other} too; a column can hold one field only."
+            )));
+        }
+        if by_own_name.insert(own.to_owned(), column.to_owned()).is_some() {
+            return Err(bad(format!("The field {own} is named twice, as unique_id too; name it once.")));
+        }
+    }
+    Ok(by_own_name)
+}
+
 /// A payload whose columns are looked at.
 struct Looking<'a> {
     org: &'a Organisation,
@@ -277,7 +312,7 @@ impl Looking<'_> {
         let (confidence, mut why) = match found {
             None => (None, content.looks_like().map_or(String::new(), |what| format!("looks like {what}"))),
             Some((field, Because::Said)) if said.contains_key(fields.name(field)) => {
-                (Some(Confidence::Said), "by --map".to_owned())
+                (Some(Confidence::Said), "said of this payload".to_owned())
             }
             Some((_, Because::Said)) => {
                 let version = self.feed.settings.mapping_version;

@@ -19,6 +19,7 @@ use uuid::Uuid;
 
 use crate::{
     Engine, Error, Organisation, Result, crash, event, known,
+    mapping::for_one_payload,
     opening::{Opening, Taken},
     payload::Stored,
     pipeline::Stages,
@@ -42,7 +43,7 @@ pub struct Request {
     pub format: Option<String>,
     /// The sheet of a workbook.
     pub sheet: Option<String>,
-    /// Column names by field, for this payload alone.
+    /// Column names by field, for this payload alone; a blank one where no column holds the field.
     pub mapping: BTreeMap<String, String>,
     /// How many rows there should be.
     pub expect_rows: Option<u64>,
@@ -170,6 +171,7 @@ impl Engine {
             )
         })?;
         check_as_of(feed, request.as_of)?;
+        let mapping = for_one_payload(&request.mapping, &org.settings).map_err(|e| Error::Wrong(e.why))?;
         let received = Received {
             upload: UploadId(Uuid::now_v7()),
             arrival: 0,
@@ -184,7 +186,7 @@ impl Engine {
             expect_rows: request.expect_rows,
             format: request.format.clone(),
             sheet: request.sheet.clone(),
-            mapping: request.mapping.clone(),
+            mapping,
             undoes: Vec::new(),
             hands_over: None,
         };
@@ -287,10 +289,12 @@ impl Engine {
         let same = before.blake3 == received.blake3
             && before.feed == received.feed
             && before.mode == received.mode
+            && before.mapping == received.mapping
             && before.sheet == received.sheet;
         if !same {
             return Err(Error::Reused(
-                "This idempotency key came with another payload, feed or mode within 24 hours; use a new key for a new payload."
+                "This idempotency key came with another payload, feed, mode, sheet or mapping within 24 hours; use a new key for a \
+                 new payload."
                     .to_owned(),
             ));
         }

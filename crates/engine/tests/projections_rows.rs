@@ -1,11 +1,14 @@
 //! Feed runs, change sets, dashboard and member history: what they say after a story, and that they follow from the log alone.
 
 use chrono::{Duration, Utc};
-use muster_domain::{change::Kind, eligibility, fact::State, guard::Asked, ids::FeedNo, settings::FeedSettings};
+use muster_domain::{
+    change::Kind, documents::ChangeSet, eligibility, fact::State, guard::Asked, ids::FeedNo, settings::FeedSettings,
+};
 use muster_engine::{
     Engine, Organisation,
     forget::ForgetRequest,
     hand::Edit,
+    lists::Which,
     members::At,
     pipeline::{Report, Request},
     projections::{all, reading::Wait, runs::Note},
@@ -31,6 +34,7 @@ on_both_engines! {
     rows_made_on_the_way_are_those_of_a_rebuild_even_after_somebody_was_forgotten,
     feed_runs_tell_what_became_of_each_payload_and_what_is_odd_about_it,
     change_sets_are_counted_by_kind_and_by_field_and_say_who_decided,
+    change_sets_are_found_by_feed_and_by_state_page_by_page,
     the_dashboard_says_of_every_day_who_is_eligible_as_the_roster_does,
 }
 
@@ -226,8 +230,8 @@ async fn change_sets_are_counted_by_kind_and_by_field_and_say_who_decided(on: On
         _ => person(n),
     });
     let id = world.held(&csv(people)).await;
-    let sets =
-        async |state| world.engine.change_set_overviews(org.row.id, state, None, 10, Wait::WORK).await.unwrap().sets;
+    let page = async |which| world.engine.change_set_overviews(org.row.id, which, Wait::WORK).await.unwrap();
+    let sets = async |state| page(Which { limit: 10, ..Which::all(state) }).await.sets;
     let all = sets(None).await;
     assert_eq!(all.iter().map(|of| of.set.state).collect::<Vec<_>>(), [State::Held, State::Applied]);
     let (held, first) = (&all[0], &all[1]);
@@ -257,13 +261,46 @@ async fn change_sets_are_counted_by_kind_and_by_field_and_say_who_decided(on: On
     );
     assert!(!all[0].tally.fields.contains_key("location") || all[0].tally.fields["location"].changed == 0);
     assert_eq!((all[1].erased, all[1].tally.kinds[&Kind::Add]), (1, 39));
-    // Page by page, of one state.
-    let page = world.engine.change_set_overviews(org.row.id, Some(State::Applied), None, 1, Wait::WORK).await.unwrap();
-    assert_eq!(page.sets.len(), 1);
-    let before = page.before.or(Some(page.sets[0].set.created_seq));
-    let rest =
-        world.engine.change_set_overviews(org.row.id, Some(State::Applied), before, 9, Wait::WORK).await.unwrap();
-    assert!(rest.sets.iter().all(|of| of.set.created_seq < before.unwrap()) && rest.before.is_none());
+}
+
+async fn change_sets_are_found_by_feed_and_by_state_page_by_page(on: On) {
+    let world = World::on(on).await;
+    let org = world.organisation("acme").await;
+    let settings = FeedSettings { name: "uk".to_owned(), ..FeedSettings::default() };
+    let uk = world.engine.create_feed(&org, settings).await.unwrap().no;
+    let main = org.feeds[0].no;
+    world.report(full(), &staff(0..9)).await;
+    for n in 0..3 {
+        world.report(of("uk", partial()), &csv([person(50 + n)])).await;
+        world.held(&csv((0..9).map(|k| if k == n { moved(k, "Law") } else { person(k) }))).await;
+    }
+    let page = async |which| world.engine.change_set_overviews(org.row.id, which, Wait::WORK).await.unwrap();
+    // Every feed, state and size of page against all that there is.
+    let all = page(Which { limit: 100, ..Which::default() }).await.sets;
+    assert_eq!(all.len(), 7);
+    let states = [State::Held, State::Applied, State::Superseded, State::Rejected].map(Some);
+    for (feed, state) in
+        [None, Some(main), Some(uk)].into_iter().flat_map(|f| states.map(|s| (f, s)).into_iter().chain([(f, None)]))
+    {
+        let is_meant = |set: &ChangeSet| feed.is_none_or(|f| set.feed == f) && state.is_none_or(|s| set.state == s);
+        let expected: Vec<u64> =
+            all.iter().map(|of| &of.set).filter(|set| is_meant(set)).map(|s| s.created_seq).collect();
+        for limit in 1..4 {
+            let (mut found, mut before) = (Vec::new(), None);
+            loop {
+                let page = page(Which { state, feed, before, limit }).await;
+                assert!(page.sets.len() <= limit as usize);
+                found.extend(page.sets.iter().map(|of| of.set.created_seq));
+                before = page.before;
+                if before.is_none() {
+                    break;
+                }
+            }
+            assert_eq!(found, expected, "{feed:?} {state:?} {limit}");
+        }
+    }
+    let of = |state: State| all.iter().filter(|of| of.set.state == state).count();
+    assert_eq!((of(State::Held), of(State::Superseded), of(State::Applied)), (1, 2, 4), "each list was long enough");
 }
 
 /// The dashboard counts as eligible whom the stored roster says to be, on days far and near.

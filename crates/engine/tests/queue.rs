@@ -125,6 +125,20 @@ async fn what_is_taken_in_beside_a_sync_and_was_there_first_is_worked_on_first()
     given.verified().await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_taken_in_with_a_mapping_of_its_own_is_read_by_it() {
+    let given = three().await;
+    let mapping = [("unique_id", "Badge"), ("department", "Team")].map(|(f, c)| (f.to_owned(), c.to_owned()));
+    let taken = given.taken_in(Request { mapping: mapping.into(), ..partial() }, "Badge,Team\nE1,Legal\n").await;
+    // Meanwhile somebody gives the feed another one.
+    let feed = given.acme().await.feeds[0].settings.name.clone();
+    let other = [("department".to_owned(), "Site".to_owned())].into();
+    given.engine.save_mapping("acme", &feed, other).await.unwrap();
+    assert_eq!(given.worked_off().await, Queue::Empty(1));
+    assert_eq!((given.state(&taken).await, &*given.department("E1").await), (State::Applied, "Legal"));
+    given.verified().await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_payload_that_is_still_coming_is_no_leftover() {
     let given = three().await;

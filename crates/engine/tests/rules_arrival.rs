@@ -65,6 +65,55 @@ async fn an_idempotency_key_answers_once() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_same_bytes_read_by_another_mapping_are_another_payload() {
+    let given = six().await;
+    let said = |pairs: &[(&str, &str)]| {
+        let mapping = pairs.iter().map(|(field, column)| ((*field).to_owned(), (*column).to_owned())).collect();
+        Request { mapping, ..partial() }
+    };
+    let payload = "Badge,Site,Team\nE1,Rome,Law\n";
+    let team = || said(&[("unique_id", "Badge"), ("department", "Team")]);
+    let first = given.applied(keyed("monday", team()), payload).await;
+    assert_eq!((first.counts.updated, &*given.department("E1").await), (1, "Law"));
+    let site = said(&[("unique_id", "Badge"), ("department", "Site")]);
+    assert!(matches!(given.try_sync(keyed("monday", site.clone()), payload).await, Err(Error::Reused(_))));
+    let again = given.sync(keyed("monday", team()), payload).await;
+    assert_eq!(again.upload_id, first.upload_id);
+    // What is meant is compared, and not how it is called.
+    let called = keyed("monday", said(&[("employee_id", " Badge"), (" department ", "Team")]));
+    assert_eq!(given.sync(called, payload).await.upload_id, first.upload_id);
+    // Nor is it that of whoever waits.
+    let held = given.sync(hold(site.clone()), payload).await;
+    assert_eq!(held.state, State::Held);
+    assert_eq!(given.sync(hold(site), payload).await.upload_id, held.upload_id);
+    assert_ne!(given.sync(hold(team()), payload).await.upload_id, held.upload_id);
+    given.verified().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_mapping_that_makes_no_sense_is_told_before_anything_is_taken() {
+    let given = six().await;
+    let acme = given.acme().await;
+    let before = given.engine.store.head(acme.row.id).await.unwrap().last_seq;
+    for (pairs, why) in [
+        (&[("shoe_size", "Badge")][..], "no field `shoe_size`"),
+        (&[("email", "Badge"), ("location", "Badge ")], "given to email too"),
+        (&[("unique_id", "Badge"), ("employee_id", "No")], "named twice"),
+    ] {
+        let mapping = pairs.iter().map(|(field, column)| ((*field).to_owned(), (*column).to_owned())).collect();
+        match given.try_sync(Request { mapping, ..partial() }, "Badge,No\nE1,E1\n").await {
+            Err(Error::Wrong(said)) => assert!(said.contains(why), "{said}"),
+            other => panic!("{pairs:?}: {other:?}"),
+        }
+    }
+    assert_eq!(given.engine.store.head(acme.row.id).await.unwrap().last_seq, before);
+    // Only the payload tells that a column is not there, so it is refused once it is read.
+    let mapping = [("location".to_owned(), "Place".to_owned())].into();
+    let refused = given.sync(Request { mapping, ..partial() }, "employee_id\nE1\n").await;
+    assert_eq!(refused.state, State::Refused);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_older_upload_never_overwrites_what_a_newer_one_said() {
     let given = six().await;
     let older = csv((3..=6).map(person).chain([moved(1, "Legal"), moved(2, "Legal")]));

@@ -1,7 +1,7 @@
 //! The second approver: where two people must approve, the first approval applies nothing, and only somebody else's of the same does.
 
-use muster_domain::{access, change::Kind};
-use muster_engine::{access::NewUser, import::ImportRequest, projections::reading::Wait};
+use muster_domain::{access, change::Kind, ids::ChangeSetId};
+use muster_engine::{access::NewUser, import::ImportRequest, lists::Which, projections::reading::Wait};
 use muster_testkit::database::Engine as On;
 use uuid::Uuid;
 
@@ -56,8 +56,21 @@ impl Given {
         assert_eq!((first.state, first.approvals.awaits_second_approver), (state, true));
         assert_eq!(first.approvals.awaited().unwrap().by, actor);
         assert_eq!(before, (self.listed().await, self.acme_version().await), "nothing was applied");
+        assert!(self.awaiting().await.contains(&report.change_set_id.unwrap()));
         self.verified().await;
         first
+    }
+
+    /// Which change sets await a second approver, as the list has them; the dashboard has the same.
+    async fn awaiting(&self) -> Vec<ChangeSetId> {
+        let acme = self.acme().await;
+        let listed = self.engine.awaiting_second(&acme, Which::default()).await.unwrap();
+        let listed: Vec<ChangeSetId> = listed.iter().map(|set| set.id).collect();
+        let dashboard = self.engine.dashboard(acme.row.id, None, 1, Wait::WORK).await.unwrap();
+        let waits = dashboard.waiting.iter().rev().map(|waiting| &waiting.waits);
+        let shown: Vec<ChangeSetId> = waits.filter(|w| w.awaits_second_approver).map(|w| w.change_set).collect();
+        assert_eq!((&shown, dashboard.awaiting_second_approver), (&listed, listed.len()));
+        listed
     }
 
     async fn acme_version(&self) -> u64 {
@@ -78,6 +91,7 @@ impl Given {
 async fn the_first_approval_applies_nothing_and_somebody_elses_applies_it(on: On) {
     let (given, held) = waiting(on, ALWAYS).await;
     let first = given.is_first(ANNA, &held, Approval { comment: Some("zqfirst".into()), ..Approval::default() }).await;
+    assert_eq!(given.awaiting().await, [held.change_set_id.unwrap()]);
     let awaited = first.approvals.awaited().unwrap();
     assert_eq!((awaited.changes, awaited.removals, &awaited.digest), (4, 1, held.digest.as_ref().unwrap()));
     let second = given.approves(BEN, &held, Approval::default()).await.unwrap();
@@ -87,6 +101,7 @@ async fn the_first_approval_applies_nothing_and_somebody_elses_applies_it(on: On
     let set = given.change_set(&held).await;
     assert_eq!((set.decided_by.as_deref(), set.deciders()), (Some(BEN), vec![ANNA, BEN, BEN]));
     given.verified().await;
+    assert_eq!(given.awaiting().await, []);
 
     let org = given.acme().await.row.id;
     let told = given.engine.activity(org, None, 10, Wait::WORK).await.unwrap().activity;
@@ -102,7 +117,8 @@ async fn the_first_approval_applies_nothing_and_somebody_elses_applies_it(on: On
         said(1)
     );
     assert!(said(1).ends_with("somebody else must approve the same") && !said(1).contains("zqfirst"), "{}", said(1));
-    let overviews = given.engine.change_set_overviews(org, None, None, 10, Wait::WORK).await.unwrap();
+    let overviews =
+        given.engine.change_set_overviews(org, Which { limit: 10, ..Which::default() }, Wait::WORK).await.unwrap();
     assert_eq!(overviews.sets[0].set, set, "what is projected is what is stored");
 }
 

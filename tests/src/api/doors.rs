@@ -194,6 +194,7 @@ fn a_key_without_the_right_is_told_which_it_lacks() {
             "/api/v1/organisation/settings" => json!({ "settings": {} }),
             "/api/v1/feeds" => json!({ "name": "x" }),
             "/api/v1/feeds/main/handover" => json!({ "to": "x" }),
+            "/api/v1/feeds/main/mapping/restore" => json!({ "version": 0 }),
             "/api/v1/keys/revoke-all" => json!({ "organisation": "acme" }),
             p if p.starts_with("/api/v1/keys") => json!({ "name": "x" }),
             _ => json!({}),

@@ -10,12 +10,12 @@ mod reads;
 
 impl Api {
     /// What a command for acme prints.
-    fn command(&self, args: &[&str]) -> Value {
+    pub fn command(&self, args: &[&str]) -> Value {
         self.muster.ok(&[args, &["--org", "acme"]].concat())
     }
 
     /// What is wrong with a request with a key.
-    fn wrong(&self, key: &str, method: &str, path: &str, body: &Value) -> String {
+    pub fn wrong(&self, key: &str, method: &str, path: &str, body: &Value) -> String {
         let body = body.to_string();
         let (headers, body) = match method {
             "GET" => (vec![], &b""[..]),
@@ -26,16 +26,16 @@ impl Api {
 }
 
 /// One member of each item.
-fn each(items: &[Value], name: &str) -> Vec<Value> {
+pub fn each(items: &[Value], name: &str) -> Vec<Value> {
     items.iter().map(|item| item[name].clone()).collect()
 }
 
-fn list(document: &Value) -> &[Value] {
+pub fn list(document: &Value) -> &[Value] {
     document.as_array().unwrap()
 }
 
 /// A key that may do everything, but for what is said.
-fn limited(api: &Api, name: &str, more: &[&str]) -> String {
+pub fn limited(api: &Api, name: &str, more: &[&str]) -> String {
     api.muster.key(
         &[&["--name", name, "--user", "hris", "--scope", "*", "--rate", "requests=9000,uploads=9000"], more].concat(),
     )

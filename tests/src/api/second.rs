@@ -2,7 +2,10 @@
 
 use serde_json::{Value, json};
 
-use super::{Api, On, Said, id_of, people};
+use super::{
+    Api, On, Said, id_of, people,
+    round::{each, list},
+};
 use crate::served::Answer;
 
 /// An organisation that asks for a second approver, a change set that waits, and the keys of two users.
@@ -67,6 +70,26 @@ fn two_users_are_two_people_and_two_keys_of_one_are_not(on: On) {
     assert_eq!((&given["seconded_by"], format!("{}", given["digest"])), (&json!(null), held.tag.clone()));
     assert!(!shown().to_string().contains("payroll"), "a comment is in the log alone");
 
+    // What awaits somebody else is listed, and counted on the dashboard.
+    let awaiting = || {
+        let listed = held.api.get("/api/v1/change-sets?awaits=second_approver").json()["change_sets"].clone();
+        let told = held.api.command(&["changes", "list", "--awaiting-second"])["change_sets"].clone();
+        let seq = held.api.get("/api/v1/organisation").json()["seq"].as_u64().unwrap();
+        let dashboard = held.api.document(&held.api.key, &format!("/api/v1/dashboard?wait_for={seq}"));
+        assert_eq!(
+            held.api.command(&["dashboard"])["waiting"][0]["awaits_second_approver"],
+            dashboard["waiting"][0]["awaits_second_approver"]
+        );
+        assert_eq!(each(list(&listed), "change_set_id"), each(list(&told), "change_set_id"));
+        (list(&listed).len(), dashboard["awaiting_second_approver"].clone())
+    };
+    assert_eq!(awaiting(), (1, json!(1)));
+    assert_eq!(
+        held.api.get("/api/v1/change-sets?awaits=second_approver&state=applied").json()["change_sets"],
+        json!([])
+    );
+    assert_eq!(held.api.get("/api/v1/change-sets?awaits=nobody").problem(), "unreadable");
+
     let log = held.api.muster.log();
     let another = reviewers_key(&held.api, "anna", "another");
     for key in [&held.anna, &another] {
@@ -79,6 +102,7 @@ fn two_users_are_two_people_and_two_keys_of_one_are_not(on: On) {
     let second = held.approve(&held.ben, &json!({}));
     assert_eq!((second.status, &second.json()["state"]), (200, &json!("applied")), "{}", second.body);
     assert_eq!((&second.json()["awaits_second_approver"], held.department()), (&json!(false), json!("Legal")));
+    assert_eq!(awaiting(), (0, json!(0)));
     let given = &shown()["approvals"][0];
     assert_eq!(
         (&given["by_name"], &given["seconded_by_name"]),

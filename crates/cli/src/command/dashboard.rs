@@ -94,13 +94,19 @@ fn waiting(found: &Dashboard, session: &mut Session<'_>) {
         session.out.line("\nNothing waits for a reviewer.");
         return;
     }
-    session.out.line("\nWaiting for a reviewer");
+    let second = match found.awaiting_second_approver {
+        0 => String::new(),
+        n => format!(" ({} for a second approver)", grouped(n as u64)),
+    };
+    session.out.line(format_args!("\nWaiting for a reviewer{second}"));
     let mut table = Table::new(&[]).indent(2);
     for waiting in &found.waiting {
         let waits = &waiting.waits;
         let since = to_the_second(waits.since);
         let changes = format!("{} changes", grouped(waits.changes.into()));
-        table.row([waits.change_set.to_string(), waiting.feed.clone(), since, changes, waits.guards.join(", ")]);
+        let mut why = waits.guards.clone();
+        why.extend(waits.awaits_second_approver.then(|| "approved by 1 of 2".to_owned()));
+        table.row([waits.change_set.to_string(), waiting.feed.clone(), since, changes, why.join(", ")]);
     }
     table.print(session.out, false);
 }

@@ -143,6 +143,7 @@ fn document(upload: &Upload, org: &Organisation, engine: &Engine, names: &Names)
         "payload": payload(upload, org, engine),
         "change_set_id": upload.change_set,
         "counts": upload.counts,
+        "mapping": upload.received.mapping,
     })
 }
 

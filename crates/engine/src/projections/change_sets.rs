@@ -6,14 +6,14 @@ use muster_domain::{
     documents::{ChangeSet, Upload},
     event::Body,
     fact::{Computed, Fact, State},
-    ids::{ChangeSetId, OrganisationId},
+    ids::{ChangeSetId, FeedNo, OrganisationId},
     tally::Tally,
 };
-use muster_store::read_model::{Part, Range};
+use muster_store::read_model::{Key, Part, Range};
 use serde::{Deserialize, Serialize};
 
 use super::{CHUNKS, Event, Projection, Rows, Taking, document, number, reading::Wait};
-use crate::{Engine, Result};
+use crate::{Engine, Result, lists::Which};
 
 /// Change sets by the event that completed them.
 const SETS: Part = 0;
@@ -21,6 +21,12 @@ const SETS: Part = 0;
 const PLACES: Part = 1;
 /// Uploads that are not worked out yet.
 const UPLOADS: Part = 2;
+/// Nothing under feed and number, to find the change sets of one feed by.
+const OF_FEED: Part = 3;
+/// Nothing under state and number.
+const IN_STATE: Part = 4;
+/// Nothing under feed, state and number.
+const OF_FEED_IN_STATE: Part = 5;
 
 /// See the module.
 pub struct ChangeSets;
@@ -46,7 +52,7 @@ impl Projection for ChangeSets {
     }
 
     fn version(&self) -> u32 {
-        1
+        2
     }
 
     fn wants(&self, kind: &str) -> bool {
@@ -109,15 +115,41 @@ async fn work_out(event: &Event, computed: &Computed, rows: &mut Rows) -> Result
     let mut overview = Overview { set, tally, erased, decided_at: None, reviewed: false };
     overview.note_decision(event.meta.recorded_at);
     rows.put(PLACES, computed.change_set.0.as_bytes().to_vec(), number(event.meta.seq));
+    places(&overview.set).into_iter().for_each(|(part, key)| rows.put(part, key, Vec::new()));
     rows.put_document(SETS, number(event.meta.seq), &overview)
+}
+
+/// Where a change set is found by its feed and state.
+fn places(set: &ChangeSet) -> [(Part, Key); 3] {
+    let (feed, state) = (Some(set.feed), Some(set.state));
+    [(feed, None), (None, state), (feed, state)].map(|(feed, state)| {
+        let (part, beginning) = listed(feed, state);
+        (part, [beginning, number(set.created_seq)].concat())
+    })
 }
 
 async fn change(rows: &mut Rows, id: ChangeSetId, event: &Event, change: impl FnOnce(&mut Overview)) -> Result<()> {
     let Some(place) = rows.get(PLACES, id.0.as_bytes()).await? else { return Ok(()) };
     let Some(mut overview) = rows.document::<Overview>(SETS, &place).await? else { return Ok(()) };
+    let before = places(&overview.set);
     change(&mut overview);
+    before.into_iter().for_each(|(part, key)| rows.delete(part, key));
+    places(&overview.set).into_iter().for_each(|(part, key)| rows.put(part, key, Vec::new()));
     overview.note_decision(event.meta.recorded_at);
     rows.put_document(SETS, place, &overview)
+}
+
+/// Where change sets of a feed, in a state, or both are listed: a part, and how their keys begin.
+fn listed(feed: Option<FeedNo>, state: Option<State>) -> (Part, Key) {
+    let of_feed = |feed: FeedNo| number(feed.0.into());
+    // Filled up, so that no word is the beginning of another.
+    let in_state = |state: State| format!("{:16}", state.word()).into_bytes();
+    match (feed, state) {
+        (None, None) => (SETS, Key::new()),
+        (Some(feed), None) => (OF_FEED, of_feed(feed)),
+        (None, Some(state)) => (IN_STATE, in_state(state)),
+        (Some(feed), Some(state)) => (OF_FEED_IN_STATE, [of_feed(feed), in_state(state)].concat()),
+    }
 }
 
 impl Overview {
@@ -194,37 +226,24 @@ pub struct Overviews {
 }
 
 impl Engine {
-    /// Change sets with counts of their changes, newest first: of one state or of any, completed before an event or up to
-    /// the last.
+    /// Change sets with counts of their changes, newest first; a page has as many as `which` says.
     ///
     /// # Errors
     /// If they cannot be read, or do not reflect what they must.
-    pub async fn change_set_overviews(
-        &self,
-        org: OrganisationId,
-        state: Option<State>,
-        before: Option<u64>,
-        limit: u32,
-        wait: Wait,
-    ) -> Result<Overviews> {
+    pub async fn change_set_overviews(&self, org: OrganisationId, which: Which, wait: Wait) -> Result<Overviews> {
         let mut model = self.read_model(org, &ChangeSets, wait).await?;
-        let (mut sets, mut to) = (Vec::new(), before.map(number));
-        loop {
-            let which = Range { from: Vec::new(), to, backwards: true, limit: limit.saturating_add(1) };
-            let found = model.range(SETS, &which).await?;
-            for (_, row) in &found {
-                let overview: Overview = document(row)?;
-                if state.is_none_or(|state| overview.set.state == state) {
-                    sets.push(overview);
-                }
-            }
-            to = found.last().map(|(key, _)| key.clone());
-            if found.len() <= limit as usize || sets.len() > limit as usize {
-                break;
-            }
+        let Which { state, feed, before, limit } = which;
+        let (part, beginning) = listed(feed, state);
+        let end = [beginning.clone(), number(before.unwrap_or(u64::MAX))].concat();
+        let range = Range { from: beginning.clone(), to: Some(end), backwards: true, limit: limit.saturating_add(1) };
+        let mut found = model.range(part, &range).await?;
+        let more = found.len() > limit as usize;
+        found.truncate(limit as usize);
+        let mut sets: Vec<Overview> = Vec::with_capacity(found.len());
+        for (key, row) in found {
+            let row = if part == SETS { Some(row) } else { model.get(SETS, &key[beginning.len()..]).await? };
+            sets.extend(row.map(|row| document(&row)).transpose()?);
         }
-        let more = sets.len() > limit as usize;
-        sets.truncate(limit as usize);
         let before = sets.last().map(|of| of.set.created_seq).filter(|_| more);
         Ok(Overviews { seq: model.lane.seq, sets, before })
     }

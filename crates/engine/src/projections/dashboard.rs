@@ -9,6 +9,7 @@ use muster_domain::{
     fact::{Fact, Received, State},
     ids::{ChangeSetId, Day, FeedNo, OrganisationId, UploadId, date_of},
     liveness::Overdue,
+    second::takes_first_back,
     settings::Settings,
 };
 use muster_store::read_model::{Part, Range};
@@ -79,6 +80,8 @@ pub struct Waits {
     pub state: State,
     /// The guards that tripped.
     pub guards: Vec<String>,
+    /// Whether one person approved it, and somebody else must approve the same before it is applied.
+    pub awaits_second_approver: bool,
 }
 
 impl Projection for Dashboards {
@@ -87,7 +90,7 @@ impl Projection for Dashboards {
     }
 
     fn version(&self) -> u32 {
-        1
+        2
     }
 
     fn wants(&self, kind: &str) -> bool {
@@ -157,26 +160,32 @@ async fn take_state(event: &Event, rows: &mut Rows) -> Result<()> {
                     changes: computed.changes,
                     state: computed.state,
                     guards: computed.holds.iter().map(|hold| hold.guard.clone()).collect(),
+                    awaits_second_approver: false,
                 };
                 rows.put_document(WAITING, computed.change_set.0.as_bytes().to_vec(), &waits)?;
             }
             return come_to(rows, computed.upload, computed.state).await;
         }
-        Fact::Applied(applied) => (applied.change_set, applied.state),
-        Fact::Rejected(rejected) => (rejected.change_set, rejected.state),
-        Fact::Superseded { change_set, .. } => (*change_set, State::Superseded),
-        Fact::Rebased { change_set, state: Some(state), .. } => (*change_set, *state),
+        Fact::ApprovalGiven(given) => (given.change_set, None),
+        Fact::Applied(applied) => (applied.change_set, Some(applied.state)),
+        Fact::Rejected(rejected) => (rejected.change_set, Some(rejected.state)),
+        Fact::Superseded { change_set, .. } => (*change_set, Some(State::Superseded)),
+        Fact::Rebased { change_set, state, .. } => (*change_set, *state),
         _ => return Ok(()),
     };
     let key = set.0.as_bytes().to_vec();
-    let Some(waits) = rows.document::<Waits>(WAITING, &key).await? else { return Ok(()) };
-    let upload = waits.upload;
-    if is_waiting(state) {
-        rows.put_document(WAITING, key, &Waits { state, ..waits })?;
+    let Some(mut waits) = rows.document::<Waits>(WAITING, &key).await? else { return Ok(()) };
+    let (upload, now) = (waits.upload, state.unwrap_or(waits.state));
+    waits.awaits_second_approver = match &event.fact {
+        Fact::ApprovalGiven(_) => true,
+        fact => waits.awaits_second_approver && !takes_first_back(fact),
+    };
+    if is_waiting(now) {
+        rows.put_document(WAITING, key, &Waits { state: now, ..waits })?;
     } else {
         rows.delete(WAITING, key);
     }
-    come_to(rows, upload, state).await
+    if state.is_some() { come_to(rows, upload, now).await } else { Ok(()) }
 }
 
 fn is_waiting(state: State) -> bool {
@@ -214,6 +223,13 @@ pub struct Dashboard {
     pub feeds: Vec<Freshness>,
     /// Change sets that wait for a reviewer, longest first.
     pub waiting: Vec<Waiting>,
+    /// How many of these one person approved, so that they wait for a second approver.
+    pub awaiting_second_approver: usize,
+}
+
+/// How many of what waits one person approved, so that it waits for a second approver.
+pub fn awaiting_second(waiting: &[Waiting]) -> usize {
+    waiting.iter().filter(|waiting| waiting.waits.awaits_second_approver).count()
 }
 
 /// A week, from Monday on.
@@ -279,6 +295,7 @@ impl Engine {
             weeks: weeks.collect(),
             last_feed: last_feed.cloned(),
             feeds,
+            awaiting_second_approver: awaiting_second(&waiting),
             waiting,
         })
     }

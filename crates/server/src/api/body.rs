@@ -1,6 +1,6 @@
 //! Reading what came: small JSON bodies, strictly; parameters of the address; and conditions.
 
-use std::time::Duration;
+use std::{io, time::Duration};
 
 use axum::{
     body::{Body, Bytes},
@@ -136,26 +136,50 @@ fn expect_type(headers: &HeaderMap, types: &[&str]) -> Result<()> {
 /// # Errors
 /// If it is no JSON, or says something that cannot be taken.
 pub fn read<T: DeserializeOwned>(bytes: &[u8]) -> Result<T> {
-    let mut reader = serde_json::Deserializer::from_slice(bytes);
+    read_at(bytes, "The body", "")
+}
+
+/// The same of what is only a part of what was sent: what that is called, and where it stands.
+///
+/// # Errors
+/// As [`read`].
+pub fn read_at<T: DeserializeOwned>(bytes: &[u8], what: &str, place: &str) -> Result<T> {
+    taken(serde_json::Deserializer::from_slice(bytes), what, place)
+}
+
+/// The same of a body that is not in memory.
+///
+/// # Errors
+/// As [`read`].
+pub fn read_from<T: DeserializeOwned>(source: impl io::Read) -> Result<T> {
+    taken(serde_json::Deserializer::from_reader(source), "The body", "")
+}
+
+fn taken<'de, R: serde_json::de::Read<'de>, T: DeserializeOwned>(
+    mut reader: serde_json::Deserializer<R>,
+    what: &str,
+    place: &str,
+) -> Result<T> {
     let read = serde_path_to_error::deserialize(&mut reader);
     let value = read.map_err(|e| {
         let (pointer, inner) = (pointer(e.path()), e.inner());
         match inner.classify() {
             serde_json::error::Category::Data => {
-                Problem::new(&INVALID, "The body says something that cannot be taken.").at(pointer, said(inner))
+                let why = format!("{what} says something that cannot be taken.");
+                Problem::new(&INVALID, why).at(format!("{place}{pointer}"), said(inner))
             }
-            _ => unreadable(inner),
+            _ => unreadable(inner, what),
         }
     })?;
-    reader.end().map_err(|e| unreadable(&e))?;
+    reader.end().map_err(|e| unreadable(&e, what))?;
     Ok(value)
 }
 
-fn unreadable(e: &serde_json::Error) -> Problem {
-    let what = if e.is_eof() { "it ends too soon" } else { "it is no JSON" };
+fn unreadable(e: &serde_json::Error, what: &str) -> Problem {
+    let why = if e.is_eof() { "it ends too soon" } else { "it is no JSON" };
     Problem::new(
         &UNREADABLE,
-        format!("The body cannot be read as JSON, line {}, column {}: {what}.", e.line(), e.column()),
+        format!("{what} cannot be read as JSON, line {}, column {}: {why}.", e.line(), e.column()),
     )
 }
 

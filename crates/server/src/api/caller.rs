@@ -202,6 +202,11 @@ impl Caller {
         self.grant.readable(resource, |name| self.field(name))
     }
 
+    /// Whether these fields, or all, have one of that name.
+    pub fn is_among(&self, fields: Option<&FieldSet>, name: &str) -> bool {
+        fields.is_none_or(|fields| self.field(name).is_some_and(|field| fields.contains(field)))
+    }
+
     /// The fields that may be written through a resource; none for all.
     pub fn writable(&self, resource: Resource) -> Option<FieldSet> {
         self.grant.writable(resource, |name| self.field(name))

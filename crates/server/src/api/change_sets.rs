@@ -21,8 +21,8 @@ use muster_engine::{
     access::Names,
     review::{Approvals, FirstOfTwo},
 };
-use serde::Serialize;
-use utoipa::ToSchema;
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema, openapi::Object};
 use uuid::Uuid;
 
 use super::{
@@ -31,10 +31,14 @@ use super::{
     caller::{About, Caller, Noted},
     page::{self, ListParameters},
 };
-use crate::problem::{NOT_FOUND, Problem, ProblemDocument, Result};
+use crate::{
+    openapi::said::words,
+    problem::{NOT_FOUND, Problem, ProblemDocument, Result},
+};
 
 pub(crate) mod changes;
 pub(crate) mod decide;
+pub(crate) mod overview;
 pub(crate) mod rejected;
 
 /// The routes.
@@ -42,6 +46,7 @@ pub fn routes() -> Router<Api> {
     Router::new()
         .route("/change-sets", get(list))
         .route("/change-sets/rejected", get(rejected::list))
+        .route("/change-sets/overview", get(overview::list))
         .route("/change-sets/{id}", get(show))
         .route("/change-sets/{id}/changes", get(changes::changes))
         .route("/change-sets/{id}/approve", post(decide::approve))
@@ -92,7 +97,7 @@ pub struct ChangeSetDocument {
     pub removals: Option<u64>,
     /// How many of these are taken off the roster; the others have an excluded status by it, or a date that cuts them short. Null in lists.
     pub taken_off: Option<u64>,
-    /// What every guard measured.
+    /// What every guard measured; of values that become blank only of fields that the key sees.
     #[schema(value_type = Object)]
     pub figures: Figures,
     /// The roster version that it was compared with.
@@ -154,6 +159,9 @@ impl From<FirstOfTwo> for ApprovalDocument {
 }
 
 fn document(set: &ChangeSet, caller: &Caller, names: &Names) -> ChangeSetDocument {
+    let mut figures = set.figures.clone();
+    let readable = caller.readable(Resource::ChangeSets);
+    figures.blanked.retain(|blanked| caller.is_among(readable.as_ref(), &blanked.field));
     let Approvals { awaits_second_approver, approvals } = Approvals::of(set, names);
     ChangeSetDocument {
         change_set_id: set.id.0,
@@ -175,13 +183,43 @@ fn document(set: &ChangeSet, caller: &Caller, names: &Names) -> ChangeSetDocumen
         approvals: approvals.into_iter().map(Into::into).collect(),
         removals: None,
         taken_off: None,
-        figures: set.figures.clone(),
+        figures,
         roster_version: set.roster_version,
         settings_version: set.policy_version,
         undoes: set.undoes.iter().map(|id| id.0).collect(),
         decided_by: set.decided_by.clone(),
         decided_by_name: set.decided_by.as_deref().and_then(|by| names.known(by)).map(str::to_owned),
     }
+}
+
+/// Which change sets.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct ChangeSetParameters {
+    /// Only those in this state.
+    #[param(inline, schema_with = page::states)]
+    pub state: Option<String>,
+    /// Only those that one person approved and somebody else must approve too: `second_approver`.
+    #[param(inline, schema_with = awaits)]
+    pub awaits: Option<Awaits>,
+    /// At most so many, 1 to 200.
+    #[param(minimum = 1, maximum = 200)]
+    pub limit: Option<u32>,
+    /// Where the page before ended.
+    pub cursor: Option<String>,
+}
+
+/// What a change set waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Awaits {
+    /// That somebody else approves what one person approved.
+    SecondApprover,
+}
+
+fn awaits() -> Object {
+    words("Only those that one person approved and somebody else must approve too.", ["second_approver"])
 }
 
 /// A page of change sets, newest first.
@@ -194,12 +232,16 @@ pub struct ChangeSetPage {
 }
 
 /// List change sets, newest first
-#[utoipa::path(get, path = "/api/v1/change-sets", tag = "change sets", params(ListParameters),
+#[utoipa::path(get, path = "/api/v1/change-sets", tag = "change sets", params(ChangeSetParameters),
     responses((status = 200, body = ChangeSetPage)))]
-pub async fn list(caller: Caller, Query(parameters): Query<ListParameters>) -> Result<Json<ChangeSetPage>> {
+pub async fn list(caller: Caller, Query(parameters): Query<ChangeSetParameters>) -> Result<Json<ChangeSetPage>> {
     caller.needs(Resource::ChangeSets, Action::Read)?;
-    let which = parameters.which(&caller)?;
-    let mut sets = caller.engine.change_sets(&caller.organisation, which).await?;
+    let ChangeSetParameters { state, awaits, limit, cursor } = parameters;
+    let which = ListParameters { state, limit, cursor }.which(&caller)?;
+    let mut sets = match awaits {
+        Some(Awaits::SecondApprover) => caller.engine.awaiting_second(&caller.organisation, which).await?,
+        None => caller.engine.change_sets(&caller.organisation, which).await?,
+    };
     let next = page::cut(&mut sets, which, |set| set.created_seq);
     let deciders: Vec<&str> = sets.iter().flat_map(ChangeSet::deciders).collect();
     let names = caller.engine.names(caller.organisation.row.id, &deciders).await?;

@@ -7,7 +7,7 @@ use muster_domain::{
     ids::day_of,
     liveness::Overdue,
 };
-use muster_engine::projections::dashboard::{Dashboard, Freshness, Waiting, Week};
+use muster_engine::projections::dashboard::{Dashboard, Freshness, Waiting, Week, awaiting_second};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
@@ -115,6 +115,8 @@ pub struct WaitingDocument {
     pub state: String,
     /// The guards that tripped.
     pub guards: Vec<String>,
+    /// Whether one person approved it, and somebody else must approve the same before it is applied.
+    pub awaits_second_approver: bool,
 }
 
 impl From<Waiting> for WaitingDocument {
@@ -127,6 +129,7 @@ impl From<Waiting> for WaitingDocument {
             changes: waits.changes,
             state: waits.state.word().to_owned(),
             guards: waits.guards,
+            awaits_second_approver: waits.awaits_second_approver,
         }
     }
 }
@@ -144,6 +147,8 @@ pub struct DashboardDocument {
     pub feeds: Option<Vec<FreshnessDocument>>,
     /// Change sets that wait for a reviewer, longest first; null for a key that may not read change sets.
     pub waiting: Option<Vec<WaitingDocument>>,
+    /// How many of these one person approved, so that they wait for a second approver.
+    pub awaiting_second_approver: Option<usize>,
     /// The event up to which this reflects the log.
     pub seq: u64,
 }
@@ -180,12 +185,15 @@ fn shown(mut found: Dashboard, caller: &Caller) -> DashboardDocument {
     }
     let may_read = |resource| caller.grant.may(resource, Action::Read);
     let feeds = may_read(Resource::Feeds).then(|| found.feeds.into_iter().map(Into::into).collect());
-    let waiting = may_read(Resource::ChangeSets).then(|| found.waiting.into_iter().map(Into::into).collect());
+    let decides = may_read(Resource::ChangeSets);
+    let awaiting_second_approver = decides.then(|| awaiting_second(&found.waiting));
+    let waiting = decides.then(|| found.waiting.into_iter().map(Into::into).collect());
     DashboardDocument {
         day: found.day,
         eligible: found.eligible,
         weeks: found.weeks.into_iter().map(Into::into).collect(),
         feeds,
+        awaiting_second_approver,
         waiting,
         seq: found.seq,
     }

@@ -32,6 +32,7 @@ use crate::{
 pub(crate) mod handover;
 pub(crate) mod known;
 pub(crate) mod map;
+pub(crate) mod restore;
 pub(crate) mod runs;
 
 /// The routes.
@@ -42,6 +43,7 @@ pub fn routes() -> Router<Api> {
         .route("/feeds/{name}", get(show).patch(change))
         .route("/feeds/{name}/known", get(known::show))
         .route("/feeds/{name}/map", post(map::show))
+        .route("/feeds/{name}/mapping/restore", post(restore::restore))
         .route("/feeds/{name}/handover", post(handover::hand_over))
 }
 

@@ -1,6 +1,9 @@
 //! Uploads: payloads that are sent, what they came to, their issues, and the bytes as they came.
 
-use std::time::{Duration, Instant};
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
 
 use axum::{
     Json, Router,
@@ -41,8 +44,10 @@ use crate::{
 
 mod coming;
 mod declared;
+mod form;
 pub(crate) mod give_up;
 pub(crate) mod issues;
+pub(crate) mod mapping;
 mod source;
 
 pub use coming::Coming;
@@ -83,6 +88,10 @@ pub struct SendParameters {
     pub as_of: Option<DateTime<Utc>>,
     /// The sheet of a workbook.
     pub sheet: Option<String>,
+    /// Column names by field, for this payload alone, as an object in JSON: they count for more than the feed's mapping; `null`
+    /// says that no column holds the field.
+    #[param(inline, schema_with = mapping::columns_in_text)]
+    pub mapping: Option<String>,
 }
 
 fn modes() -> utoipa::openapi::schema::Object {
@@ -139,6 +148,9 @@ pub struct UploadDocument {
     /// Its size.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bytes: Option<u64>,
+    /// Column names by field that were said for it alone, if any were; a blank one where no column held the field.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mapping: Option<BTreeMap<String, String>>,
 }
 
 impl UploadDocument {
@@ -163,6 +175,7 @@ impl UploadDocument {
             received_at: None,
             arrival: None,
             bytes: None,
+            mapping: None,
         }
     }
 
@@ -174,6 +187,7 @@ impl UploadDocument {
         self.received_at = Some(upload.received_at);
         self.arrival = Some(received.arrival);
         self.bytes = Some(received.size);
+        self.mapping = Some(received.mapping.clone()).filter(|mapping| !mapping.is_empty());
         self
     }
 }
@@ -182,6 +196,9 @@ impl UploadDocument {
 ///
 /// The bytes are durable before the answer. Without `Prefer: wait=N` the answer is 202 with a `Location` where the outcome will
 /// be; with it the outcome is answered if it is there within N seconds (at most 60).
+///
+/// A `mapping` is for this payload alone. A field that there is none of, or a column that is given to two fields, is refused at
+/// once; a column that the payload does not have only once it is read: then the outcome is `refused`.
 #[utoipa::path(
     post, path = "/api/v1/uploads", tag = "uploads", params(SendParameters),
     request_body(content(
@@ -241,6 +258,7 @@ pub async fn take(caller: &Caller, coming: Coming, headers: &HeaderMap) -> Resul
         dry_run: said.dry_run,
         format: coming.format.map(str::to_owned),
         sheet: said.sheet,
+        mapping: said.mapping,
         expect_rows: said.expected_rows,
         as_of: said.as_of,
         idempotency_key: key.clone(),

@@ -10,7 +10,7 @@ use utoipa::{
 };
 
 /// By method and address. What is not here any key may ask.
-const RIGHTS: [(&str, &str, Resource, Action); 55] = [
+const RIGHTS: [(&str, &str, Resource, Action); 57] = [
     ("post", "/api/v1/uploads", Uploads, Create),
     ("get", "/api/v1/uploads", Uploads, Read),
     ("get", "/api/v1/uploads/{id}", Uploads, Read),
@@ -39,6 +39,7 @@ const RIGHTS: [(&str, &str, Resource, Action); 55] = [
     ("post", "/api/v1/eligibility", Eligibility, Read),
     ("get", "/api/v1/change-sets", ChangeSets, Read),
     ("get", "/api/v1/change-sets/rejected", ChangeSets, Read),
+    ("get", "/api/v1/change-sets/overview", ChangeSets, Read),
     ("get", "/api/v1/change-sets/{id}", ChangeSets, Read),
     ("get", "/api/v1/change-sets/{id}/changes", ChangeSets, Read),
     ("post", "/api/v1/change-sets/{id}/approve", ChangeSets, Approve),
@@ -55,6 +56,7 @@ const RIGHTS: [(&str, &str, Resource, Action); 55] = [
     ("get", "/api/v1/feeds/runs", Feeds, Read),
     ("get", "/api/v1/feeds/{name}/known", Feeds, Read),
     ("post", "/api/v1/feeds/{name}/map", Feeds, Update),
+    ("post", "/api/v1/feeds/{name}/mapping/restore", Feeds, Update),
     ("post", "/api/v1/feeds/{name}/handover", Feeds, Update),
     ("get", "/api/v1/keys", Keys, Read),
     ("post", "/api/v1/keys", Keys, Create),

@@ -9,6 +9,8 @@ use utoipa::{
     },
 };
 
+use crate::api::uploads::mapping::columns;
+
 /// A text that is one of some words.
 pub fn words(what: &str, words: impl IntoIterator<Item = &'static str>) -> Object {
     ObjectBuilder::new().schema_type(Type::String).description(Some(what)).enum_values(Some(words)).build()
@@ -118,6 +120,16 @@ pub struct UploadForm {
     as_of: Option<chrono::DateTime<chrono::Utc>>,
     /// The sheet of a workbook.
     sheet: Option<String>,
+    /// Column names by field, for this payload alone.
+    #[schema(schema_with = columns_in_form)]
+    mapping: Option<String>,
+}
+
+/// A part of a form is not `null`.
+fn columns_in_form() -> Object {
+    let mut object = columns();
+    object.schema_type = SchemaType::new(Type::Object);
+    object
 }
 
 /// A payload in JSON.
@@ -150,6 +162,9 @@ pub struct JsonUpload {
     expected_rows: Option<u64>,
     /// The moment whose truth the rows tell.
     as_of: Option<chrono::DateTime<chrono::Utc>>,
+    /// Column names by field, for this payload alone.
+    #[schema(schema_with = columns)]
+    mapping: Option<String>,
     /// The rows: values by column.
     rows: Vec<MemberChange>,
 }

@@ -67,6 +67,7 @@ pub const DOORS: &[Door] = &[
     door("POST /api/v1/eligibility",                          OK,      OK,      OK,      OK),
     door("GET /api/v1/change-sets",                           OK,      OK,      OK,      OK),
     door("GET /api/v1/change-sets/rejected",                  OK,      OK,      OK,      OK),
+    door("GET /api/v1/change-sets/overview",                  OK,      OK,      RIGHT,   OK),
     door("GET /api/v1/change-sets/{id}",                      NOTHING, NOTHING, OK,      OK),
     door("GET /api/v1/change-sets/{id}/changes",              NOTHING, NOTHING, OK,      OK),
     door("POST /api/v1/change-sets/{id}/approve",             NOTHING, NOTHING, RIGHT,   RIGHT),
@@ -84,6 +85,7 @@ pub const DOORS: &[Door] = &[
     door("GET /api/v1/feeds/runs",                            OK,      OK,      OK,      OK),
     door("GET /api/v1/feeds/{name}/known",                    NOTHING, NOTHING, OK,      OK),
     door("POST /api/v1/feeds/{name}/map",                     NOTHING, NOTHING, RIGHT,   RIGHT),
+    door("POST /api/v1/feeds/{name}/mapping/restore",         NOTHING, NOTHING, OK,      RIGHT),
     door("POST /api/v1/feeds/{name}/handover",                NOTHING, NOTHING, RIGHT,   RIGHT),
     door("GET /api/v1/keys",                                  OK,      OK,      OK,      OK),
     door("POST /api/v1/keys",                                 INVALID, RIGHT,   RIGHT,   RIGHT),
@@ -149,6 +151,7 @@ impl Door {
             "POST /api/v1/feeds/{name}/map" => {
                 (vec![("Content-Type", "text/csv".to_owned())], b"employee_id\n50\n".to_vec())
             }
+            "POST /api/v1/feeds/{name}/mapping/restore" => in_json(&json!({ "version": 0 })),
             "POST /api/v1/feeds/{name}/handover" => in_json(&json!({ "to": "uk" })),
             "POST /api/v1/keys" => in_json(&json!({ "name": "made", "scopes": ["member:read"], "feed": "us" })),
             "PATCH /api/v1/keys/{id}" => in_json(&json!({ "name": "changed" })),

@@ -16,13 +16,17 @@ use crate::{
 
 /// List change sets, newest first
 #[derive(Debug, Args)]
-#[command(after_help = "Example:\n  muster changes list --org acme --state held")]
+#[command(after_help = "Examples:\n  muster changes list --org acme --state held\n  \
+    muster changes list --org acme --awaiting-second")]
 pub struct List {
     #[command(flatten)]
     org: OfOrganisation,
     /// Only those in this state
     #[arg(long, value_parser = state(&STATES))]
     state: Option<State>,
+    /// Only those that one person approved and somebody else must approve too
+    #[arg(long)]
+    awaiting_second: bool,
     /// At most so many; 0 for all
     #[arg(long, value_name = "N", default_value_t = 50)]
     limit: usize,
@@ -32,7 +36,10 @@ pub struct List {
 pub async fn run(list: List, session: &mut Session<'_>) -> Result<Exit, Failure> {
     let engine = session.engine().await?;
     let org = engine.organisation(&list.org.slug).await?;
-    let mut sets = engine.change_sets(&org, Which::all(list.state)).await?;
+    let mut sets = match list.awaiting_second {
+        true => engine.awaiting_second(&org, Which::all(list.state)).await?,
+        false => engine.change_sets(&org, Which::all(list.state)).await?,
+    };
     let all = sets.len();
     if list.limit > 0 {
         sets.truncate(list.limit);

@@ -2,7 +2,7 @@
 
 use clap::Args;
 use muster_domain::fact::State;
-use muster_engine::{Organisation, access::Names, projections::change_sets::Overview, review::Approvals};
+use muster_engine::{Organisation, access::Names, lists::Which, projections::change_sets::Overview, review::Approvals};
 use serde_json::{Value, json};
 
 use super::list;
@@ -44,8 +44,8 @@ pub async fn run(command: OverviewOf, session: &mut Session<'_>) -> Result<Exit,
     let engine = session.engine().await?;
     let org = engine.organisation(&command.org.slug).await?;
     let progress = Progress::working(session.config.progress, "Reading the log");
-    let (state, before, wait) = (command.state, command.before, command.waiting.wait());
-    let page = engine.change_set_overviews(org.row.id, state, before, command.limit, wait).await;
+    let which = Which { before: command.before, limit: command.limit, ..Which::all(command.state) };
+    let page = engine.change_set_overviews(org.row.id, which, command.waiting.wait()).await;
     progress.done();
     let page = page?;
     let deciders: Vec<&str> = page.sets.iter().flat_map(|of| of.set.deciders()).collect();

@@ -178,10 +178,9 @@ fn expected(feed: &Feed, caller: &Caller, watch: Option<&FeedWatch>) -> Option<E
 
 /// How many rows have a value is told of everybody or of nobody.
 fn filled(feed: &Feed, caller: &Caller, readable: Option<&FieldSet>) -> BTreeMap<String, u64> {
-    let sees = |name: &str| readable.is_none_or(|fields| caller.field(name).is_some_and(|f| fields.contains(f)));
     let baseline = feed.baseline.as_ref().filter(|_| caller.grant.key.rows.is_empty());
     let all = baseline.into_iter().flat_map(|b| &b.filled);
-    all.filter(|(name, _)| sees(name)).map(|(name, n)| (name.clone(), *n)).collect()
+    all.filter(|(name, _)| caller.is_among(readable, name)).map(|(name, n)| (name.clone(), *n)).collect()
 }
 
 /// Claims not renewed for long, as the caller sees them.

@@ -13,7 +13,7 @@ use crate::{
     api::{
         body::{Path, Query},
         caller::{About, Caller, Noted},
-        uploads::{Coming, SendParameters},
+        uploads::{Coming, SendParameters, mapping::columns_in_text},
     },
     openapi::said::{JsonPayload, UploadForm, words_or_null},
     problem::{INVALID, MISSING_RIGHT, Problem, ProblemDocument, Result},
@@ -26,6 +26,10 @@ use crate::{
 pub struct MapParameters {
     /// The sheet of a workbook; the one that looks like a list of people, if it is not given.
     pub sheet: Option<String>,
+    /// Column names by field that count for more than the feed's mapping and any name, as an object in JSON; `null` says that no
+    /// column holds the field.
+    #[param(inline, schema_with = columns_in_text)]
+    pub mapping: Option<String>,
 }
 
 /// One column of a payload.
@@ -35,7 +39,7 @@ pub struct ColumnDocument {
     pub column: String,
     /// The field that it seems to hold; without one it is ignored.
     pub field: Option<String>,
-    /// How sure that is: `said` by the feed's mapping, `high`, `medium` or `low`.
+    /// How sure that is: `said` by the feed's mapping or with the payload, `high`, `medium` or `low`.
     #[schema(schema_with = confidences)]
     pub confidence: Option<Confidence>,
     /// Why, or for an ignored column what it looks like.
@@ -141,7 +145,8 @@ pub async fn show(
         let why = "The key sees some people or some fields only, and some of what is in the columns is shown.";
         return Err(Problem::new(&MISSING_RIGHT, why));
     }
-    let said = SendParameters { sheet: parameters.sheet, ..SendParameters::default() };
+    let MapParameters { sheet, mapping } = parameters;
+    let said = SendParameters { sheet, mapping, ..SendParameters::default() };
     let coming = Coming::take(&caller, said, request).await?;
     if coming.said.feed.as_ref().is_some_and(|said| *said != feed.settings.name) {
         return Err(Problem::new(&INVALID, "The payload names another feed than the address."));
@@ -151,7 +156,7 @@ pub async fn show(
         feed: Some(feed.settings.name.clone()),
         format: coming.format.map(str::to_owned),
         sheet: coming.said.sheet,
-        mapping: BTreeMap::new(),
+        mapping: coming.said.mapping,
     };
     let mut source = coming.source;
     let guessed = caller.engine.map_coming(caller.slug(), request, &mut source).await;

@@ -47,8 +47,7 @@ pub fn shown(issues: Vec<Issue>, readable: Option<FieldSet>, caller: &Caller) ->
     let rows_limited = !caller.grant.key.rows.is_empty();
     let all = issues.into_iter().map(|issue| {
         let hidden = rows_limited || readable.is_some();
-        let sees = !rows_limited
-            && readable.as_ref().is_none_or(|fields| caller.field(&issue.column).is_some_and(|f| fields.contains(f)));
+        let sees = !rows_limited && caller.is_among(readable.as_ref(), &issue.column);
         IssueDocument {
             line: issue.line,
             value: sees.then_some(issue.value),
