@@ -110,7 +110,7 @@ async fn by_key_only_that_person_is_taken_back_newest_first() {
         given.applied(partial(), &csv([moved(1, department), moved(2, department)])).await;
     }
     let first = given.applied(full(), &csv((3..=7).map(person).chain([moved(1, "Press"), moved(2, "Press")]))).await;
-    let request = UndoRequest { by_key: Some("E1".into()), since: None, ..UndoRequest::default() };
+    let request = UndoRequest { whom: Some("E1".into()), since: None, ..UndoRequest::default() };
     let since = given.change_set(&first).await.computed_at - chrono::Duration::days(1);
     let undone =
         given.engine.undo("acme", UndoRequest { dry_run: true, since: Some(since), ..request.clone() }).await.unwrap();
