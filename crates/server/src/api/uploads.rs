@@ -43,7 +43,7 @@ mod coming;
 mod declared;
 pub(crate) mod give_up;
 pub(crate) mod issues;
-mod source;
+pub(super) mod source;
 
 pub use coming::Coming;
 
