@@ -18,9 +18,7 @@ use muster_store::Lease;
 use serde::Serialize;
 use uuid::Uuid;
 
-use crate::{
-    Engine, Error, Organisation, Result, members::Whom, propose::Proposal, report::Report, review::displaced,
-};
+use crate::{Engine, Error, Organisation, Result, members::Whom, propose::Proposal, report::Report, review::displaced};
 
 mod meant;
 

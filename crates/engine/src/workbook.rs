@@ -139,3 +139,31 @@ fn failed(error: XlsxError) -> Error {
         error => Error::File(format!("The workbook cannot be written: {error}")),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sheet_has_no_more_rows_than_spreadsheets_can_read() {
+        let mut sheet = Sheet::begin("Members", None).unwrap();
+        sheet.rows = MOST_ROWS as u32 - 1;
+        sheet.row([Some(Cell::Text("last"))].into_iter()).unwrap();
+        let refused = sheet.row([Some(Cell::Text("one more"))].into_iter());
+        assert!(matches!(&refused, Err(Error::Wrong(why)) if why.contains("ask for csv")), "{refused:?}");
+    }
+
+    #[test]
+    fn a_text_that_no_cell_can_have_is_told_without_it() {
+        let mut sheet = Sheet::begin("Members", None).unwrap();
+        let long = "x".repeat(32_768);
+        let refused = sheet.row([None, Some(Cell::Text(&long))].into_iter());
+        assert!(matches!(&refused, Err(Error::Wrong(why)) if !why.contains("xx")), "{refused:?}");
+    }
+
+    #[test]
+    fn what_writes_rows_and_panics_ends_the_workbook_alone() {
+        let ended = written(|| panic!("the disk is full"));
+        assert!(matches!(&ended, Err(Error::File(why)) if why.contains("disk")), "{ended:?}");
+    }
+}

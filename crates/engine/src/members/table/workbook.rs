@@ -43,12 +43,7 @@ impl Engine {
     /// # Errors
     /// If more people are in the table than a sheet has room for, or the disk refuses.
     pub fn workbook(&self, org: &Organisation, table: Table) -> Result<Book> {
-        if table.people > MOST_PEOPLE {
-            return Err(Error::Wrong(format!(
-                "A sheet has room for {MOST_PEOPLE} people and these are {}; ask for csv.",
-                table.people
-            )));
-        }
+        has_room(table.people)?;
         let file = self.payloads.scratch(org.row.id)?;
         let mut sheet = Sheet::begin("Members", Some(&self.payloads.dir(org.row.id)))?;
         if table.people * table.columns.len() as u64 > LARGE {
@@ -83,8 +78,30 @@ impl Book {
     }
 }
 
+fn has_room(people: u64) -> Result<()> {
+    if people <= MOST_PEOPLE {
+        return Ok(());
+    }
+    Err(Error::Wrong(format!("A sheet has room for {MOST_PEOPLE} people and these are {people}; ask for csv.")))
+}
+
 /// What is no day is a text, as in every other column.
 fn cell(kind: FieldKind, value: &str) -> Cell<'_> {
     let day: Option<NaiveDate> = (kind == FieldKind::Date).then(|| value.parse().ok()).flatten();
     day.map_or(Cell::Text(value), Cell::Day)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn more_people_than_a_sheet_has_room_for_are_told_before_anything_is_written() {
+        assert!(has_room(1_048_575).is_ok());
+        let refused = has_room(1_048_576);
+        assert!(
+            matches!(&refused, Err(Error::Wrong(why)) if why.contains("1048576") && why.contains("csv")),
+            "{refused:?}"
+        );
+    }
 }

@@ -299,13 +299,19 @@ pub async fn several(
 fn check_meant(meant: &Meant, tags: Option<&[String]>) -> Result<()> {
     let many = meant.sets.len();
     if many > MOST {
-        return Err(Problem::new(&INVALID, format!("{many} change sets are meant, and at most {MOST} are undone at a time: give a later `since`, or name them.")));
+        return Err(Problem::new(
+            &INVALID,
+            format!(
+                "{many} change sets are meant, and at most {MOST} are undone at a time: give a later `since`, or name them."
+            ),
+        ));
     }
     let Some(tags) = tags else { return Ok(()) };
     if matches!(tags, [one] if *one == meant.digest) {
         return Ok(());
     }
-    let why = "Nothing was undone: If-Match is not the digest of what would be undone now; `change_sets` has what that is.";
+    let why =
+        "Nothing was undone: If-Match is not the digest of what would be undone now; `change_sets` has what that is.";
     let now: Vec<Value> = meant.sets.iter().map(as_it_is).collect();
     Err(Problem::new(&STALE, why).with("digest", meant.digest.clone()).with("change_sets", now))
 }
