@@ -43,7 +43,7 @@ impl Engine {
     /// # Errors
     /// If more people are in the table than a sheet has room for, or the disk refuses.
     pub fn workbook(&self, org: &Organisation, table: Table) -> Result<Book> {
-        has_room(table.people)?;
+        table.fits_a_sheet()?;
         let file = self.payloads.scratch(org.row.id)?;
         let mut sheet = Sheet::begin("Members", Some(&self.payloads.dir(org.row.id)))?;
         if table.people * table.columns.len() as u64 > LARGE {
@@ -51,6 +51,20 @@ impl Engine {
         }
         sheet.head(table.columns.iter().map(|column| &*column.head))?;
         Ok(Book { sheet, table, file })
+    }
+}
+
+impl Table {
+    /// Whether a sheet has room for all who are to stand in it.
+    ///
+    /// # Errors
+    /// If it has not.
+    pub fn fits_a_sheet(&self) -> Result<()> {
+        let people = self.people;
+        if people <= MOST_PEOPLE {
+            return Ok(());
+        }
+        Err(Error::Wrong(format!("A sheet has room for {MOST_PEOPLE} people and these are {people}; ask for csv.")))
     }
 }
 
@@ -78,13 +92,6 @@ impl Book {
     }
 }
 
-fn has_room(people: u64) -> Result<()> {
-    if people <= MOST_PEOPLE {
-        return Ok(());
-    }
-    Err(Error::Wrong(format!("A sheet has room for {MOST_PEOPLE} people and these are {people}; ask for csv.")))
-}
-
 /// What is no day is a text, as in every other column.
 fn cell(kind: FieldKind, value: &str) -> Cell<'_> {
     let day: Option<NaiveDate> = (kind == FieldKind::Date).then(|| value.parse().ok()).flatten();
@@ -97,8 +104,9 @@ mod tests {
 
     #[test]
     fn more_people_than_a_sheet_has_room_for_are_told_before_anything_is_written() {
-        assert!(has_room(1_048_575).is_ok());
-        let refused = has_room(1_048_576);
+        let table = |people| Table { columns: Vec::new(), people };
+        assert!(table(1_048_575).fits_a_sheet().is_ok());
+        let refused = table(1_048_576).fits_a_sheet();
         assert!(
             matches!(&refused, Err(Error::Wrong(why)) if why.contains("1048576") && why.contains("csv")),
             "{refused:?}"

@@ -200,14 +200,10 @@ pub async fn export(
 ) -> Result<Response> {
     caller.needs(RIGHT.0, RIGHT.1)?;
     let (at, format) = (parameters.at()?, Format::of(&parameters, &headers));
-    if method == Method::HEAD {
-        let most = caller.engine.at_most_at(&caller.organisation, at).await?;
-        // Where there may be too many for a sheet, they must be counted.
-        if format != Format::Xlsx || most <= MOST_PEOPLE {
-            return Ok(format.answer(Body::empty()));
-        }
-    }
     let readable = caller.readable(Resource::Members);
+    if method == Method::HEAD {
+        return head(&caller, at, format, readable.as_ref()).await;
+    }
     let roster = caller.engine.roster_at(&caller.organisation, at).await?;
     let mut people = People { caller: caller.clone(), roster, next: 0 };
     let form = match format {
@@ -218,6 +214,17 @@ pub async fn export(
         }
     };
     Ok(format.answer(Body::from_stream(while_let_in(pieces(people, form), caller, again, RIGHT))))
+}
+
+/// What would be answered, without its body: nobody is read for that, unless there may be more people than a sheet has room for.
+async fn head(caller: &Caller, at: At, format: Format, readable: Option<&FieldSet>) -> Result<Response> {
+    let most = caller.engine.at_most_at(&caller.organisation, at).await?;
+    if format == Format::Xlsx && most > MOST_PEOPLE {
+        let roster = caller.engine.roster_at(&caller.organisation, at).await?;
+        People { caller: caller.clone(), roster, next: 0 }.table(readable).await?.fits_a_sheet()?;
+    }
+    // An empty body would say that there is nothing to be had.
+    Ok(format.answer(Body::from_stream(stream::empty::<io::Result<Bytes>>())))
 }
 
 /// A workbook is written before anything of it is sent: what goes wrong is a problem then, and not half a file.
