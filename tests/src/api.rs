@@ -35,6 +35,8 @@ mod slow;
 mod story;
 mod streams;
 mod tried;
+mod undone;
+mod workbooks;
 
 /// A server with API access, and a key that may do everything.
 pub struct Api {
@@ -74,6 +76,24 @@ impl Api {
     }
 
     pub fn said(&self, method: &str, path: &str, said: &Said<'_>) -> Answer {
+        self.bytes(method, path, said).0
+    }
+
+    /// The same, and the body as it came, which may be no text.
+    pub fn bytes(&self, method: &str, path: &str, said: &Said<'_>) -> (Answer, Vec<u8>) {
+        let mut stream = self.ask(method, path, said);
+        let mut all = Vec::new();
+        let _ = stream.read_to_end(&mut all);
+        let at = all.windows(4).position(|four| four == b"\r\n\r\n");
+        let at = at.unwrap_or_else(|| panic!("no answer to {method} {path}: {}", String::from_utf8_lossy(&all)));
+        let (head, body) = (String::from_utf8_lossy(&all[..at]), all[at + 4..].to_vec());
+        let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+        let text = String::from_utf8_lossy(&body).into_owned();
+        (Answer { status, headers: head.to_lowercase(), body: text }, body)
+    }
+
+    /// Sends a request, and leaves the answer to whoever reads it.
+    pub fn ask(&self, method: &str, path: &str, said: &Said<'_>) -> TcpStream {
         let mut stream = TcpStream::connect(self.served.address()).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         let mut head = format!("{method} {path} HTTP/1.1\r\nHost: muster\r\nConnection: close\r\n");
@@ -87,13 +107,7 @@ impl Api {
         stream.write_all(head.as_bytes()).unwrap();
         // An answer may come before all of the body was read; it is read all the same.
         let _ = stream.write_all(said.body);
-        let mut text = Vec::new();
-        let _ = stream.read_to_end(&mut text);
-        let text = String::from_utf8_lossy(&text).into_owned();
-        let (head, body) =
-            text.split_once("\r\n\r\n").unwrap_or_else(|| panic!("no answer to {method} {path}: {text}"));
-        let status = head.split(' ').nth(1).unwrap().parse().unwrap();
-        Answer { status, headers: head.to_lowercase(), body: body.to_owned() }
+        stream
     }
 
     pub fn get(&self, path: &str) -> Answer {

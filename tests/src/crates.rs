@@ -30,6 +30,7 @@ const AT_HOME: &[(&str, &str)] = &[
     ("sqlx", "muster-store"),
     ("lapin", "muster-bus"),
     ("argon2", "muster-engine"),
+    ("rust_xlsxwriter", "muster-engine"),
     ("rpassword", "muster"),
     ("axum", "muster-server"),
     ("pulldown-cmark", "muster-server"),

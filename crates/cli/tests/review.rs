@@ -76,8 +76,13 @@ fn an_undo_is_tried_and_done() {
     let place = demo();
     let sets = place.json(0, "changes list --org demo");
     let nightly = sets["change_sets"][1]["change_set_id"].as_str().expect("an id");
-    assert_eq!(place.json(0, &format!("changes undo {nightly} --org demo --dry-run"))["state"], "dry_run");
-    assert_eq!(place.json(0, &format!("changes undo {nightly} --org demo"))["state"], "applied");
+    let tried = place.json(0, &format!("changes undo {nightly} --org demo --dry-run"));
+    assert_eq!((&tried["state"], &tried["reports"][0]["undoes"]), (&"dry_run".into(), &nightly.into()));
+    let digest = tried["digest"].as_str().expect("a digest");
+    let shown = place.expect(0, &format!("changes undo {nightly} --org demo --dry-run"));
+    assert!(shown.contains(&format!("--digest {digest}")), "{shown}");
+    assert_eq!(place.json(5, &format!("changes undo {nightly} --org demo --digest x"))["error"]["kind"], "stale");
+    assert_eq!(place.json(0, &format!("changes undo {nightly} --org demo --digest {digest}"))["state"], "applied");
     assert_eq!(place.json(0, "members show FH01637 --org demo")["fields"]["last_name"], "Ellis");
     place.expect(2, "changes undo --org demo");
     assert_eq!(place.json(0, "verify")["clean"], true);

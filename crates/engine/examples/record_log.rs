@@ -251,7 +251,7 @@ async fn play(engine: &Engine) -> Outcome {
     engine
         .undo(
             "fernhill",
-            UndoRequest { since, by_key: Some("1004".into()), asked: Some(Asked::Apply), ..UndoRequest::default() },
+            UndoRequest { since, whom: Some("1004".into()), asked: Some(Asked::Apply), ..UndoRequest::default() },
         )
         .await?;
     sync(engine, "main", Mode::Leavers, None, "Employee ID\n1006\n").await?;

@@ -84,6 +84,7 @@ pub mod verify;
 pub mod watch;
 mod wholeness;
 pub mod wholesale;
+pub mod workbook;
 pub mod worked_out;
 
 pub use error::{Error, Result};
@@ -94,6 +95,9 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// So many logs are folded, and the rosters that come of it held, at once: of a million people one takes some 500 MiB.
 const FOLDINGS: usize = 4;
+
+/// So many workbooks are written, and held until they are read, at once: of a million people one takes some GiB of disk.
+const WORKBOOKS: usize = 4;
 
 /// The engine over one store and one directory of payloads.
 #[derive(Clone)]
@@ -112,6 +116,8 @@ pub struct Engine {
     access: Arc<access::Memory>,
     /// Who may fold a log and hold the roster that it gives.
     folding: Arc<Semaphore>,
+    /// Who may write a workbook.
+    writing: Arc<Semaphore>,
 }
 
 /// An organisation as commands work on it.
@@ -144,6 +150,7 @@ impl Engine {
             data_dir: data_dir.to_owned(),
             access: Arc::default(),
             folding: Arc::new(Semaphore::new(FOLDINGS)),
+            writing: Arc::new(Semaphore::new(WORKBOOKS)),
         })
     }
 

@@ -1,6 +1,7 @@
-//! Members and the roster, now and at another time; how one of them is found is in `find`.
+//! Members and the roster, now and at another time; how one of them is found is in `find`, how all
+//! of them are written down in `table`.
 
-use std::ops::Deref;
+use std::{ops::Deref, sync::Arc};
 
 use chrono::{DateTime, Utc};
 use muster_domain::{
@@ -9,16 +10,18 @@ use muster_domain::{
     member::Member,
     replay::{Checked, Replay},
 };
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use uuid::Uuid;
 
 use crate::{Engine, Error, Organisation, Result, export::SLICE, roster::in_parallel};
 
 mod find;
 mod roster;
+mod table;
 
 pub use find::{By, Eligible, Whom};
 pub use roster::Roster;
+pub use table::{Book, Filled, MOST_PEOPLE, Table};
 
 /// Which state of the roster is meant.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -95,9 +98,23 @@ impl Engine {
     /// # Errors
     /// [`Error::Busy`] if others are at it for longer than was to be waited.
     pub(crate) async fn turn_to_fold(&self) -> Result<Turn> {
-        let turn = tokio::time::timeout(self.patience, self.folding.clone().acquire_owned()).await;
-        let busy = || Error::Busy("Others look at rosters of the past; try it again in a while.".to_owned());
-        turn.ok().and_then(Result::ok).map(Turn).ok_or_else(busy)
+        self.turn(&self.folding, "Others look at rosters of the past; try it again in a while.").await
+    }
+
+    /// Waits for one of a few places.
+    async fn turn(&self, places: &Arc<Semaphore>, busy: &str) -> Result<Turn> {
+        let turn = tokio::time::timeout(self.patience, places.clone().acquire_owned()).await;
+        turn.ok().and_then(Result::ok).map(Turn).ok_or_else(|| Error::Busy(busy.to_owned()))
+    }
+
+    /// How many people were ever on the roster up to some time, at most: as much as is known of it without reading it.
+    ///
+    /// # Errors
+    /// If the log has no such roster version, or cannot be read.
+    pub async fn at_most_at(&self, org: &Organisation, at: At) -> Result<u64> {
+        let head = self.store.head(org.row.id).await?;
+        is_reached(org, at, head.roster_version, head.last_seq)?;
+        Ok(head.next_member.into())
     }
 }
 
@@ -115,8 +132,8 @@ impl Deref for Past {
     }
 }
 
-/// One of the few foldings that are held at once, for as long as this is.
-pub(crate) struct Turn(#[allow(dead_code)] OwnedSemaphorePermit);
+/// One of a few places, held for as long as this is.
+pub struct Turn(#[allow(dead_code)] OwnedSemaphorePermit);
 
 /// An error if a log of so many versions and events does not come to this point.
 pub(crate) fn is_reached(org: &Organisation, at: At, roster_version: u64, last_seq: u64) -> Result<()> {

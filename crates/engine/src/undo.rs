@@ -1,21 +1,28 @@
 //! Undo: what a change set did is taken back, member by member and field by field; what changed since is kept and listed.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, ops::Deref};
 
 use chrono::{DateTime, Utc};
 use muster_domain::{
     change::Change,
     documents::ChangeSet,
+    eligibility,
     fact::{Baseline, State},
+    fold,
     guard::Asked,
-    ids::MemberNo,
+    ids::{ChangeSetId, FeedNo, MemberNo},
     member::Member,
     undo::Step,
 };
 use muster_store::Lease;
 use serde::Serialize;
+use uuid::Uuid;
 
-use crate::{Engine, Error, Organisation, Result, lists::Which, propose::Proposal, report::Report};
+use crate::{Engine, Error, Organisation, Result, members::Whom, propose::Proposal, report::Report, review::displaced};
+
+mod meant;
+
+pub use meant::{Meant, Seen};
 
 /// What is to be undone.
 #[derive(Clone, Debug, Default)]
@@ -24,23 +31,57 @@ pub struct UndoRequest {
     pub ids: Vec<String>,
     /// Everything applied since then.
     pub since: Option<DateTime<Utc>>,
-    /// Everything that was applied to this person.
-    pub by_key: Option<String>,
+    /// Only what was done to this person.
+    pub whom: Option<Whom>,
+    /// Only change sets of this feed.
+    pub feed: Option<FeedNo>,
     /// Show it, change nothing.
     pub dry_run: bool,
     /// `apply` or `hold`, if it was asked for.
     pub asked: Option<Asked>,
-    /// Digest of each change set that whoever asks has seen, if they said so.
-    pub seen: Option<String>,
+    /// What whoever asks has seen: if something else is meant, nothing is undone.
+    pub seen: Seen,
 }
 
 /// What an undo came to.
 #[derive(Clone, Debug, Serialize)]
 pub struct Undone {
     /// A report for each change set that was undone, newest first.
-    pub reports: Vec<Report>,
+    pub reports: Vec<UndoneOne>,
     /// What changed since and was kept.
     pub kept: Vec<Kept>,
+    /// Change sets that were meant and not come to, newest first: the undo of a newer one waits for review.
+    pub not_undone: Vec<ChangeSetId>,
+    /// Digest of what was meant: see [`Seen::Together`].
+    pub digest: String,
+}
+
+impl Undone {
+    /// What all of them came to: one that waits makes the whole wait.
+    pub fn state(&self) -> State {
+        let waits = |s: &State| matches!(s, State::Held | State::PartlyApplied);
+        let mut states = self.reports.iter().map(|r| r.report.state);
+        let last = self.reports.last().map_or(State::NoChanges, |r| r.report.state);
+        states.find(waits).unwrap_or(last)
+    }
+}
+
+/// What the undo of one change set came to.
+#[derive(Clone, Debug, Serialize)]
+pub struct UndoneOne {
+    /// The change set that was undone.
+    pub undoes: ChangeSetId,
+    /// What that came to: it is a change set itself.
+    #[serde(flatten)]
+    pub report: Report,
+}
+
+impl Deref for UndoneOne {
+    type Target = Report;
+
+    fn deref(&self) -> &Report {
+        &self.report
+    }
 }
 
 /// Something that changed since and was kept.
@@ -50,13 +91,23 @@ pub struct Kept {
     pub key: String,
     /// What: a field, `key` or `claims`.
     pub what: String,
+    /// Which change set did what was not taken back.
+    pub change_set: ChangeSetId,
+}
+
+/// An undo of several on its way: what was kept, and in a trial the members as they would be by now.
+#[derive(Default)]
+struct Going {
+    kept: Vec<Kept>,
+    ahead: HashMap<MemberNo, Member>,
 }
 
 impl Engine {
-    /// Undoes one or several change sets, newest first.
+    /// Undoes one or several change sets, newest first. It stops behind the first that waits for review, since the older ones
+    /// are measured by what it would leave.
     ///
     /// # Errors
-    /// If there is nothing to undo.
+    /// If there is nothing to undo; [`Error::Stale`] if something else is meant than was seen.
     pub async fn undo(&self, slug: &str, request: UndoRequest) -> Result<Undone> {
         let org = self.organisation(slug).await?;
         let lease = self.lease(org.row.id).await?;
@@ -67,74 +118,23 @@ impl Engine {
 
     async fn undo_leased(&self, lease: &Lease, slug: &str, request: &UndoRequest) -> Result<Undone> {
         let org = self.organisation(slug).await?;
-        let only = match &request.by_key {
-            Some(key) => Some(self.member(&org, key).await?.no),
-            None => None,
-        };
-        let sets = self.sets_to_undo(&org, request, only).await?;
-        if sets.is_empty() {
-            return Err(Error::Wrong("There is nothing to undo: no applied change set is meant.".to_owned()));
+        let Meant { sets, only, digest } = self.meant_by_undo(&org, request).await?;
+        if !request.seen.is_of(&sets, &digest) {
+            let what = if request.ids.len() == 1 { "the change set is" } else { "what would be undone is" };
+            return Err(Error::Stale(format!("Nothing was undone: {what} not what was seen any more; look again.")));
         }
-        if let Some(seen) = &request.seen
-            && sets.iter().any(|set| set.digest != *seen)
-        {
-            let why = "Nothing was undone: the change set is not what was seen any more; look again.";
-            return Err(Error::Stale(why.to_owned()));
-        }
-        let mut undone = Undone { reports: Vec::new(), kept: Vec::new() };
-        for set in sets {
+        let (mut reports, mut going) = (Vec::new(), Going::default());
+        let mut sets = sets.into_iter();
+        for set in sets.by_ref() {
             let org = self.organisation(slug).await?;
-            let report = self.undo_one(lease, &org, &set, only, request, &mut undone.kept).await?;
+            let report = self.undo_one(lease, &org, &set, only, request, &mut going).await?;
             let stop = matches!(report.state, State::Held);
-            undone.reports.push(report);
+            reports.push(UndoneOne { undoes: set.id, report });
             if stop {
                 break;
             }
         }
-        Ok(undone)
-    }
-
-    async fn sets_to_undo(
-        &self,
-        org: &Organisation,
-        request: &UndoRequest,
-        only: Option<MemberNo>,
-    ) -> Result<Vec<ChangeSet>> {
-        if !request.ids.is_empty() {
-            let mut sets = Vec::new();
-            for id in &request.ids {
-                sets.push(self.find_change_set(org, Some(id)).await?);
-            }
-            sets.sort_by_key(|s| std::cmp::Reverse(s.created_seq));
-            return Ok(sets);
-        }
-        let mut sets = self.change_sets(org, Which::default()).await?;
-        // One that was undone before may have been undone in part; what is as it was before is left alone.
-        sets.retain(|s| !s.applied.is_empty() && s.undoes.is_empty());
-        if let Some(since) = request.since {
-            sets.retain(|s| s.computed_at >= since);
-        }
-        let Some(only) = only else { return Ok(sets) };
-        let mut touching = Vec::new();
-        for set in sets {
-            let mut touches = false;
-            self.each_change(org, &set, |_, change, _| touches |= change.is_some_and(|c| c.no == Some(only))).await?;
-            let added = !touches && self.added_by(org, &set, only).await?;
-            if touches || added {
-                touching.push(set);
-            }
-        }
-        Ok(touching)
-    }
-
-    /// Whether the change set is the one that brought the member in.
-    async fn added_by(&self, org: &Organisation, set: &ChangeSet, only: MemberNo) -> Result<bool> {
-        let members = self.members(org.row.id, &[only]).await?;
-        let Some(member) = members.get(&only) else { return Ok(false) };
-        let mut added = false;
-        self.each_change(org, set, |_, c, _| added |= c.is_some_and(|c| c.no.is_none() && c.member == member.uuid))
-            .await?;
-        Ok(added)
+        Ok(Undone { reports, kept: going.kept, not_undone: sets.map(|set| set.id).collect(), digest })
     }
 
     async fn undo_one(
@@ -144,27 +144,26 @@ impl Engine {
         set: &ChangeSet,
         only: Option<MemberNo>,
         request: &UndoRequest,
-        kept: &mut Vec<Kept>,
+        going: &mut Going,
     ) -> Result<Report> {
-        if set.applied.is_empty() {
-            return Err(Error::Wrong(format!(
-                "Nothing of change set {} was applied: it is {}.",
-                set.id,
-                set.state.word()
-            )));
-        }
         let history = self.before_and_after(org, set).await?;
         let mut numbers: Vec<MemberNo> =
             history.members.keys().copied().filter(|no| only.is_none_or(|o| o == *no)).collect();
         numbers.sort_unstable();
-        let members = self.members(org.row.id, &numbers).await?;
+        let mut members = self.members(org.row.id, &numbers).await?;
+        members.iter_mut().for_each(|(no, now)| going.ahead.get(no).into_iter().for_each(|m| now.clone_from(m)));
         let mut changes = Vec::new();
         for no in &numbers {
             let (Some(now), Some((before, after))) = (members.get(no), history.members.get(no)) else { continue };
             let step = Step { feed: set.feed, before: before.as_ref(), after, now, fields: &org.settings.fields };
             let (change, stays) = step.change();
             changes.extend(change.map(Change::into_owned));
-            kept.extend(stays.into_iter().map(|what| Kept { key: now.key.clone(), what: what.to_owned() }));
+            let stays = stays.into_iter();
+            let stays = stays.map(|what| Kept { key: now.key.clone(), what: what.to_owned(), change_set: set.id });
+            going.kept.extend(stays);
+        }
+        if request.dry_run {
+            going.ahead.extend(as_they_would_be(org, &changes, &members, self.now()));
         }
         let proposal = Proposal {
             changes,
@@ -180,6 +179,25 @@ impl Engine {
         };
         self.propose(lease, org, proposal).await
     }
+}
+
+/// Members as they would be if these changes were applied: in a trial, older change sets are undone of these.
+fn as_they_would_be(
+    org: &Organisation,
+    changes: &[Change],
+    members: &HashMap<MemberNo, Member>,
+    now: DateTime<Utc>,
+) -> Vec<(MemberNo, Member)> {
+    let ctx = fold::Context {
+        change_set: ChangeSetId(Uuid::nil()),
+        feed: FeedNo::HAND,
+        day: eligibility::today(&org.settings, now),
+        displaced: displaced(FeedNo::HAND, true),
+        fields: &org.settings.fields,
+    };
+    let before = |change: &Change| members.get(&change.no?).cloned();
+    let after = changes.iter().filter_map(|c| before(c).map(|m| (m.no, fold::apply(Some(m.clone()), m.no, c, &ctx))));
+    after.collect()
 }
 
 /// Members before and after a change set, and what its feed was measured by before.

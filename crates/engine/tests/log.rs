@@ -421,8 +421,8 @@ mod any_sequence {
             }
             Then::Undo { by_key, hold } => {
                 let since = Some(Utc::now() - chrono::Duration::hours(1));
-                let by_key = by_key.map(|key| key.to_string());
-                let request = UndoRequest { since, by_key, asked: asked(hold), ..UndoRequest::default() };
+                let whom = by_key.map(|key| key.to_string().into());
+                let request = UndoRequest { since, whom, asked: asked(hold), ..UndoRequest::default() };
                 let _ = engine.undo("acme", request).await;
             }
             Then::Set { key, hold } => {

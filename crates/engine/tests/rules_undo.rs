@@ -67,8 +67,77 @@ async fn undo_of_several_goes_newest_first() {
         let set = given.change_set(&report).await;
         since = since.or(Some(set.computed_at));
     }
-    let undone = given.engine.undo("acme", UndoRequest { since, ..UndoRequest::default() }).await.unwrap();
+    let request = UndoRequest { since, ..UndoRequest::default() };
+    let tried = given.engine.undo("acme", UndoRequest { dry_run: true, ..request.clone() }).await.unwrap();
+    assert_eq!((tried.reports.len(), tried.kept.len(), &*given.department("E1").await), (3, 0, "Desk"));
+    assert!(tried.reports.iter().all(|r| r.counts.updated == 1), "older ones are tried on what newer ones would leave");
+    let undone = given.engine.undo("acme", request).await.unwrap();
     assert_eq!((undone.reports.len(), undone.kept.len(), &*given.department("E1").await), (3, 0, "Sales"));
+    assert_eq!(undone.digest, tried.digest);
+    given.verified().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_is_undone_that_was_not_seen() {
+    let given = Given::organisation().await;
+    given.applied(full(), &staff(1..=6)).await;
+    let moved_to = async |department: &str| {
+        let report = given.applied(partial(), &csv([moved(1, department), moved(2, department)])).await;
+        given.change_set(&report).await
+    };
+    let (legal, press) = (moved_to("Legal").await, moved_to("Press").await);
+    let all = UndoRequest { since: Some(legal.computed_at), ..UndoRequest::default() };
+    let tried = given.engine.undo("acme", UndoRequest { dry_run: true, ..all.clone() }).await.unwrap();
+    let seen = |seen: &Seen, request: &UndoRequest| UndoRequest { seen: seen.clone(), ..request.clone() };
+    let together = Seen::Together(tried.digest.clone());
+
+    // Of one person it is something else; and so it is when another change set came.
+    let one = UndoRequest { whom: Some("E1".into()), ..all.clone() };
+    let refused = given.engine.undo("acme", seen(&together, &one)).await;
+    assert!(matches!(refused, Err(Error::Stale(_))), "{refused:?}");
+    let desk = moved_to("Desk").await;
+    let refused = given.engine.undo("acme", seen(&together, &all)).await;
+    assert!(matches!(refused, Err(Error::Stale(_))), "{refused:?}");
+    let of = |set: &ChangeSet| (set.id, set.digest.clone());
+    let ids = vec![press.id.to_string(), desk.id.to_string()];
+    let named = UndoRequest { ids, ..UndoRequest::default() };
+    for wrong in [vec![of(&desk)], vec![of(&desk), (press.id, desk.digest.clone())]] {
+        let refused = given.engine.undo("acme", seen(&Seen::Each(wrong), &named)).await;
+        assert!(matches!(refused, Err(Error::Stale(_))), "{refused:?}");
+    }
+    assert_eq!(&*given.department("E1").await, "Desk");
+
+    let undone = given.engine.undo("acme", seen(&Seen::Each(vec![of(&desk), of(&press)]), &named)).await.unwrap();
+    assert_eq!(undone.reports.iter().map(|r| r.undoes).collect::<Vec<_>>(), [desk.id, press.id], "newest first");
+    assert_eq!(&*given.department("E1").await, "Legal");
+    given.verified().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn behind_an_undo_that_waits_nothing_is_undone() {
+    let given = Given::organisation().await;
+    given.applied(full(), &staff(1..=20)).await;
+    let first = given.applied(partial(), &csv([moved(1, "Legal")])).await;
+    let more = given.applied(full(), &csv((2..=40).map(person).chain([moved(1, "Legal")]))).await;
+    let last = given.applied(partial(), &csv([moved(1, "Press")])).await;
+    let id = |report: &Report| report.change_set_id.unwrap();
+    let ids = [&first, &more, &last].map(|r| id(r).to_string()).to_vec();
+    let undone = given.engine.undo("acme", UndoRequest { ids, ..UndoRequest::default() }).await.unwrap();
+    let states: Vec<_> = undone.reports.iter().map(|r| (r.undoes, r.state)).collect();
+    assert_eq!(states, [(id(&last), State::Applied), (id(&more), State::Held)], "twenty who came would go");
+    assert_eq!((undone.state(), undone.not_undone), (State::Held, vec![id(&first)]));
+    assert_eq!(&*given.department("E1").await, "Legal");
+    given.verified().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_that_cannot_be_undone_leaves_none_half_done() {
+    let (given, held) = waiting().await;
+    let applied = given.applied(partial(), &csv([moved(3, "Press")])).await;
+    let ids = [&applied, &held].map(|r| r.change_set_id.unwrap().to_string()).to_vec();
+    let refused = given.engine.undo("acme", UndoRequest { ids, ..UndoRequest::default() }).await;
+    assert!(matches!(refused, Err(Error::Wrong(_))), "{refused:?}");
+    assert_eq!(&*given.department("E3").await, "Press");
     given.verified().await;
 }
 
@@ -110,7 +179,7 @@ async fn by_key_only_that_person_is_taken_back_newest_first() {
         given.applied(partial(), &csv([moved(1, department), moved(2, department)])).await;
     }
     let first = given.applied(full(), &csv((3..=7).map(person).chain([moved(1, "Press"), moved(2, "Press")]))).await;
-    let request = UndoRequest { by_key: Some("E1".into()), since: None, ..UndoRequest::default() };
+    let request = UndoRequest { whom: Some("E1".into()), since: None, ..UndoRequest::default() };
     let since = given.change_set(&first).await.computed_at - chrono::Duration::days(1);
     let undone =
         given.engine.undo("acme", UndoRequest { dry_run: true, since: Some(since), ..request.clone() }).await.unwrap();

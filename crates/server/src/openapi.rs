@@ -38,7 +38,8 @@ use unsigned::Unsigned;
         api::members::forget::one, api::members::forget::anybody, api::members::forget::lift,
         api::eligibility::check,
         api::change_sets::list, api::change_sets::rejected::list, api::change_sets::overview::list, api::change_sets::show, api::change_sets::changes::changes,
-        api::change_sets::decide::approve, api::change_sets::decide::reject, api::change_sets::decide::undo,
+        api::change_sets::decide::approve, api::change_sets::decide::reject, api::change_sets::undo::undo,
+        api::change_sets::undo::several,
         api::events::show, api::activity::list, api::dashboard::show,
         api::organisation::show, api::organisation::set,
         api::feeds::list, api::feeds::create, api::feeds::show, api::feeds::change,
@@ -104,7 +105,7 @@ impl Modify for Optional {
     fn modify(&self, document: &mut openapi::OpenApi) {
         for (path, item) in &mut document.paths.paths {
             let may_be_left_out =
-                ["/approve", "/reject", "/undo", "/rotate", "/remove"].iter().any(|end| path.ends_with(end));
+                ["/approve", "/reject", "{id}/undo", "/rotate", "/remove"].iter().any(|end| path.ends_with(end));
             let body = item.post.as_mut().and_then(|post| post.request_body.as_mut());
             if let Some(openapi::RefOr::T(body)) = body.filter(|_| may_be_left_out) {
                 body.required = Some(openapi::Required::False);

@@ -17,7 +17,7 @@ pub use muster_engine::{
     members::{At, By, Whom},
     pipeline::{Report, Request},
     review::{Approval, Choice},
-    undo::UndoRequest,
+    undo::{Seen, UndoRequest},
 };
 use muster_testkit::database::{Engine as On, fresh};
 

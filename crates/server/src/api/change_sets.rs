@@ -1,5 +1,5 @@
-//! Change sets: which there are, and what waits. What each change is, is in `changes`; what is decided, in `decide`. The rules are
-//! the engine's, the same as on the command line.
+//! Change sets: which there are, and what waits. What each change is, is in `changes`; what is decided, in `decide`, and
+//! taken back, in `undo`. The rules are the engine's, the same as on the command line.
 
 use axum::{
     Json, Router,
@@ -40,6 +40,7 @@ pub(crate) mod changes;
 pub(crate) mod decide;
 pub(crate) mod overview;
 pub(crate) mod rejected;
+pub(crate) mod undo;
 
 /// The routes.
 pub fn routes() -> Router<Api> {
@@ -47,11 +48,12 @@ pub fn routes() -> Router<Api> {
         .route("/change-sets", get(list))
         .route("/change-sets/rejected", get(rejected::list))
         .route("/change-sets/overview", get(overview::list))
+        .route("/change-sets/undo", post(undo::several))
         .route("/change-sets/{id}", get(show))
         .route("/change-sets/{id}/changes", get(changes::changes))
         .route("/change-sets/{id}/approve", post(decide::approve))
         .route("/change-sets/{id}/reject", post(decide::reject))
-        .route("/change-sets/{id}/undo", post(decide::undo))
+        .route("/change-sets/{id}/undo", post(undo::undo))
 }
 
 /// A change set, without its changes.

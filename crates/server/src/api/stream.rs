@@ -26,12 +26,18 @@ pub fn while_let_in(
     stream::try_unfold(state, move |(mut pieces, caller, again, mut looked)| async move {
         let Some(piece) = pieces.next().await.transpose()? else { return Ok(None) };
         if looked.elapsed() > LOOK_AGAIN {
-            let now = again.caller().await.filter(|now| may_go_on(&caller, now, right));
-            now.ok_or_else(|| io::Error::other("whoever reads may not do so any more"))?;
+            if !still_may(&caller, &again, right).await {
+                return Err(io::Error::other("whoever reads may not do so any more"));
+            }
             looked = Instant::now();
         }
         Ok(Some((piece, (pieces, caller, again, looked))))
     })
+}
+
+/// Whether whoever asked still has the right, and is limited as they were.
+pub async fn still_may(caller: &Caller, again: &Again, right: (Resource, Action)) -> bool {
+    again.caller().await.is_some_and(|now| may_go_on(caller, &now, right))
 }
 
 fn may_go_on(then: &Caller, now: &Caller, (resource, action): (Resource, Action)) -> bool {

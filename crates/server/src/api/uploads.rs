@@ -48,7 +48,7 @@ mod form;
 pub(crate) mod give_up;
 pub(crate) mod issues;
 pub(crate) mod mapping;
-mod source;
+pub(super) mod source;
 
 pub use coming::Coming;
 

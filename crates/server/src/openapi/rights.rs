@@ -10,7 +10,7 @@ use utoipa::{
 };
 
 /// By method and address. What is not here any key may ask.
-const RIGHTS: [(&str, &str, Resource, Action); 57] = [
+const RIGHTS: [(&str, &str, Resource, Action); 58] = [
     ("post", "/api/v1/uploads", Uploads, Create),
     ("get", "/api/v1/uploads", Uploads, Read),
     ("get", "/api/v1/uploads/{id}", Uploads, Read),
@@ -44,6 +44,7 @@ const RIGHTS: [(&str, &str, Resource, Action); 57] = [
     ("get", "/api/v1/change-sets/{id}/changes", ChangeSets, Read),
     ("post", "/api/v1/change-sets/{id}/approve", ChangeSets, Approve),
     ("post", "/api/v1/change-sets/{id}/reject", ChangeSets, Approve),
+    ("post", "/api/v1/change-sets/undo", ChangeSets, Approve),
     ("post", "/api/v1/change-sets/{id}/undo", ChangeSets, Approve),
     ("get", "/api/v1/events", Events, Read),
     ("get", "/api/v1/activity", Events, Read),

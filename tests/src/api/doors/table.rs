@@ -73,6 +73,7 @@ pub const DOORS: &[Door] = &[
     door("POST /api/v1/change-sets/{id}/approve",             NOTHING, NOTHING, RIGHT,   RIGHT),
     door("POST /api/v1/change-sets/{id}/reject",              NOTHING, NOTHING, RIGHT,   RIGHT),
     door("POST /api/v1/change-sets/{id}/undo",                NOTHING, NOTHING, RIGHT,   RIGHT),
+    door("POST /api/v1/change-sets/undo",                     NOTHING, NOTHING, RIGHT,   RIGHT),
     door("GET /api/v1/events",                                OK,      OK,      OK,      OK),
     door("GET /api/v1/activity",                              OK,      OK,      OK,      OK),
     door("GET /api/v1/dashboard",                             OK,      OK,      RIGHT,   OK),
@@ -161,6 +162,10 @@ impl Door {
             }
             "PUT /api/public/members" => in_json(&json!([{ "uniqueId": "50", "firstName": "Eve" }])),
             "POST /api/public/upload" => in_json(&json!({ "mode": "full", "rows": [{ "uniqueId": "50" }] })),
+            "POST /api/v1/change-sets/undo" => {
+                let digest = house.digest.trim_matches('"');
+                in_json(&json!({ "change_sets": [{ "change_set_id": house.set, "digest": digest }] }))
+            }
             name if name.starts_with("POST /api/v1/change-sets/") => decided(),
             name if name.starts_with("PATCH") => in_json(&json!({})),
             _ => (Vec::new(), Vec::new()),

@@ -3,7 +3,10 @@
 use chrono::{DateTime, Utc};
 use clap::Args;
 use muster_domain::fact::State;
-use muster_engine::undo::{UndoRequest, Undone};
+use muster_engine::{
+    members::Whom,
+    undo::{Seen, UndoRequest, Undone},
+};
 use serde_json::json;
 
 use crate::{
@@ -37,6 +40,9 @@ pub struct Undo {
     /// Show what it would do, and do nothing
     #[arg(long)]
     dry_run: bool,
+    /// Undo nothing unless it is what a dry run showed, by the digest that it gave
+    #[arg(long)]
+    digest: Option<String>,
     #[command(flatten)]
     ask: Ask,
 }
@@ -44,32 +50,46 @@ pub struct Undo {
 /// Runs the command.
 pub async fn run(undo: Undo, session: &mut Session<'_>) -> Result<Exit, Failure> {
     let asked = undo.ask.asked();
-    let Undo { ids, org, since, by_key, dry_run, .. } = undo;
+    let Undo { ids, org, since, by_key, dry_run, digest, .. } = undo;
     let engine = session.engine().await?;
     let progress = Progress::working(session.config.progress, "Undoing");
-    let outcome = engine.undo(&org.slug, UndoRequest { ids, since, by_key, dry_run, asked, seen: None }).await;
+    let request = UndoRequest {
+        ids,
+        since,
+        whom: by_key.map(Whom::Known),
+        feed: None,
+        dry_run,
+        asked,
+        seen: digest.map_or(Seen::Unsaid, Seen::Together),
+    };
+    let outcome = engine.undo(&org.slug, request).await;
     progress.done();
     let undone = outcome?;
+    let state = undone.state();
     if session.out.json {
-        let state = whole(&undone);
-        session.out.document(&json!({ "state": state, "reports": undone.reports, "kept": undone.kept }));
+        let Undone { reports, kept, not_undone, digest } = undone;
+        session.out.document(&json!({
+            "state": state, "reports": reports, "kept": kept, "not_undone": not_undone, "digest": digest,
+        }));
     } else {
         tell(&undone, &org.slug, session);
     }
-    Ok(Exit::of(whole(&undone)))
-}
-
-/// What all of them came to: one that waits makes the whole wait.
-fn whole(undone: &Undone) -> State {
-    let waits = |s: &State| matches!(s, State::Held | State::PartlyApplied);
-    let mut states = undone.reports.iter().map(|r| r.state);
-    let last = undone.reports.last().map_or(State::NoChanges, |r| r.state);
-    states.find(waits).unwrap_or(last)
+    Ok(Exit::of(state))
 }
 
 fn tell(undone: &Undone, slug: &str, session: &mut Session<'_>) {
-    for report in &undone.reports {
-        report::print(report, slug, session);
+    for one in &undone.reports {
+        if undone.reports.len() > 1 {
+            session.out.line(format_args!("\nUndo of change set {}", one.undoes));
+        }
+        report::print(one, slug, session);
+    }
+    if undone.state() == State::DryRun {
+        session.out.line(format_args!("\nTo undo this and nothing else, say --digest {}.", undone.digest));
+    }
+    if !undone.not_undone.is_empty() {
+        session.out.line("\nNot undone, because the undo of a newer one waits for review");
+        undone.not_undone.iter().for_each(|id| session.out.line(format_args!("  {id}")));
     }
     if undone.kept.is_empty() {
         return;

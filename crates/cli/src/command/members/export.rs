@@ -1,8 +1,5 @@
 //! `muster members export`: the roster as a file.
 
-mod csv;
-mod workbook;
-
 use std::{
     fs::{self, File},
     io::{self, BufWriter, IsTerminal, Write},
@@ -10,8 +7,11 @@ use std::{
 };
 
 use clap::Args;
-use muster_domain::field::FieldId;
-use muster_engine::{Organisation, members::Roster};
+use muster_domain::member::Member;
+use muster_engine::{
+    Engine, Organisation,
+    members::{Filled, Roster, Table},
+};
 use serde_json::{Map, json};
 
 use super::{When, person};
@@ -51,10 +51,10 @@ pub struct Export {
 
 /// What is exported: everybody listed, with a column for each field that somebody has a value in.
 struct Listed<'a> {
+    engine: &'a Engine,
     roster: Roster,
     org: &'a Organisation,
-    columns: Vec<FieldId>,
-    people: u64,
+    table: Table,
 }
 
 /// Runs the command.
@@ -70,7 +70,7 @@ pub async fn run(export: Export, session: &mut Session<'_>) -> Result<Exit, Fail
     if let (None, true) = (output, session.out.json) {
         return one_document(&roster, &org, session).await;
     }
-    let listed = Listed::new(roster, &org).await?;
+    let listed = Listed::new(&engine, roster, &org).await?;
     let Some(path) = output else {
         let written = listed.write(format, export.raw, session.out).await;
         // A reader who has seen enough is no failure.
@@ -84,9 +84,9 @@ pub async fn run(export: Export, session: &mut Session<'_>) -> Result<Exit, Fail
         return Err(why);
     }
     if session.out.json {
-        session.out.document(&json!({ "file": path, "format": format, "members": listed.people }));
+        session.out.document(&json!({ "file": path, "format": format, "members": listed.table.people() }));
     } else {
-        session.out.line(format_args!("Wrote {} people to {}.", grouped(listed.people), path.display()));
+        session.out.line(format_args!("Wrote {} people to {}.", grouped(listed.table.people()), path.display()));
     }
     Ok(Exit::Done)
 }
@@ -129,42 +129,51 @@ fn ending(path: Option<&Path>) -> Option<&str> {
 }
 
 impl<'a> Listed<'a> {
-    async fn new(roster: Roster, org: &'a Organisation) -> Result<Listed<'a>, Failure> {
-        let (mut used, mut people) = ([false; 256], 0);
-        used[usize::from(org.settings.match_key.field().0)] = true;
+    async fn new(engine: &'a Engine, roster: Roster, org: &'a Organisation) -> Result<Listed<'a>, Failure> {
+        let mut filled = Filled::new(&org.settings);
         roster
             .each(|member| {
                 if member.is_listed() {
-                    people += 1;
-                    member.values.iter().for_each(|(field, _)| used[usize::from(field.0)] = true);
+                    filled.take(&member);
                 }
             })
             .await?;
-        let columns = org.settings.fields.all().filter(|f| used[usize::from(f.0)]).collect();
-        Ok(Listed { roster, org, columns, people })
+        let table = filled.table(&org.settings, None);
+        Ok(Listed { engine, roster, org, table })
     }
 
     async fn write(&self, format: &str, raw: bool, out: &mut (dyn Write + Send)) -> Result<(), Failure> {
         match format {
-            "xlsx" => workbook::write(self, out).await,
-            "ndjson" => self.lines(out).await,
-            _ => csv::write(self, raw, out).await,
+            "xlsx" => self.workbook(out).await,
+            "ndjson" => self.each(|member| writeln!(out, "{}", person::document(member, self.org))).await,
+            _ => {
+                out.write_all(self.table.head().as_bytes())?;
+                self.each(|member| out.write_all(self.table.record(member, raw).as_bytes())).await
+            }
         }
     }
 
-    async fn lines(&self, out: &mut (dyn Write + Send)) -> Result<(), Failure> {
+    /// All of it lies on the disk before the first byte goes out.
+    async fn workbook(&self, out: &mut (dyn Write + Send)) -> Result<(), Failure> {
+        let mut book = self.engine.workbook(self.org, self.table.clone())?;
+        self.each(|member| book.add(member)).await?;
+        io::copy(&mut book.finish()?, out)?;
+        Ok(())
+    }
+
+    /// Calls a function with everybody listed, until it fails.
+    async fn each<E>(&self, mut write: impl FnMut(&Member) -> Result<(), E>) -> Result<(), Failure>
+    where
+        Failure: From<E>,
+    {
         let mut written = Ok(());
         self.roster
             .each(|member| {
                 if member.is_listed() && written.is_ok() {
-                    written = writeln!(out, "{}", person::document(&member, self.org));
+                    written = write(&member);
                 }
             })
             .await?;
         Ok(written?)
-    }
-
-    fn heads(&self) -> impl Iterator<Item = &str> {
-        self.columns.iter().map(|f| self.org.settings.fields.name(*f))
     }
 }

@@ -1,4 +1,4 @@
-//! Deciding on a change set: approving, rejecting and undoing. Whoever decides names the digest of what they saw.
+//! Deciding on a change set: approving and rejecting. Whoever decides names the digest of what they saw.
 
 use axum::{
     Json,
@@ -14,7 +14,6 @@ use muster_engine::{
     Error,
     report::Report,
     review::{Approval, Choice, Since},
-    undo::{Kept, UndoRequest},
 };
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -91,7 +90,7 @@ pub struct Decided {
     pub seq: u64,
 }
 
-fn decided(report: Report) -> Decided {
+pub(super) fn decided(report: Report) -> Decided {
     Decided {
         change_set_id: report.change_set_id.map(|id| id.0),
         state: report.state.word().to_owned(),
@@ -104,8 +103,8 @@ fn decided(report: Report) -> Decided {
     }
 }
 
-/// The digest that was seen, and the right to decide.
-async fn deciding(caller: &Caller, id: &str, headers: &HeaderMap) -> Result<(ChangeSet, String)> {
+/// Refuses whoever may not decide on all that a change set may hold.
+pub(super) fn may_decide(caller: &Caller) -> Result<()> {
     caller.needs(Resource::ChangeSets, Action::Approve)?;
     let limited = caller.readable(Resource::ChangeSets).or(caller.writable(Resource::ChangeSets));
     if !caller.grant.key.rows.is_empty() || limited.is_some() {
@@ -113,6 +112,12 @@ async fn deciding(caller: &Caller, id: &str, headers: &HeaderMap) -> Result<(Cha
             "The key is for some people or some fields only, so it cannot decide on all that a change set may hold.";
         return Err(Problem::new(&MISSING_RIGHT, why));
     }
+    Ok(())
+}
+
+/// The digest that was seen, and the right to decide.
+pub(super) async fn deciding(caller: &Caller, id: &str, headers: &HeaderMap) -> Result<(ChangeSet, String)> {
+    may_decide(caller)?;
     let set = find(caller, id).await?;
     let seen = if_match(headers).ok_or_else(|| {
         Problem::new(&PRECONDITION, "Send the digest of what was seen as If-Match; it is the ETag of the change set.")
@@ -216,70 +221,4 @@ pub async fn reject(
         Ok(report) => Ok(Json(decided(report))),
         Err(e) => Err(not_now(&caller, e, &set, &digest).await),
     }
-}
-
-/// How something is undone.
-#[derive(Debug, Default, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct UndoDecision {
-    /// Show it, change nothing.
-    pub dry_run: bool,
-    /// Apply it whatever the organisation's policy.
-    pub apply: bool,
-    /// Hold it for review whatever the organisation's policy.
-    pub hold: bool,
-}
-
-/// Something that changed since and was kept.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct KeptDocument {
-    /// The match key.
-    pub unique_id: String,
-    /// What: a field, `key` or `claims`.
-    pub what: String,
-}
-
-/// What an undo came to.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct UndoneDocument {
-    /// A report for each change set that was undone.
-    pub reports: Vec<Decided>,
-    /// What changed since and was kept.
-    pub kept: Vec<KeptDocument>,
-}
-
-/// Take back what a change set did
-///
-/// An undo is a change set itself: policy and guards look at it like at any other. What changed since is kept and listed.
-#[utoipa::path(post, path = "/api/v1/change-sets/{id}/undo", tag = "change sets",
-    params(("id" = Uuid, Path), ("If-Match" = String, Header)), request_body = UndoDecision,
-    responses((status = 200, body = UndoneDocument),
-        (status = 409, body = ProblemDocument, content_type = "application/problem+json"),
-        (status = 412, body = ProblemDocument, content_type = "application/problem+json"),
-        (status = 428, body = ProblemDocument, content_type = "application/problem+json")))]
-pub async fn undo(
-    caller: Caller,
-    Path(id): Path<String>,
-    headers: HeaderMap,
-    request: Request,
-) -> Result<Json<UndoneDocument>> {
-    let (set, seen) = deciding(&caller, &id, &headers).await?;
-    let decision: UndoDecision = body::optional(request).await?;
-    let asked = body::asked(decision.apply, decision.hold)?;
-    let request = UndoRequest {
-        ids: vec![set.id.to_string()],
-        dry_run: decision.dry_run,
-        asked,
-        seen: Some(seen),
-        ..UndoRequest::default()
-    };
-    let undone = caller.engine.undo(caller.slug(), request).await.map_err(|e| match e {
-        Error::Wrong(why) => Problem::new(&CONFLICT, why),
-        e => e.into(),
-    })?;
-    let kept = |k: Kept| KeptDocument { unique_id: k.key, what: k.what };
-    Ok(Json(UndoneDocument {
-        reports: undone.reports.into_iter().map(decided).collect(),
-        kept: undone.kept.into_iter().map(kept).collect(),
-    }))
 }

@@ -1,30 +1,38 @@
-//! The roster as a file, read while it is sent: a million people are never held at once.
+//! The roster as a file, read while it is sent: a million people are never held at once. A workbook lies on the disk first.
 
-use std::io;
+use std::{fs::File, io};
 
 use axum::{
     Extension,
     body::{Body, Bytes},
-    http::{HeaderMap, HeaderValue, header},
+    http::{HeaderMap, HeaderValue, Method, header},
     response::Response,
 };
 use chrono::{DateTime, Utc};
-use futures_util::{Stream, stream};
+use futures_util::{Stream, StreamExt as _, stream};
 use muster_domain::{
     access::{Action, Resource},
-    field::{FieldId, FieldSet},
+    field::FieldSet,
     member::Member,
-    spreadsheet::record,
 };
-use muster_engine::members::{At, Roster};
+use muster_engine::members::{At, Filled, MOST_PEOPLE, Roster, Table, Turn};
 use serde::Deserialize;
-use utoipa::IntoParams;
+use tokio::task::block_in_place;
+use utoipa::{IntoParams, ToSchema};
 
 use super::{Caller, MemberDocument, Query};
 use crate::{
-    api::{gate::Again, stream::while_let_in},
-    problem::{Problem, ProblemDocument, Result, UNREADABLE},
+    api::{
+        gate::Again,
+        stream::{still_may, while_let_in},
+        uploads::source::read_file,
+    },
+    problem::{MISSING_RIGHT, Problem, ProblemDocument, Result, UNREADABLE},
 };
+
+/// What is asked for again while it is given.
+const RIGHT: (Resource, Action) = (Resource::Members, Action::Download);
+const WORKBOOK: &str = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet";
 
 /// Of which time, and how it is written.
 #[derive(Debug, Default, Deserialize, IntoParams)]
@@ -35,8 +43,51 @@ pub struct ExportParameters {
     pub at: Option<DateTime<Utc>>,
     /// The roster as of that version.
     pub roster_version: Option<u64>,
+    /// The format; if it is not given, what `Accept` says, else CSV.
+    #[param(inline)]
+    pub format: Option<Format>,
     /// In CSV, put no apostrophe in front of what looks like a formula.
     pub raw: Option<bool>,
+}
+
+/// How the file is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Format {
+    /// A record each.
+    Csv,
+    /// A JSON document each, a line long.
+    Ndjson,
+    /// A workbook of one sheet, with a row each.
+    Xlsx,
+}
+
+impl Format {
+    /// What is asked for.
+    fn of(parameters: &ExportParameters, headers: &HeaderMap) -> Format {
+        let accepts = headers.get(header::ACCEPT).and_then(|v| v.to_str().ok()).unwrap_or("");
+        parameters.format.unwrap_or(match accepts {
+            text if text.contains("x-ndjson") => Format::Ndjson,
+            text if text.contains(WORKBOOK) => Format::Xlsx,
+            _ => Format::Csv,
+        })
+    }
+
+    /// An answer of that format.
+    fn answer(self, body: Body) -> Response {
+        let (kind, disposition) = match self {
+            Format::Csv => ("text/csv; charset=utf-8", "attachment; filename=\"members.csv\""),
+            Format::Ndjson => ("application/x-ndjson", "attachment; filename=\"members.ndjson\""),
+            Format::Xlsx => (WORKBOOK, "attachment; filename=\"members.xlsx\""),
+        };
+        let mut response = Response::new(body);
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+        headers.insert(header::CONTENT_DISPOSITION, HeaderValue::from_static(disposition));
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+        response
+    }
 }
 
 impl ExportParameters {
@@ -73,35 +124,40 @@ impl People {
         Ok(Some(people))
     }
 
-    /// A column for each field that the caller sees and one of these people has a value in, the match key's among them.
-    async fn columns(&mut self, readable: Option<&FieldSet>) -> Result<Vec<FieldId>> {
+    /// The table of all of them, of the fields that the caller sees.
+    async fn table(&mut self, readable: Option<&FieldSet>) -> Result<Table> {
         let org = self.caller.organisation.clone();
-        let settings = &org.settings;
-        let mut used = FieldSet::default();
-        used.insert(settings.match_key.field());
+        let mut filled = Filled::new(&org.settings);
         while let Some(people) = self.next().await? {
-            people.iter().flat_map(|m| m.values.iter()).for_each(|(field, _)| used.insert(field));
+            people.iter().for_each(|member| filled.take(member));
         }
         self.next = 0;
-        let sees = |field: &FieldId| used.contains(*field) && readable.is_none_or(|fields| fields.contains(*field));
-        Ok(settings.fields.all().filter(sees).collect())
+        Ok(filled.table(&org.settings, readable))
+    }
+
+    /// All of them in a workbook, which lies on the disk without a name.
+    async fn workbook(mut self, table: Table) -> Result<File> {
+        let mut book = block_in_place(|| self.caller.engine.workbook(&self.caller.organisation, table))?;
+        while let Some(people) = self.next().await? {
+            block_in_place(|| people.iter().try_for_each(|member| book.add(member)))?;
+        }
+        Ok(block_in_place(|| book.finish())?)
     }
 }
 
-/// How people are written.
+/// How people are written into an answer that is under way.
 enum Form {
     /// A record each.
-    Csv { columns: Vec<FieldId>, raw: bool },
+    Csv { table: Table, raw: bool },
     /// A JSON document each.
     Lines { readable: Option<FieldSet> },
 }
 
 impl Form {
     /// What stands in front of the first of them.
-    fn head(&self, caller: &Caller) -> String {
-        let fields = &caller.organisation.settings.fields;
+    fn head(&self) -> String {
         match self {
-            Form::Csv { columns, .. } => record(columns.iter().map(|field| fields.name(*field)), true),
+            Form::Csv { table, .. } => table.head(),
             Form::Lines { .. } => String::new(),
         }
     }
@@ -110,10 +166,7 @@ impl Form {
         let mut out = Vec::with_capacity(people.len() * 128);
         for member in people {
             match self {
-                Form::Csv { columns, raw } => {
-                    let values = columns.iter().map(|field| member.values.get(*field).unwrap_or_default());
-                    out.extend_from_slice(record(values, *raw).as_bytes());
-                }
+                Form::Csv { table, raw } => out.extend_from_slice(table.record(member, *raw).as_bytes()),
                 Form::Lines { readable } => {
                     serde_json::to_writer(&mut out, &MemberDocument::of(member, caller, readable.as_ref()))?;
                     out.push(b'\n');
@@ -122,56 +175,83 @@ impl Form {
         }
         Ok(out)
     }
-
-    fn media_type(&self) -> (&'static str, &'static str) {
-        match self {
-            Form::Csv { .. } => ("text/csv; charset=utf-8", "attachment; filename=\"members.csv\""),
-            Form::Lines { .. } => ("application/x-ndjson", "attachment; filename=\"members.ndjson\""),
-        }
-    }
 }
 
 /// Get the roster as a file
 ///
-/// Everybody on the roster: in CSV, with a column for each field that somebody has a value in, or with
-/// `Accept: application/x-ndjson` a member a line. In CSV, what a spreadsheet would take for a formula gets an apostrophe in
-/// front, unless `raw=true`. A key that sees some people or fields gets these alone; of another time, those people who are
-/// among them both then and now. An answer that breaks off is not whole.
+/// Everybody on the roster: in CSV, with a column for each field that somebody has a value in; with `format=ndjson` or
+/// `Accept: application/x-ndjson` a member a line; with `format=xlsx` or the media type of a workbook in `Accept` a workbook of one
+/// sheet, which has room for 1,048,575 people. In CSV, what a spreadsheet would take for a formula gets an apostrophe in front, unless
+/// `raw=true`; in a workbook dates are dates and all else is text. A key that sees some people or fields gets these alone; of another
+/// time, those people who are among them both then and now. An answer that breaks off is not whole. A workbook is begun to be sent
+/// when it is written, which takes a while where there are many people, and only a few are written at once.
 #[utoipa::path(get, path = "/api/v1/members/export", tag = "members", params(ExportParameters),
     responses(
-        (status = 200, content((String = "text/csv"), (MemberDocument = "application/x-ndjson"))),
+        (status = 200, content((String = "text/csv"), (MemberDocument = "application/x-ndjson"),
+            (String = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"))),
         (status = 404, description = "There is no such version", body = ProblemDocument, content_type = "application/problem+json"),
     ))]
 pub async fn export(
     caller: Caller,
     Extension(again): Extension<Again>,
+    method: Method,
     Query(parameters): Query<ExportParameters>,
     headers: HeaderMap,
 ) -> Result<Response> {
-    caller.needs(Resource::Members, Action::Download)?;
-    let at = parameters.at()?;
-    let accepts = headers.get(header::ACCEPT).and_then(|v| v.to_str().ok()).unwrap_or("");
+    caller.needs(RIGHT.0, RIGHT.1)?;
+    let (at, format) = (parameters.at()?, Format::of(&parameters, &headers));
     let readable = caller.readable(Resource::Members);
+    if method == Method::HEAD {
+        return head(&caller, at, format, readable.as_ref()).await;
+    }
     let roster = caller.engine.roster_at(&caller.organisation, at).await?;
     let mut people = People { caller: caller.clone(), roster, next: 0 };
-    let form = match accepts.contains("x-ndjson") {
-        true => Form::Lines { readable },
-        false => Form::Csv { columns: people.columns(readable.as_ref()).await?, raw: parameters.raw.unwrap_or(false) },
+    let form = match format {
+        Format::Xlsx => return workbook(people, again, readable.as_ref()).await,
+        Format::Ndjson => Form::Lines { readable },
+        Format::Csv => {
+            Form::Csv { table: people.table(readable.as_ref()).await?, raw: parameters.raw.unwrap_or(false) }
+        }
     };
-    let (kind, disposition) = form.media_type();
-    let pieces = while_let_in(pieces(people, form), caller, again, (Resource::Members, Action::Download));
-    let mut response = Response::new(Body::from_stream(pieces));
-    let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
-    headers.insert(header::CONTENT_DISPOSITION, HeaderValue::from_static(disposition));
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    Ok(format.answer(Body::from_stream(while_let_in(pieces(people, form), caller, again, RIGHT))))
+}
+
+/// What would be answered, without its body: nobody is read for that, unless there may be more people than a sheet has room for.
+async fn head(caller: &Caller, at: At, format: Format, readable: Option<&FieldSet>) -> Result<Response> {
+    let most = caller.engine.at_most_at(&caller.organisation, at).await?;
+    if format == Format::Xlsx && most > MOST_PEOPLE {
+        let roster = caller.engine.roster_at(&caller.organisation, at).await?;
+        People { caller: caller.clone(), roster, next: 0 }.table(readable).await?.fits_a_sheet()?;
+    }
+    // An empty body would say that there is nothing to be had.
+    Ok(format.answer(Body::from_stream(stream::empty::<io::Result<Bytes>>())))
+}
+
+/// A workbook is written before anything of it is sent: what goes wrong is a problem then, and not half a file.
+async fn workbook(mut people: People, again: Again, readable: Option<&FieldSet>) -> Result<Response> {
+    let caller = people.caller.clone();
+    let turn = caller.engine.turn_to_write().await?;
+    let table = people.table(readable).await?;
+    let file = tokio::fs::File::from_std(people.workbook(table).await?);
+    if !still_may(&caller, &again, RIGHT).await {
+        let why = "What the key may do was changed while the workbook was written; ask for it again.";
+        return Err(Problem::new(&MISSING_RIGHT, why));
+    }
+    let length = file.metadata().await.map_err(|e| Problem::internal(&e))?.len();
+    let pieces = read_file(file).map(move |piece| held(piece, &turn));
+    let mut response = Format::Xlsx.answer(Body::from_stream(while_let_in(pieces, caller, again, RIGHT)));
+    response.headers_mut().insert(header::CONTENT_LENGTH, length.into());
     Ok(response)
+}
+
+/// The turn goes to somebody else when the file has gone from the disk, whether it was read or not.
+fn held<T>(piece: T, _: &Turn) -> T {
+    piece
 }
 
 /// The file, read as fast as it is taken.
 fn pieces(people: People, form: Form) -> impl Stream<Item = io::Result<Bytes>> + Send + 'static {
-    let head = form.head(&people.caller);
+    let head = form.head();
     stream::try_unfold((people, form, Some(head)), |(mut people, form, head)| async move {
         if let Some(head) = head {
             return Ok(Some((Bytes::from(head), (people, form, None))));

@@ -1,0 +1,122 @@
+//! Which change sets a request to undo means, and whether whoever asks has seen these and no others.
+
+use muster_domain::{
+    digest::Keys,
+    documents::ChangeSet,
+    ids::{ChangeSetId, MemberNo},
+    member::Member,
+};
+use uuid::Uuid;
+
+use super::UndoRequest;
+use crate::{Engine, Error, Organisation, Result, lists::Which};
+
+/// What whoever asks has seen of what would be undone.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Seen {
+    /// They do not say.
+    #[default]
+    Unsaid,
+    /// These change sets, each with its digest.
+    Each(Vec<(ChangeSetId, String)>),
+    /// All together, by the digest that a trial gave: see [`Meant::digest`].
+    Together(String),
+}
+
+impl Seen {
+    /// Whether these are the change sets that were seen, each as it was seen.
+    pub(super) fn is_of(&self, sets: &[ChangeSet], digest: &str) -> bool {
+        let has = |seen: &[(ChangeSetId, String)], set: &ChangeSet| {
+            seen.iter().any(|(id, digest)| *id == set.id && *digest == set.digest)
+        };
+        match self {
+            Seen::Unsaid => true,
+            Seen::Each(seen) => sets.iter().all(|set| has(seen, set)),
+            Seen::Together(seen) => seen == digest,
+        }
+    }
+}
+
+/// What a request to undo means.
+#[derive(Clone, Debug)]
+pub struct Meant {
+    /// The change sets, newest first.
+    pub sets: Vec<ChangeSet>,
+    /// The only person of whom something is undone, if it is only one.
+    pub only: Option<MemberNo>,
+    /// Tells it from what else might be meant: another change set, one of which something else was decided, another person.
+    pub digest: String,
+}
+
+impl Engine {
+    /// The change sets that a request to undo means: those that it names, or all of which something was applied, but for undos.
+    ///
+    /// # Errors
+    /// If there is none, if nothing was applied of one that is named, or if there is no such person.
+    pub async fn meant_by_undo(&self, org: &Organisation, request: &UndoRequest) -> Result<Meant> {
+        let whom = match &request.whom {
+            Some(whom) => Some(self.whom(org, whom).await?),
+            None => None,
+        };
+        let sets = match request.ids.is_empty() {
+            true => self.sets_to_undo(org, request, whom.as_ref()).await?,
+            false => self.named_to_undo(org, request).await?,
+        };
+        if sets.is_empty() {
+            return Err(Error::Wrong("There is nothing to undo: no applied change set is meant.".to_owned()));
+        }
+        let digest = digest_of(&org.keys, &sets, whom.as_ref());
+        Ok(Meant { sets, only: whom.map(|member| member.no), digest })
+    }
+
+    /// All are looked at before the first is undone: one that cannot be must not leave half of them undone.
+    async fn named_to_undo(&self, org: &Organisation, request: &UndoRequest) -> Result<Vec<ChangeSet>> {
+        let mut sets = Vec::new();
+        for id in &request.ids {
+            let set = self.find_change_set(org, Some(id)).await?;
+            if set.applied.is_empty() {
+                let state = set.state.word();
+                return Err(Error::Wrong(format!("Nothing of change set {} was applied: it is {state}.", set.id)));
+            }
+            sets.push(set);
+        }
+        sets.retain(|set| request.feed.is_none_or(|feed| feed == set.feed));
+        sets.sort_by_key(|s| std::cmp::Reverse(s.created_seq));
+        sets.dedup_by_key(|s| s.id);
+        Ok(sets)
+    }
+
+    async fn sets_to_undo(
+        &self,
+        org: &Organisation,
+        request: &UndoRequest,
+        whom: Option<&Member>,
+    ) -> Result<Vec<ChangeSet>> {
+        let mut sets = self.change_sets(org, Which { feed: request.feed, ..Which::default() }).await?;
+        // One that was undone before may have been undone in part; what is as it was before is left alone.
+        sets.retain(|s| !s.applied.is_empty() && s.undoes.is_empty());
+        if let Some(since) = request.since {
+            sets.retain(|s| s.computed_at >= since);
+        }
+        let Some(member) = whom else { return Ok(sets) };
+        let mut touching = Vec::new();
+        for set in sets {
+            // Of somebody new a change does not know the number.
+            let is_about = |no: Option<MemberNo>, id: Uuid| no.map_or(id == member.uuid, |no| no == member.no);
+            let mut touches = false;
+            self.each_change(org, &set, |_, c, _| touches |= c.is_some_and(|c| is_about(c.no, c.member))).await?;
+            if touches {
+                touching.push(set);
+            }
+        }
+        Ok(touching)
+    }
+}
+
+/// Keyed, as those of the change sets are. Whoever saw what would be undone of one person did not see all of it.
+fn digest_of(keys: &Keys, sets: &[ChangeSet], whom: Option<&Member>) -> String {
+    let mut digest = keys.digest();
+    digest.add(format!("undo {}", whom.map_or(Uuid::nil(), |member| member.uuid)).as_bytes());
+    sets.iter().for_each(|set| digest.add(format!("{} {}", set.id, set.digest).as_bytes()));
+    digest.finish()
+}
