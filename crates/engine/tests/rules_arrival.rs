@@ -82,6 +82,8 @@ async fn the_same_bytes_read_by_another_mapping_are_another_payload() {
     // What is meant is compared, and not how it is called.
     let called = keyed("monday", said(&[("employee_id", " Badge"), (" department ", "Team")]));
     assert_eq!(given.sync(called, payload).await.upload_id, first.upload_id);
+    let called = keyed("monday", said(&[("uniqueId", "Badge"), ("department", "Team")]));
+    assert_eq!(given.sync(called, payload).await.upload_id, first.upload_id);
     // Nor is it that of whoever waits.
     let held = given.sync(hold(site.clone()), payload).await;
     assert_eq!(held.state, State::Held);

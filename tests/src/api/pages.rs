@@ -132,6 +132,7 @@ fn body_for(path: &str) -> Value {
         "/api/v1/feeds" | "/api/v1/keys" => json!({ "name": "x" }),
         "/api/v1/keys/revoke-all" => json!({ "organisation": "acme" }),
         "/api/v1/feeds/{name}/handover" => json!({ "to": "x" }),
+        "/api/v1/feeds/{name}/mapping/restore" => json!({ "version": 0 }),
         _ => json!({}),
     }
 }

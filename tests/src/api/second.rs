@@ -84,6 +84,9 @@ fn two_users_are_two_people_and_two_keys_of_one_are_not(on: On) {
         (list(&listed).len(), dashboard["awaiting_second_approver"].clone())
     };
     assert_eq!(awaiting(), (1, json!(1)));
+    let said = held.api.muster.says(&["dashboard", "--org", "acme"]);
+    assert!(said.contains("Waiting for a reviewer (1 for a second approver)"), "{said}");
+    assert!(said.contains("approved by 1 of 2"), "{said}");
     assert_eq!(
         held.api.get("/api/v1/change-sets?awaits=second_approver&state=applied").json()["change_sets"],
         json!([])
