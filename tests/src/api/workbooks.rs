@@ -65,7 +65,7 @@ fn the_roster_is_had_as_the_workbook_that_the_command_writes(on: On) {
     assert_eq!(answer.header("content-disposition"), Some("attachment; filename=\"members.xlsx\""));
     assert_eq!(answer.header("cache-control"), Some("no-store"));
     assert_eq!(now.len(), 7, "a head, and the six who are listed");
-    let column = |name: &str| now[0].iter().position(|head| head.to_string() == name).unwrap();
+    let column = |name: &str| now[0].iter().position(|head| *head == name).unwrap();
     assert_eq!(now[1][column("department")], Data::String("=1+1".into()));
     let Data::DateTime(day) = &now[1][column("start_date")] else { panic!("{:?} is no date", now[1]) };
     assert_eq!(day.as_f64(), 44985.0, "2023-02-28");
