@@ -78,6 +78,22 @@ async fn undo_of_several_goes_newest_first() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_waited_and_was_approved_since_is_undone_and_first() {
+    let given = Given::organisation().await;
+    given.applied(full(), &staff(1..=6)).await;
+    let held = given.sync(Request { asked: Some(Asked::Hold), ..partial() }, &csv([moved(1, "Legal")])).await;
+    let before = given.applied(partial(), &csv([moved(2, "Press")])).await;
+    let after = given.applied(partial(), &csv([moved(3, "Desk")])).await;
+    let since = Some(given.change_set(&after).await.computed_at);
+    given.approve(&held, Approval::default()).await.unwrap();
+    let undone = given.engine.undo("acme", UndoRequest { since, ..UndoRequest::default() }).await.unwrap();
+    let ids: Vec<_> = undone.reports.iter().map(|one| Some(one.undoes)).collect();
+    assert_eq!(ids, [held.change_set_id, after.change_set_id], "the last applied first; not {before:?}");
+    assert_eq!((&*given.department("E1").await, &*given.department("E2").await), ("Sales", "Press"));
+    given.verified().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_is_undone_that_was_not_seen() {
     let given = Given::organisation().await;
     given.applied(full(), &staff(1..=6)).await;

@@ -1,5 +1,6 @@
 //! Which change sets a request to undo means, and whether whoever asks has seen these and no others.
 
+use chrono::{DateTime, Utc};
 use muster_domain::{
     digest::Keys,
     documents::ChangeSet,
@@ -40,7 +41,7 @@ impl Seen {
 /// What a request to undo means.
 #[derive(Clone, Debug)]
 pub struct Meant {
-    /// The change sets, newest first.
+    /// The change sets, the last applied first.
     pub sets: Vec<ChangeSet>,
     /// The only person of whom something is undone, if it is only one.
     pub only: Option<MemberNo>,
@@ -83,7 +84,38 @@ impl Engine {
         sets.retain(|set| request.feed.is_none_or(|feed| feed == set.feed));
         sets.sort_by_key(|s| std::cmp::Reverse(s.created_seq));
         sets.dedup_by_key(|s| s.id);
-        Ok(sets)
+        self.last_applied_first(org, sets, None).await
+    }
+
+    /// The last that was applied first, which may have waited for longer than others; only those of which something was applied
+    /// since some time.
+    async fn last_applied_first(
+        &self,
+        org: &Organisation,
+        sets: Vec<ChangeSet>,
+        since: Option<DateTime<Utc>>,
+    ) -> Result<Vec<ChangeSet>> {
+        let mut applied = Vec::with_capacity(sets.len());
+        for set in sets {
+            let (seq, at) = self.last_applied(org, &set).await?;
+            if since.is_none_or(|since| at >= since) {
+                applied.push((seq, set));
+            }
+        }
+        applied.sort_by_key(|(seq, _)| std::cmp::Reverse(*seq));
+        Ok(applied.into_iter().map(|(_, set)| set).collect())
+    }
+
+    /// When something of a change set was last applied. What nobody decided was applied as it was worked out.
+    async fn last_applied(&self, org: &Organisation, set: &ChangeSet) -> Result<(u64, DateTime<Utc>)> {
+        let at_once = (set.created_seq, set.computed_at);
+        if set.decided_by.is_none() {
+            return Ok(at_once);
+        }
+        let stream = format!("change_set:{}", set.id);
+        let events = self.store.stream_events_from(org.row.id, &stream, set.created_seq).await?;
+        let last = events.iter().rev().find(|event| event.meta.kind == "change_set.applied");
+        Ok(last.map_or(at_once, |event| (event.meta.seq, event.meta.recorded_at)))
     }
 
     async fn sets_to_undo(
@@ -95,9 +127,7 @@ impl Engine {
         let mut sets = self.change_sets(org, Which { feed: request.feed, ..Which::default() }).await?;
         // One that was undone before may have been undone in part; what is as it was before is left alone.
         sets.retain(|s| !s.applied.is_empty() && s.undoes.is_empty());
-        if let Some(since) = request.since {
-            sets.retain(|s| s.computed_at >= since);
-        }
+        sets = self.last_applied_first(org, sets, request.since).await?;
         let Some(member) = whom else { return Ok(sets) };
         let mut touching = Vec::new();
         for set in sets {

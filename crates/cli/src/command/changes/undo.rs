@@ -31,7 +31,7 @@ pub struct Undo {
     ids: Vec<String>,
     #[command(flatten)]
     org: OfOrganisation,
-    /// Everything that was applied since then, newest first
+    /// Every change set of which something was applied since then, the last applied first
     #[arg(long, value_name = "TIME", value_parser = time, conflicts_with = "ids")]
     since: Option<DateTime<Utc>>,
     /// Only what was done to the person with this match key

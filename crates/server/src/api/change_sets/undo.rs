@@ -172,7 +172,7 @@ pub struct UndoSeveral {
     /// These, each as it was seen.
     #[schema(min_items = 1, max_items = 100)]
     pub change_sets: Option<Vec<SeenChangeSet>>,
-    /// All that were worked out since then, but for undos. Not with `change_sets`.
+    /// All of which something was applied since then, but for undos. Not with `change_sets`.
     pub since: Option<DateTime<Utc>>,
     /// Only what was done to the person with this match key, of now or before.
     pub unique_id: Option<String>,
