@@ -120,7 +120,9 @@ async fn settle(world: &World) {
     for state in [State::Held, State::PartlyApplied] {
         for set in world.engine.change_sets(&org, Which::all(Some(state))).await.unwrap() {
             let id = set.id.to_string();
-            let known = Approval { confirm_removals: Some(set.counts.removed), ..Approval::default() };
+            let set = Box::pin(world.engine.look(&org, Some(&id))).await.unwrap();
+            let losing = world.engine.would_lose(&org, &set).await.unwrap();
+            let known = Approval { confirm_removals: Some(losing.removals), ..Approval::default() };
             if Box::pin(world.engine.approve("acme", Some(&id), known)).await.is_err() {
                 let _ = Box::pin(world.engine.reject("acme", Some(&id), Choice::default(), None)).await;
             }
