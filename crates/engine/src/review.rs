@@ -223,9 +223,35 @@ impl Engine {
         Ok(Some(digest.finish()))
     }
 
+    /// The digest of a set behind a decision: of what is left or, where that says nothing of what was decided, another than it had.
+    /// Whoever saw the set before has not seen what it has come to. None where all of it was decided at once.
+    async fn digest_behind(
+        &self,
+        org: &Organisation,
+        set: &ChangeSet,
+        rest: &Selection,
+        more: &[(u32, Body)],
+    ) -> Result<Option<String>> {
+        let left = self.digest_of(org, set, rest, more).await?;
+        let in_parts = !set.applied.is_empty() || !set.rejected.is_empty();
+        Ok(match left {
+            None if in_parts => Some(decided(org, set, b"nothing waits")),
+            // Of every change that waits a field was left out.
+            Some(left) if left == set.digest => Some(decided(org, set, b"in part")),
+            left => left,
+        })
+    }
+
     async fn review_report(&self, org: &Organisation, set: &ChangeSet) -> Result<Report> {
         self.report(org, &self.upload(org, set.upload).await?).await
     }
+}
+
+/// A digest that a set has not had.
+fn decided(org: &Organisation, set: &ChangeSet, how: &[u8]) -> String {
+    let mut digest = org.keys.digest();
+    [how, set.digest.as_bytes()].into_iter().for_each(|part| digest.add(part));
+    digest.finish()
 }
 
 /// Why words that a change set displaces are no longer the roster's value.

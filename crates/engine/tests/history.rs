@@ -89,7 +89,12 @@ async fn more(world: &World, n: usize) -> bool {
             let rows = rows.map(|n| if n == 13 { person(n).replace("E13,", "N13,") } else { person(n) });
             drop(Box::pin(world.report(full(), &csv(rows))).await);
         }
-        4 => drop(Box::pin(world.engine.undo("acme", UndoRequest::default())).await.unwrap()),
+        4 => {
+            let acme = world.engine.organisation("acme").await.unwrap();
+            let sets = world.engine.change_sets(&acme, Which::default()).await.unwrap();
+            let ids = sets.iter().filter(|set| !set.applied.is_empty()).map(|set| set.id.to_string()).take(1).collect();
+            drop(Box::pin(world.engine.undo("acme", UndoRequest { ids, ..UndoRequest::default() })).await.unwrap());
+        }
         // Another feed claims some of them, has its own words, and lets go of them again.
         5 => drop(Box::pin(world.report(of("late", full()), &csv((14..20).map(|n| moved(n, "Late"))))).await),
         6 => drop(Box::pin(world.report(of("late", full()), &csv((14..19).map(|n| moved(n, "Later"))))).await),

@@ -78,6 +78,52 @@ async fn undo_of_several_goes_newest_first() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_approved_after_it_was_looked_at_is_not_undone_unseen() {
+    let given = Given::organisation().await;
+    given.applied(full(), &staff(1..=6)).await;
+    let hold = Request { asked: Some(Asked::Hold), ..partial() };
+    let held = given.sync(hold, &csv([moved(1, "Legal"), moved(2, "Legal"), moved(3, "Legal")])).await;
+    let choosing = |key: &str| Choice { only: vec![key.to_owned()], ..Choice::default() };
+    given.approve(&held, Approval { choice: choosing("E1"), ..Approval::default() }).await.unwrap();
+    let id = held.change_set_id.unwrap();
+    let one = UndoRequest { ids: vec![id.to_string()], ..UndoRequest::default() };
+    let seen = given.engine.undo("acme", UndoRequest { dry_run: true, ..one.clone() }).await.unwrap().digest;
+    let digest = given.change_set(&held).await.digest;
+    for decided in [true, false] {
+        match decided {
+            true => {
+                drop(given.approve(&held, Approval { choice: choosing("E2"), ..Approval::default() }).await.unwrap())
+            }
+            // Nothing waits any more.
+            false => drop(given.approve(&held, Approval::default()).await.unwrap()),
+        }
+        for seen in [Seen::Together(seen.clone()), Seen::Each(vec![(id, digest.clone())])] {
+            let refused = given.engine.undo("acme", UndoRequest { seen, ..one.clone() }).await;
+            assert!(matches!(refused, Err(Error::Stale(_))), "{refused:?}");
+        }
+    }
+    let before = given.change_set(&held).await.digest;
+    let undone = given.engine.undo("acme", UndoRequest { seen: Seen::Each(vec![(id, before)]), ..one }).await.unwrap();
+    assert_eq!((undone.reports.len(), &*given.department("E3").await), (1, "Sales"));
+    given.verified().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_approval_that_leaves_a_field_of_everybody_out_is_seen_as_well() {
+    let given = Given::organisation().await;
+    given.applied(full(), &staff(1..=6)).await;
+    let hold = Request { asked: Some(Asked::Hold), ..partial() };
+    let held = given.sync(hold, &csv([moved(1, "Legal").replace("Bonn", "Rome")])).await;
+    let before = given.change_set(&held).await.digest;
+    let choice = Choice { except_fields: vec!["location".to_owned()], ..Choice::default() };
+    given.approve(&held, Approval { choice, ..Approval::default() }).await.unwrap();
+    assert_ne!(given.change_set(&held).await.digest, before);
+    let late = Approval { digest: Some(before), ..Approval::default() };
+    assert!(matches!(given.approve(&held, late).await, Err(Error::Stale(_))));
+    given.verified().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_waited_and_was_approved_since_is_undone_and_first() {
     let given = Given::organisation().await;
     given.applied(full(), &staff(1..=6)).await;

@@ -134,6 +134,11 @@ fn what_was_refused_is_refused_again_under_its_key_and_done_under_another() {
     let make = |key: &str, name: &str| once(&api, &api.key, "POST /api/v1/feeds", key, &json!({ "name": name }));
     assert_eq!(make("feed", "Not a name").problem(), "invalid");
     assert_eq!(make("feed", "payroll").problem(), "idempotency-mismatch");
+    // The same bytes, said to be something else, are something else.
+    let plain = [("Content-Type", "text/plain"), ("Idempotency-Key", "said")];
+    let sent = |headers: &[(&str, &str)]| api.send("POST", "/api/v1/feeds", headers, br#"{"name":"said"}"#);
+    assert_eq!((sent(&plain).problem().as_str(), is_again(&sent(&plain))), ("unsupported-media-type", true));
+    assert_eq!(sent(&[JSON, plain[1]]).problem(), "idempotency-mismatch");
     assert_eq!(make("mended", "payroll").status, 201);
     assert!(is_again(&make("mended", "payroll")));
     assert_eq!((change("one").problem().as_str(), change("two").status), ("not-found", 200));

@@ -170,6 +170,13 @@ fn a_mapping_that_makes_no_sense_is_pointed_to_and_nothing_is_taken() {
     let many = Value::from_iter((0..=1000).map(|n| (format!("f{n}"), json!("XB"))));
     let many = json!({ "mode": "partial", "mapping": many, "rows": [] }).to_string();
     said(&api.send_list("", &[JSON], &many), "/mapping", "1,000", "many");
+    // No name is kept for good that nobody can mean.
+    for long in [json!({ "location": "x".repeat(1_001) }), json!({ "x".repeat(1_001): "XB" })] {
+        let body = json!({ "mode": "partial", "mapping": long, "rows": [] }).to_string();
+        let refused = api.send_list("", &[JSON], &body);
+        said(&refused, "/mapping", "1,000 bytes", "long");
+        assert!(refused.body.len() < 1_000, "it is not said again");
+    }
     // That a column is not there only the payload says.
     let absent = parameter(&json!({ "unique_id": "XA", "location": "Place" }));
     let tried = api.send_list(&format!("mode=partial&dry_run=true&{absent}"), &[CSV], csv);

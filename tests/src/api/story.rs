@@ -118,6 +118,12 @@ fn what_is_held_is_decided_by_whoever_names_what_they_saw() {
     let tag = format!("{:?}", stale["digest"].as_str().unwrap());
     let done = decide("approve", &[("If-Match", &tag)]);
     assert_eq!((done.status, &done.json()["state"]), (200, &json!("applied")), "{}", done.body);
+    // That all of it is applied by now was not seen yet.
+    for what in ["approve", "reject", "undo"] {
+        let stale = decide(what, &[("If-Match", &tag)]).json();
+        assert_eq!((&stale["waiting"], &stale["since"][0]["what"]), (&json!(0), &json!("applied")), "{what}: {stale}");
+    }
+    let tag = format!("{:?}", done.json()["digest"].as_str().unwrap());
     assert_eq!(decide("approve", &[("If-Match", &tag)]).problem(), "conflict");
     let undone = decide("undo", &[("If-Match", &tag)]);
     assert_eq!(undone.json()["reports"][0]["counts"]["reinstated"], 2, "{}", undone.body);

@@ -232,8 +232,10 @@ fn a_narrow_key_undoes_what_it_sees_whole() {
     for limits in [&["--department", "UK"][..], &["--write-fields", "members=location"]] {
         assert_eq!(api.undo_with(&key(limits), &all, None).problem(), "missing-right", "{limits:?}");
     }
-    // Looking for a person is a right of its own.
-    let decides = api.muster.key(&["--name", "d", "--user", "hris", "--scope", "change_set:approve"]);
+    // To be told which change sets there are, and to look for a person, are rights of their own.
+    let approves = api.muster.key(&["--name", "a", "--user", "hris", "--scope", "change_set:approve"]);
+    assert_eq!(api.undo_with(&approves, &all, None).json()["scope"], "change_set:read");
+    let decides = api.muster.key(&["--name", "d", "--user", "hris", "--scope", "change_set:read,change_set:approve"]);
     assert_eq!(api.undo_with(&decides, &all, None).status, 200);
     let person = api.undo_with(&decides, &json!({ "unique_id": "1", "dry_run": true }), None);
     assert_eq!((person.problem().as_str(), &person.json()["scope"]), ("missing-right", &json!("member:read")));

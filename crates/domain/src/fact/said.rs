@@ -214,7 +214,8 @@ pub struct Applied {
     /// Changes of the selection of which such a field still waits.
     #[serde(default, skip_serializing_if = "Selection::is_empty")]
     pub unfinished: Selection,
-    /// The digest of what still waits, if anything does.
+    /// The digest from now on: that of what still waits or, where nothing does, another than it had; none if it stays as it was,
+    /// since all of it was decided at once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rest: Option<String>,
     /// Who approved the same before, where two people had to.
@@ -250,7 +251,8 @@ pub struct Rejected {
     pub numbered: Selection,
     /// What the change set is now.
     pub state: State,
-    /// The digest of what still waits, if anything does.
+    /// The digest from now on: that of what still waits or, where nothing does, another than it had; none if it stays as it was,
+    /// since all of it was decided at once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rest: Option<String>,
 }

@@ -3,6 +3,7 @@
 use std::{
     net::IpAddr,
     sync::{Arc, LazyLock},
+    time::Duration,
 };
 
 use muster_domain::{
@@ -11,6 +12,7 @@ use muster_domain::{
     ids::OrganisationId,
 };
 use muster_store::StoreError;
+use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::{Kept, locked};
@@ -47,17 +49,21 @@ impl<E: Into<Error>> From<E> for Refusal {
 /// The secret of no organisation.
 const NOBODYS: [u8; 32] = [0; 32];
 
+/// How long whoever has no key waits for the answer: longer than any look-up takes, so that what was looked up does not show.
+const NO_KEY_AFTER: Duration = Duration::from_millis(10);
+
 /// By what a secret is hashed of which there is no key, so that it takes as long.
 static NOBODY: LazyLock<Keys> = LazyLock::new(|| Keys::derive(&NOBODYS));
 
 impl Engine {
     /// Lets a key in, if it may be used now from that address. A wrong secret takes as long as an unknown key, whether or not its
-    /// organisation is remembered: who is not let in at once is weighed again by what the store says, and so is nobody.
+    /// organisation is remembered: who is not let in at once is weighed again by what the store says, and so is nobody; and both
+    /// are answered after the same time.
     ///
     /// # Errors
     /// Why it is not let in. Whoever has not the right secret learns no more than that there is no such key.
     pub async fn authenticate(&self, text: &KeyText, from: IpAddr) -> Result<Caller, Refusal> {
-        let now = self.now();
+        let (now, began) = (self.now(), Instant::now());
         let found = self.users_and_keys().await?.find_key(&text.id).await?;
         let org = found.as_ref().map_or(OrganisationId(Uuid::nil()), |found| found.organisation);
         let secret = found.as_ref().map(|f| KeySecret { hash: f.key.hash, former: f.key.former });
@@ -67,11 +73,11 @@ impl Engine {
             checked = weigh(self.stored_keys(org).await?.as_ref());
         }
         let Some(found) = found.filter(|_| checked != Err(Denied::Unknown)) else {
-            return Err(self.no_key());
+            return Err(self.no_key(began).await);
         };
         let key: ApiKey = serde_json::from_slice(&found.key.doc)?;
         if text.kind.is_some_and(|kind| kind != key.kind) {
-            return Err(self.no_key());
+            return Err(self.no_key(began).await);
         }
         let denied = |denied, key: &ApiKey| Refusal::Denied(denied, Some(Box::new(key.clone())));
         let user: Option<User> = found.user.as_deref().map(serde_json::from_slice).transpose()?;
@@ -94,8 +100,9 @@ impl Engine {
         Ok(Caller { organisation, roster_version, grant })
     }
 
-    fn no_key(&self) -> Refusal {
+    async fn no_key(&self, began: Instant) -> Refusal {
         self.count_unknown();
+        tokio::time::sleep_until(began + NO_KEY_AFTER).await;
         Refusal::Denied(Denied::Unknown, None)
     }
 

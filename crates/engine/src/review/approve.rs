@@ -129,7 +129,7 @@ impl Engine {
             reviewed: true,
             except_fields: approval.choice.except_fields.clone(),
             unfinished: waiting.unfinished,
-            rest: self.digest_of(org, &set, &rest, &chunks).await?,
+            rest: self.digest_behind(org, &set, &rest, &chunks).await?,
             first_approver,
             removals: waiting.losing.removals,
         };

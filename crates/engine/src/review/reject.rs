@@ -177,7 +177,7 @@ impl Engine {
         let ctx = self.deciding_on(org, &set);
         let first_no = tx.head().await?.next_member;
         let rest = set.waiting().minus(&chosen);
-        let left = self.digest_of(org, &set, &rest, &before.chunks).await?;
+        let left = self.digest_behind(org, &set, &rest, &before.chunks).await?;
         let mut numbers = Vec::new();
         if remembered {
             let application = Application {

@@ -103,6 +103,10 @@ impl Asked {
         [parts.method.as_str().as_bytes(), route.as_bytes(), uri.as_bytes(), &bytes].into_iter().for_each(&mut take);
         // What was seen is part of what is asked for: a decision on something else is another decision.
         parts.headers.get_all(header::IF_MATCH).iter().for_each(|tags| take(tags.as_bytes()));
+        // The same bytes, said to be something else, are something else.
+        for said in [header::CONTENT_TYPE, header::CONTENT_ENCODING] {
+            take(parts.headers.get(said).map_or(b"", HeaderValue::as_bytes));
+        }
         let content = *hash.finalize().as_bytes();
         let request = Request::from_parts(parts, Body::from(bytes));
         Ok(Asked { key, route: route.to_owned(), content, request })

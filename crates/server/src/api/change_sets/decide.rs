@@ -151,7 +151,10 @@ async fn not_now(caller: &Caller, error: Error, set: &ChangeSet, seen: &str) -> 
             let told = async { stale(caller, &find(caller, &set.id.to_string()).await?, seen).await };
             told.await.unwrap_or_else(|problem| problem)
         }
-        Error::Wrong(why) if !waits(set) => Problem::new(&CONFLICT, why),
+        Error::Wrong(why) => match find(caller, &set.id.to_string()).await {
+            Ok(now) if !waits(&now) => Problem::new(&CONFLICT, why),
+            _ => Error::Wrong(why).into(),
+        },
         Error::Forbidden(why) => Problem::new(&SECOND_APPROVER, why),
         e => e.into(),
     }

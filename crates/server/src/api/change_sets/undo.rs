@@ -249,7 +249,7 @@ fn as_it_is(set: &ChangeSet) -> Value {
 /// Newest first, each by a change set of its own, at which policy and guards look like at any other; what changed since is kept and
 /// listed. Behind the first that waits for review nothing more is undone: `not_undone` has the others. Change sets that are named
 /// are named with their digests. Of all others a trial (`dry_run`) tells which they are: its `digest` must come back as `If-Match`,
-/// so that nothing is undone that nobody saw. Whoever names a person needs `member:read` too. At most 100 are undone at a time.
+/// so that nothing is undone that nobody saw. It needs `change_set:read` too and, to name a person, `member:read`. At most 100 are undone at a time.
 #[utoipa::path(post, path = "/api/v1/change-sets/undo", tag = "change sets",
     params(("If-Match" = Option<String>, Header)), request_body = UndoSeveral,
     responses((status = 200, body = UndoneDocument),
@@ -263,6 +263,8 @@ pub async fn several(
     request: Request,
 ) -> Result<Json<UndoneDocument>> {
     may_decide(&caller)?;
+    // It is told which change sets there are.
+    caller.needs(Resource::ChangeSets, Action::Read)?;
     let body::Json(several) = body::Json::<UndoSeveral>::from_request(request, &()).await?;
     several.check()?;
     let asked = body::asked(several.apply, several.hold)?;

@@ -23,6 +23,8 @@ use crate::{
 
 /// No organisation has as many fields: whoever names more is not read any further.
 const MOST: usize = 1_000;
+/// No field and no column has a name of so many bytes: it would be kept with the upload for good.
+const LONGEST: usize = 1_000;
 /// Where a mapping stands in what is sent.
 const PLACE: &str = "/mapping";
 
@@ -46,6 +48,10 @@ impl<'de> Deserialize<'de> for Columns {
                 while let Some((field, column)) = fields.next_entry::<String, Option<String>>()? {
                     if columns.len() >= MOST {
                         return Err(de::Error::invalid_length(MOST + 1, &"a mapping of at most 1,000 fields"));
+                    }
+                    if field.len() > LONGEST || column.as_ref().is_some_and(|column| column.len() > LONGEST) {
+                        let long = Unexpected::Other("a longer name");
+                        return Err(de::Error::invalid_value(long, &"names of at most 1,000 bytes"));
                     }
                     if columns.insert(field, column.unwrap_or_default()).is_some() {
                         let twice = Unexpected::Other("a field that is named twice");
