@@ -120,6 +120,12 @@ async fn an_approval_that_leaves_a_field_of_everybody_out_is_seen_as_well() {
     assert_ne!(given.change_set(&held).await.digest, before);
     let late = Approval { digest: Some(before), ..Approval::default() };
     assert!(matches!(given.approve(&held, late).await, Err(Error::Stale(_))));
+    // What is left of it is rejected: it is applied all the same, and can be undone.
+    assert_eq!(given.reject(&held, Choice::default()).await.state, State::Applied);
+    assert_eq!(given.department("E1").await, "Legal");
+    let ids = vec![held.change_set_id.unwrap().to_string()];
+    let undone = given.engine.undo("acme", UndoRequest { ids, ..UndoRequest::default() }).await.unwrap();
+    assert_eq!((undone.reports.len(), &*given.department("E1").await), (1, "Sales"));
     given.verified().await;
 }
 

@@ -178,6 +178,10 @@ impl Engine {
         let first_no = tx.head().await?.next_member;
         let rest = set.waiting().minus(&chosen);
         let left = self.digest_behind(org, &set, &rest, &before.chunks).await?;
+        // Also where a field was left out of every change that was applied, in this transaction or before it.
+        let any_applied = !set.applied.is_empty()
+            || !before.members.is_empty()
+            || rest.is_empty() && self.last_applied(org, &set).await?.is_some();
         let mut numbers = Vec::new();
         if remembered {
             let application = Application {
@@ -205,9 +209,9 @@ impl Engine {
             first_no,
             new_members: numbers.len() as u32,
             numbered: numbers.iter().copied().collect(),
-            state: match (rest.is_empty(), set.applied.is_empty()) {
-                (true, true) => State::Rejected,
-                (true, false) => State::Applied,
+            state: match (rest.is_empty(), any_applied) {
+                (true, false) => State::Rejected,
+                (true, true) => State::Applied,
                 (false, _) => set.state,
             },
             rest: left,

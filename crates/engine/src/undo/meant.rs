@@ -75,47 +75,32 @@ impl Engine {
         let mut sets = Vec::new();
         for id in &request.ids {
             let set = self.find_change_set(org, Some(id)).await?;
-            if set.applied.is_empty() {
+            let Some((seq, _)) = self.last_applied(org, &set).await? else {
                 let state = set.state.word();
                 return Err(Error::Wrong(format!("Nothing of change set {} was applied: it is {state}.", set.id)));
-            }
-            sets.push(set);
+            };
+            sets.push((seq, set));
         }
-        sets.retain(|set| request.feed.is_none_or(|feed| feed == set.feed));
-        sets.sort_by_key(|s| std::cmp::Reverse(s.created_seq));
+        sets.retain(|(_, set)| request.feed.is_none_or(|feed| feed == set.feed));
+        let mut sets = last_first(sets);
         sets.dedup_by_key(|s| s.id);
-        self.last_applied_first(org, sets, None).await
+        Ok(sets)
     }
 
-    /// The last that was applied first, which may have waited for longer than others; only those of which something was applied
-    /// since some time.
-    async fn last_applied_first(
+    /// When something of a change set was last applied, if ever. What nobody decided was applied as it was worked out; of what
+    /// somebody decided the log tells, also where a field was left out of every change, so that all of them wait still.
+    pub(crate) async fn last_applied(
         &self,
         org: &Organisation,
-        sets: Vec<ChangeSet>,
-        since: Option<DateTime<Utc>>,
-    ) -> Result<Vec<ChangeSet>> {
-        let mut applied = Vec::with_capacity(sets.len());
-        for set in sets {
-            let (seq, at) = self.last_applied(org, &set).await?;
-            if since.is_none_or(|since| at >= since) {
-                applied.push((seq, set));
-            }
-        }
-        applied.sort_by_key(|(seq, _)| std::cmp::Reverse(*seq));
-        Ok(applied.into_iter().map(|(_, set)| set).collect())
-    }
-
-    /// When something of a change set was last applied. What nobody decided was applied as it was worked out.
-    async fn last_applied(&self, org: &Organisation, set: &ChangeSet) -> Result<(u64, DateTime<Utc>)> {
-        let at_once = (set.created_seq, set.computed_at);
+        set: &ChangeSet,
+    ) -> Result<Option<(u64, DateTime<Utc>)>> {
         if set.decided_by.is_none() {
-            return Ok(at_once);
+            return Ok((!set.applied.is_empty()).then_some((set.created_seq, set.computed_at)));
         }
         let stream = format!("change_set:{}", set.id);
         let events = self.store.stream_events_from(org.row.id, &stream, set.created_seq).await?;
         let last = events.iter().rev().find(|event| event.meta.kind == "change_set.applied");
-        Ok(last.map_or(at_once, |event| (event.meta.seq, event.meta.recorded_at)))
+        Ok(last.map(|event| (event.meta.seq, event.meta.recorded_at)))
     }
 
     async fn sets_to_undo(
@@ -124,10 +109,18 @@ impl Engine {
         request: &UndoRequest,
         whom: Option<&Member>,
     ) -> Result<Vec<ChangeSet>> {
-        let mut sets = self.change_sets(org, Which { feed: request.feed, ..Which::default() }).await?;
-        // One that was undone before may have been undone in part; what is as it was before is left alone.
-        sets.retain(|s| !s.applied.is_empty() && s.undoes.is_empty());
-        sets = self.last_applied_first(org, sets, request.since).await?;
+        let mut sets = Vec::new();
+        for set in self.change_sets(org, Which { feed: request.feed, ..Which::default() }).await? {
+            // One that was undone before may have been undone in part; what is as it was before is left alone.
+            if !set.undoes.is_empty() {
+                continue;
+            }
+            let Some((seq, at)) = self.last_applied(org, &set).await? else { continue };
+            if request.since.is_none_or(|since| at >= since) {
+                sets.push((seq, set));
+            }
+        }
+        let sets = last_first(sets);
         let Some(member) = whom else { return Ok(sets) };
         let mut touching = Vec::new();
         for set in sets {
@@ -141,6 +134,12 @@ impl Engine {
         }
         Ok(touching)
     }
+}
+
+/// The last that was applied first, which may have waited for longer than others.
+fn last_first(mut sets: Vec<(u64, ChangeSet)>) -> Vec<ChangeSet> {
+    sets.sort_by_key(|(seq, _)| std::cmp::Reverse(*seq));
+    sets.into_iter().map(|(_, set)| set).collect()
 }
 
 /// Keyed, as those of the change sets are. Whoever saw what would be undone of one person did not see all of it.
