@@ -204,7 +204,7 @@ pub struct ChangeSet {
     /// The first of two approvals: it waits for the second, or was followed by it when something was applied last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub first_approval: Option<Box<FirstApproval>>,
-    /// The approvals of one person alone that made people ineligible, oldest first.
+    /// What one person alone let through that made people ineligible, approving or having it applied, oldest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub alone: Vec<ApprovedAlone>,
 }
@@ -276,7 +276,9 @@ impl ChangeSet {
         self.roster_version = applied.roster_version;
         if applied.reviewed {
             self.decided_by = Some(actor.to_owned());
-            self.note_alone(applied, at);
+        }
+        if applied.first_approver.is_none() {
+            self.note_alone(applied.removals, at);
         }
         self.take_second(applied.first_approver.as_deref(), actor);
     }

@@ -19,6 +19,10 @@ pub struct Figures {
     pub removals: u64,
     /// The same of single deletes and partial payloads of the 24 hours before, this change set not among them.
     pub removals_24h: u64,
+    /// How many people one person alone made ineligible within the 24 hours before, approving or with `apply`, where `apply` was
+    /// asked for; with what the same undo of several took back before this.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub alone_24h: u64,
     /// People of whom fields change.
     pub updates: u64,
     /// Rows of the payload.
@@ -121,6 +125,16 @@ pub fn decide(policy: Policy, asked: Option<Asked>, holds: &[Hold], on_trip: OnT
     } else {
         Decision::Hold
     }
+}
+
+/// How many people somebody alone made ineligible by asking that a change set be applied that makes so many ineligible and was
+/// applied at once: policy would have held it. None, if policy applied it anyway.
+pub fn let_through(policy: Policy, asked: Option<Asked>, removals: u64) -> u64 {
+    if policy == Policy::Hold && asked == Some(Asked::Apply) { removals } else { 0 }
+}
+
+fn is_zero(n: &u64) -> bool {
+    *n == 0
 }
 
 impl Hold {

@@ -39,7 +39,7 @@ impl Approved {
     }
 }
 
-/// An approval of one person alone that made people ineligible.
+/// An approval of one person alone that made people ineligible, or that somebody had applied what policy holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ApprovedAlone {
     /// When.
@@ -159,14 +159,14 @@ impl ChangeSet {
         })
     }
 
-    /// Whoever approved what was applied was the only one.
-    pub(crate) fn note_alone(&mut self, applied: &Applied, at: DateTime<Utc>) {
-        if applied.first_approver.is_none() && applied.removals > 0 {
-            self.alone.push(ApprovedAlone { at, removals: applied.removals });
+    /// One person alone let through that so many people became ineligible.
+    pub fn note_alone(&mut self, removals: u64, at: DateTime<Utc>) {
+        if removals > 0 {
+            self.alone.push(ApprovedAlone { at, removals });
         }
     }
 
-    /// How many people approvals of one person alone made ineligible since a moment.
+    /// How many people one person alone made ineligible since a moment, approving or having it applied.
     pub fn approved_alone_since(&self, since: DateTime<Utc>) -> u64 {
         self.alone.iter().filter(|a| a.at >= since).map(|a| a.removals).sum()
     }

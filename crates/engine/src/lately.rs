@@ -4,6 +4,7 @@
 use chrono::{DateTime, Utc};
 use muster_domain::{
     documents::ChangeSet,
+    guard::Asked,
     ids::{ChangeSetId, FeedNo, OrganisationId},
 };
 
@@ -18,8 +19,8 @@ impl Engine {
         Ok(self.store.added_up(org, self.a_day_ago(), feed.map(|feed| [feed, FeedNo::HAND])).await?)
     }
 
-    /// How many people approvals that one person gave alone made ineligible within 24 hours, whoever that was, but for those of this
-    /// change set.
+    /// How many people one person alone made ineligible within 24 hours, approving or with `apply`, whoever that was, but for those of
+    /// this change set.
     ///
     /// # Errors
     /// If the store cannot be read.
@@ -30,6 +31,23 @@ impl Engine {
             sum += serde_json::from_slice::<ChangeSet>(&row.doc)?.approved_alone_since(since);
         }
         Ok(sum)
+    }
+
+    /// The same for a change set that is new, and makes so many people ineligible: only `apply` asks for it.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    pub(crate) async fn alone_before(
+        &self,
+        org: OrganisationId,
+        new: ChangeSetId,
+        asked: Option<Asked>,
+        removals: u64,
+    ) -> Result<u64> {
+        if asked != Some(Asked::Apply) || removals == 0 {
+            return Ok(0);
+        }
+        self.approved_alone_lately(org, new).await
     }
 
     fn a_day_ago(&self) -> DateTime<Utc> {

@@ -246,7 +246,7 @@ impl Engine {
         let holds = Guards::judge(&settings, &compared.figures, received.channel);
         let decision = guard::decide(
             settings.policy(received.channel),
-            settings.review.lets(received.asked, compared.figures.removals),
+            settings.review.lets(received.asked, compared.figures.removals, compared.figures.alone_24h),
             &holds,
             settings.guards.on_trip,
         );
@@ -323,6 +323,7 @@ impl Engine {
     /// Figures that rows do not tell.
     async fn measure(&self, job: &Job<'_>, compared: &mut Compared, input: &Input) -> Result<()> {
         let figures = &mut compared.figures;
+        figures.alone_24h = self.alone_before(job.org, job.change_set, job.received.asked, figures.removals).await?;
         figures.first_import = job.feed.baseline.is_none() && job.received.mode == Mode::Full;
         if job.received.mode == Mode::Full {
             figures.rows_last = job.feed.baseline.as_ref().map(|b| b.rows);

@@ -9,7 +9,7 @@ use muster_domain::{
     event::Body,
     fact::{Applied, Baseline, Computed, Counts, Fact, Received, State},
     fold,
-    guard::{self, Asked, Decision, Figures},
+    guard::{self, Asked, Decision, Figures, Hold},
     ids::{ChangeSetId, FeedNo, MemberNo, UploadId},
     member::Member,
     selection::Selection,
@@ -46,12 +46,48 @@ pub struct Proposal<'a> {
     pub dry_run: bool,
 }
 
+/// What was proposed by the same request before: all of it is judged as if it came at once.
+#[derive(Debug, Default)]
+pub struct Before {
+    /// What percentages are of: the claims that there were in front of the first.
+    claims: Option<u64>,
+    /// How many people it made ineligible, in a trial too.
+    removals: u64,
+    /// Those of them who are not in the store as let through by one person.
+    untold: u64,
+    /// Whether the last would wait for review, or does.
+    pub(crate) would_hold: bool,
+}
+
+/// What is decided of a proposal, and by what.
+struct Judged {
+    figures: Figures,
+    holds: Vec<Hold>,
+    decision: Decision,
+    /// How many people it makes ineligible by being asked to be applied, though policy holds it.
+    let_through: u64,
+}
+
 impl Engine {
     /// Takes a proposal through decide and append.
     ///
     /// # Errors
     /// If the store refuses; nothing was changed then.
     pub async fn propose(&self, lease: &Lease, org: &Organisation, proposal: Proposal<'_>) -> Result<Report> {
+        self.propose_behind(lease, org, proposal, &mut Before::default()).await
+    }
+
+    /// The same behind others of the same request, to which it is added.
+    ///
+    /// # Errors
+    /// If the store refuses; nothing was changed then.
+    pub(crate) async fn propose_behind(
+        &self,
+        lease: &Lease,
+        org: &Organisation,
+        proposal: Proposal<'_>,
+        before: &mut Before,
+    ) -> Result<Report> {
         let now = self.now();
         let today = eligibility::today(&org.settings, now);
         let upload = UploadId(Uuid::now_v7());
@@ -69,19 +105,12 @@ impl Engine {
             recorder.push(change);
         }
         let counts = counts(&proposal.changes);
-        let mut figures = figures(org, &proposal, &ctx);
-        figures.removals_24h = self.removals_of_a_day(org.row.id, None).await?;
-        let holds = Guards::judge(&org.settings, &figures, Channel::Hand);
-        let decision = guard::decide(
-            org.settings.policy(Channel::Hand),
-            org.settings.review.lets(proposal.asked, figures.removals),
-            &holds,
-            org.settings.guards.on_trip,
-        );
+        let Judged { figures, holds, decision, let_through } = self.judge(org, &proposal, &ctx, before).await?;
         let head = self.store.head(org.row.id).await?;
         let changes = recorder.changes;
         let chunks = recorder.take_rest();
         let (digest, unproven) = recorder.finish();
+        before.would_hold = changes > 0 && decision != Decision::Apply;
         let state = match decision {
             _ if proposal.dry_run => State::DryRun,
             _ if changes == 0 => State::NoChanges,
@@ -167,7 +196,7 @@ impl Engine {
                 unfinished: Selection::default(),
                 rest: None,
                 first_approver: None,
-                removals: 0,
+                removals: let_through,
             };
             report.roster_version = applied.roster_version;
             tx.append(vec![event(&Fact::Applied(Box::new(applied.clone())), None)], &who).await?;
@@ -184,6 +213,32 @@ impl Engine {
         tx.commit().await?;
         crash::point("hand_after_commit");
         Ok(report)
+    }
+
+    /// Decides, and adds the proposal to those before it.
+    async fn judge(
+        &self,
+        org: &Organisation,
+        proposal: &Proposal<'_>,
+        ctx: &fold::Context<'_>,
+        before: &mut Before,
+    ) -> Result<Judged> {
+        let mut figures = figures(org, proposal, ctx);
+        figures.claims_before = *before.claims.get_or_insert(figures.claims_before);
+        figures.removals_24h = self.removals_of_a_day(org.row.id, None).await? + before.removals;
+        let lately = self.alone_before(org.row.id, ctx.change_set, proposal.asked, figures.removals).await?;
+        figures.alone_24h = if proposal.asked == Some(Asked::Apply) { lately + before.untold } else { 0 };
+        let holds = Guards::judge(&org.settings, &figures, Channel::Hand);
+        let policy = org.settings.policy(Channel::Hand);
+        let asked = org.settings.review.lets(proposal.asked, figures.removals, figures.alone_24h);
+        let decision = guard::decide(policy, asked, &holds, org.settings.guards.on_trip);
+        let let_through = match decision {
+            Decision::Apply => guard::let_through(policy, asked, figures.removals),
+            _ => 0,
+        };
+        before.removals += figures.removals;
+        before.untold += if proposal.dry_run { figures.removals } else { figures.removals - let_through };
+        Ok(Judged { figures, holds, decision, let_through })
     }
 
     /// A feed of which something was undone is measured by what it sent before, and its last payload is news again.

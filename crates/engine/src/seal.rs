@@ -5,7 +5,7 @@ use muster_domain::{
     documents::{ChangeSet, Feed},
     event::Body,
     fact::{Applied, Computed, Fact, State},
-    guard::{Decision, Hold},
+    guard::{self, Decision, Hold},
     ids::MemberNo,
     member::Reason,
     selection::Selection,
@@ -281,7 +281,18 @@ impl<'a> Sealing<'a> {
             unfinished: Selection::default(),
             rest: (self.selection.len() < *changes).then(|| digest.clone()),
             first_approver: None,
-            removals: 0,
+            removals: self.let_through(),
+        }
+    }
+
+    /// How many people became ineligible by what policy would have held, and `apply` let through.
+    fn let_through(&self) -> u64 {
+        let (settings, received) = (self.job.settings, self.job.received);
+        match self.computed.state {
+            State::Applied => {
+                guard::let_through(settings.policy(received.channel), received.asked, self.computed.figures.removals)
+            }
+            _ => 0,
         }
     }
 
@@ -322,6 +333,7 @@ impl<'a> Sealing<'a> {
             let mut set = ChangeSet::new(&self.computed, job.received, sealed_at);
             (set.created_seq, set.state, set.roster_version) = (created_seq, state, self.version);
             set.applied = self.selection.clone();
+            set.note_alone(self.let_through(), tx.head().await?.last_recorded_at);
             put_change_set(tx, &set).await?;
         }
         let change_set = has_changes.then_some(job.change_set);

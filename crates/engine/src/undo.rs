@@ -18,7 +18,13 @@ use muster_store::Lease;
 use serde::Serialize;
 use uuid::Uuid;
 
-use crate::{Engine, Error, Organisation, Result, members::Whom, propose::Proposal, report::Report, review::displaced};
+use crate::{
+    Engine, Error, Organisation, Result,
+    members::Whom,
+    propose::{Before, Proposal},
+    report::Report,
+    review::displaced,
+};
 
 mod meant;
 
@@ -44,21 +50,27 @@ pub struct UndoRequest {
 }
 
 /// What an undo came to.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Debug)]
 pub struct Undone {
     /// A report for each change set that was undone, newest first.
     pub reports: Vec<UndoneOne>,
     /// What changed since and was kept.
     pub kept: Vec<Kept>,
-    /// Change sets that were meant and not come to, newest first: the undo of a newer one waits for review.
+    /// Change sets that were meant and are not undone, newest first: the undo of a newer one waits for review, or in a trial would,
+    /// or the first of these failed.
     pub not_undone: Vec<ChangeSetId>,
+    /// Why the first of these could not be undone, where newer ones were before: what is told of those stands.
+    pub stopped: Option<Error>,
     /// Digest of what was meant: see [`Seen::Together`].
     pub digest: String,
 }
 
 impl Undone {
-    /// What all of them came to: one that waits makes the whole wait.
+    /// What all of them came to: one that waits makes the whole wait, and one that failed behind others makes it a part.
     pub fn state(&self) -> State {
+        if self.stopped.is_some() {
+            return State::PartlyApplied;
+        }
         let waits = |s: &State| matches!(s, State::Held | State::PartlyApplied);
         let mut states = self.reports.iter().map(|r| r.report.state);
         let last = self.reports.last().map_or(State::NoChanges, |r| r.report.state);
@@ -74,6 +86,8 @@ pub struct UndoneOne {
     /// What that came to: it is a change set itself.
     #[serde(flatten)]
     pub report: Report,
+    /// Whether it waits for review, or in a trial would.
+    pub would_hold: bool,
 }
 
 impl Deref for UndoneOne {
@@ -95,19 +109,20 @@ pub struct Kept {
     pub change_set: ChangeSetId,
 }
 
-/// An undo of several on its way: what was kept, and in a trial the members as they would be by now.
+/// An undo of several on its way: what was kept, what was taken back before, and in a trial the members as they would be by now.
 #[derive(Default)]
 struct Going {
     kept: Vec<Kept>,
+    before: Before,
     ahead: HashMap<MemberNo, Member>,
 }
 
 impl Engine {
-    /// Undoes one or several change sets, newest first. It stops behind the first that waits for review, since the older ones
-    /// are measured by what it would leave.
+    /// Undoes one or several change sets, newest first; guards and the second approver go by all of them together. It stops behind
+    /// the first that waits for review, or in a trial would, since the older ones are measured by what it would leave.
     ///
     /// # Errors
-    /// If there is nothing to undo; [`Error::Stale`] if something else is meant than was seen.
+    /// If there is nothing to undo, or nothing could be undone; what fails behind others is told in [`Undone::stopped`]; [`Error::Stale`] if something else is meant than was seen.
     pub async fn undo(&self, slug: &str, request: UndoRequest) -> Result<Undone> {
         let org = self.organisation(slug).await?;
         let lease = self.lease(org.row.id).await?;
@@ -123,29 +138,41 @@ impl Engine {
             let what = if request.ids.len() == 1 { "the change set is" } else { "what would be undone is" };
             return Err(Error::Stale(format!("Nothing was undone: {what} not what was seen any more; look again.")));
         }
-        let (mut reports, mut going) = (Vec::new(), Going::default());
-        let mut sets = sets.into_iter();
-        for set in sets.by_ref() {
-            let org = self.organisation(slug).await?;
-            let report = self.undo_one(lease, &org, &set, only, request, &mut going).await?;
-            let stop = matches!(report.state, State::Held);
-            reports.push(UndoneOne { undoes: set.id, report });
-            if stop {
-                break;
+        let (mut reports, mut going, mut stopped) = (Vec::<UndoneOne>::new(), Going::default(), None);
+        let mut left = sets.iter().map(|set| set.id);
+        for set in &sets {
+            let kept = going.kept.len();
+            match self.undo_one(lease, slug, set, only, request, &mut going).await {
+                Ok(report) => {
+                    left.next();
+                    let would_hold = going.before.would_hold;
+                    reports.push(UndoneOne { undoes: set.id, report, would_hold });
+                    if would_hold {
+                        break;
+                    }
+                }
+                // What was undone before stays so, and whoever asked must hear of it.
+                Err(e) if reports.iter().any(|one| one.state == State::Applied) => {
+                    going.kept.truncate(kept);
+                    stopped = Some(e);
+                    break;
+                }
+                Err(e) => return Err(e),
             }
         }
-        Ok(Undone { reports, kept: going.kept, not_undone: sets.map(|set| set.id).collect(), digest })
+        Ok(Undone { reports, kept: going.kept, not_undone: left.collect(), stopped, digest })
     }
 
     async fn undo_one(
         &self,
         lease: &Lease,
-        org: &Organisation,
+        slug: &str,
         set: &ChangeSet,
         only: Option<MemberNo>,
         request: &UndoRequest,
         going: &mut Going,
     ) -> Result<Report> {
+        let org = &self.organisation(slug).await?;
         let history = self.before_and_after(org, set).await?;
         let mut numbers: Vec<MemberNo> =
             history.members.keys().copied().filter(|no| only.is_none_or(|o| o == *no)).collect();
@@ -177,7 +204,7 @@ impl Engine {
             asked: request.asked,
             dry_run: request.dry_run,
         };
-        self.propose(lease, org, proposal).await
+        self.propose_behind(lease, org, proposal, &mut going.before).await
     }
 }
 

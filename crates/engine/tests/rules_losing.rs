@@ -1,7 +1,13 @@
 //! Whoever loses eligibility counts, and not only who is taken off the roster: for the number that a reviewer confirms, and for the
 //! second approver, within a change set and within a day.
 
-use muster_domain::change::Kind;
+use muster_domain::{
+    change::Kind,
+    replay::{
+        log::each_event,
+        trial::{OtherPolicy, Trial},
+    },
+};
 use muster_engine::{import::ImportRequest, review::Losing};
 use muster_testkit::database::Engine as On;
 use proptest::{prelude::*, sample::select, test_runner::TestRunner};
@@ -246,6 +252,34 @@ async fn nobody_alone_has_applied_what_policy_holds_and_would_make_so_many_ineli
     let removed = given.by_hand(Edit::Remove { key: "E7".into() }).await;
     assert_eq!(removed.state, State::Applied, "policy needs nobody");
     given.verified().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_somebody_has_applied_though_policy_holds_it_adds_up() {
+    let given = Given::with(&[("review.second_approver_removals", "5"), ("guard.removals.max_percent", "off")]).await;
+    given.applied(full(), &active(1..=20, &[])).await;
+    let apply = |request: Request| Request { asked: Some(Asked::Apply), ..request };
+    // Policy would have let it through.
+    let anyway = given.applied(apply(leavers()), &staff(17..=20)).await;
+    for key in ["policy.api", "policy.hand"] {
+        given.set(key, "hold").await;
+    }
+    let three = given.applied(apply(leavers()), &staff(1..=3)).await;
+    let removed = given.engine.by_hand("acme", Edit::Remove { key: "E4".into() }, Some(Asked::Apply)).await.unwrap();
+    assert_eq!((given.alone(&anyway).await, given.alone(&three).await), (vec![], vec![3]));
+    assert_eq!((removed.state, given.alone(&removed).await), (State::Applied, vec![1]));
+    let one = given.sync(apply(leavers()), &staff([5])).await;
+    let by_hand = given.engine.by_hand("acme", Edit::Remove { key: "E6".into() }, Some(Asked::Apply)).await.unwrap();
+    assert_eq!((one.state, by_hand.state), (State::Held, State::Held), "the fifth within a day");
+    given.is_first(ANNA, &one, Approval::default()).await;
+    given.applied(apply(partial()), &csv([moved(10, "Legal")])).await;
+    given.verified().await;
+    let mut trial = Trial::new(OtherPolicy::default());
+    each_event(given.log().await.as_slice(), |event| {
+        assert!(trial.take(event)?.is_none_or(|one| !one.differs()), "the policy of the time comes to what happened");
+        Ok(true)
+    })
+    .unwrap();
 }
 
 /// What may be said of somebody: their status and end date; nothing, if they are not in the payload.

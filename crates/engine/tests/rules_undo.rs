@@ -289,3 +289,94 @@ async fn an_undo_that_waits_overwrites_no_claim_made_meanwhile() {
     assert_eq!(given.listed().await, ["E1", "E2", "E3", "E4", "E5", "E6", "E7"].map(String::from));
     given.verified().await;
 }
+
+/// A hundred people, and so many more each of so many times.
+async fn came_in_parts(given: &Given, times: usize, each: usize) -> Vec<ChangeSet> {
+    given.applied(full(), &staff(1..=100)).await;
+    let mut sets = Vec::new();
+    for n in 0..times {
+        let first = 101 + n * each;
+        let report = given.applied(partial(), &staff(first..first + each)).await;
+        sets.push(given.change_set(&report).await);
+    }
+    sets
+}
+
+/// Undoes all of these, tried first: the trial says what it comes to, where it stops included.
+async fn undone_as_tried(given: &Given, sets: &[ChangeSet], asked: Option<Asked>) -> muster_engine::undo::Undone {
+    let ids = sets.iter().map(|set| set.id.to_string()).collect();
+    let request = UndoRequest { ids, asked, ..UndoRequest::default() };
+    let tried = given.engine.undo("acme", UndoRequest { dry_run: true, ..request.clone() }).await.unwrap();
+    let undone = given.engine.undo("acme", request).await.unwrap();
+    let told = |u: &muster_engine::undo::Undone| {
+        u.reports.iter().map(|one| (one.undoes, one.would_hold, one.report.holds.clone())).collect::<Vec<_>>()
+    };
+    assert_eq!((tried.state(), told(&tried)), (State::DryRun, told(&undone)));
+    assert_eq!(tried.not_undone, undone.not_undone);
+    undone
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn undos_of_one_request_add_up_for_the_guard_and_a_trial_says_where_they_stop() {
+    let given = Given::organisation().await;
+    let sets = came_in_parts(&given, 4, 8).await;
+    let undone = undone_as_tried(&given, &sets, None).await;
+    let states: Vec<_> = undone.reports.iter().map(|one| (one.state, one.would_hold)).collect();
+    assert_eq!(states, [(State::Applied, false), (State::Held, true)], "16 of 132 are more than 10 %");
+    let held = &undone.reports[1].holds[0];
+    assert_eq!(
+        (&*held.guard, held.figure.to_string()),
+        ("removals", "12.1".to_owned()),
+        "of those in front of the first"
+    );
+    assert_eq!(undone.not_undone, [sets[1].id, sets[0].id]);
+    assert_eq!(given.listed().await.len(), 124);
+    given.verified().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn undos_of_one_request_add_up_for_the_second_approver() {
+    let given = Given::with(&[("review.second_approver_removals", "10"), ("guard.removals.max_percent", "off")]).await;
+    let sets = came_in_parts(&given, 4, 4).await;
+    given.set("policy.hand", "hold").await;
+    let undone = undone_as_tried(&given, &sets, Some(Asked::Apply)).await;
+    let states: Vec<_> = undone.reports.iter().map(|one| one.state).collect();
+    assert_eq!(states, [State::Applied, State::Applied, State::Held], "twelve are more than ten");
+    assert_eq!((undone.not_undone, given.listed().await.len()), (vec![sets[0].id], 108));
+    let recorded = given.change_set(&undone.reports[2]).await.figures;
+    assert_eq!((recorded.removals, recorded.alone_24h), (4, 8));
+    given.verified().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_undo_that_fails_behind_others_tells_what_stands() {
+    let given = Given::organisation().await;
+    given.applied(full(), &staff(1..=6)).await;
+    let mut sets = Vec::new();
+    for n in 1..=3 {
+        let report = given.applied(partial(), &csv([moved(n, "Legal")])).await;
+        sets.push(given.change_set(&report).await.id);
+    }
+    let ids: Vec<String> = sets.iter().map(ToString::to_string).collect();
+    let undo = || given.engine.undo("acme", UndoRequest { ids: ids.clone(), ..UndoRequest::default() });
+    let conn = sqlx::SqlitePool::connect(&given.url).await.unwrap();
+    // Four change sets there are: the undo of the newest is the fifth, and there is room for no sixth.
+    let fails_from = async |n: u32| {
+        let fails = format!(
+            "DROP TRIGGER IF EXISTS fails; CREATE TRIGGER fails BEFORE INSERT ON change_set \
+             WHEN (SELECT count(*) FROM change_set) >= {n} BEGIN SELECT RAISE(ABORT, 'no room'); END"
+        );
+        sqlx::raw_sql(sqlx::AssertSqlSafe(fails)).execute(&conn).await.unwrap();
+    };
+    fails_from(4).await;
+    assert!(undo().await.is_err(), "nothing was undone");
+    fails_from(5).await;
+    let undone = undo().await.unwrap();
+    assert!(matches!(undone.stopped, Some(Error::Store(_))), "{:?}", undone.stopped);
+    assert_eq!((undone.state(), undone.reports.len()), (State::PartlyApplied, 1));
+    assert_eq!((undone.reports[0].undoes, undone.not_undone), (sets[2], vec![sets[1], sets[0]]));
+    assert_eq!((&*given.department("E3").await, &*given.department("E2").await), ("Sales", "Legal"));
+    sqlx::query("DROP TRIGGER fails").execute(&conn).await.unwrap();
+    conn.close().await;
+    given.verified().await;
+}

@@ -157,7 +157,7 @@ impl From<StoreError> for Problem {
             StoreError::Busy | StoreError::LeaseLost => busy(),
             StoreError::Unavailable(_) | StoreError::Full => {
                 tracing::error!(error = %error, "the database cannot be used");
-                Problem::new(&UNAVAILABLE, "The database cannot be reached; nothing of the request was done.")
+                Problem::new(&UNAVAILABLE, format!("The database cannot be reached{NOTHING_DONE}."))
                     .header(header::RETRY_AFTER, "10")
             }
             StoreError::KeyConflict => Problem::new(
@@ -169,8 +169,21 @@ impl From<StoreError> for Problem {
     }
 }
 
+/// What is said where a request that fails has changed nothing.
+const NOTHING_DONE: &str = "; nothing of the request was done";
+
+impl Problem {
+    /// The sentence, for a request of which a part was done before it failed.
+    pub fn why_it_stopped(self) -> String {
+        if self.kind.slug == INTERNAL.slug {
+            return "Something failed within the server; asked again, the rest may succeed.".to_owned();
+        }
+        self.detail.replace(NOTHING_DONE, "")
+    }
+}
+
 /// Somebody else is working on the organisation for longer than a request should wait.
 pub fn busy() -> Problem {
-    Problem::new(&BUSY, "The organisation's roster is being worked on; nothing of the request was done.")
+    Problem::new(&BUSY, format!("The organisation's roster is being worked on{NOTHING_DONE}."))
         .header(header::RETRY_AFTER, "5")
 }

@@ -197,6 +197,12 @@ fn behind_an_undo_that_waits_nothing_more_is_undone() {
     let body = json!({ "change_sets": named(&[&first, &more, &last]) });
     let seen = tried(&api, &body);
     assert_eq!(seen["reports"][1]["holds"][0]["guard"], "removals", "{seen}");
+    assert_eq!((&seen["reports"][0]["would_hold"], &seen["reports"][1]["would_hold"]), (&json!(false), &json!(true)));
+    assert_eq!((undoes(&seen).len(), &seen["not_undone"]), (2, &json!([first["change_set_id"]])), "as it will be");
+    let id = |set: &Value| set["change_set_id"].as_str().unwrap().to_owned();
+    let ids = [id(&first), id(&more), id(&last)];
+    let said = api.muster.ok(&["changes", "undo", &ids[0], &ids[1], &ids[2], "--org", "acme", "--dry-run"]);
+    assert_eq!((&said["reports"][1]["would_hold"], &said["not_undone"]), (&json!(true), &seen["not_undone"]));
     let undone = api.undo(&body, None);
     assert_eq!((undone.status, &undone.json()["state"]), (200, &json!("held")), "{}", undone.body);
     let undone = undone.json();

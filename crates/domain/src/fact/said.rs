@@ -221,7 +221,8 @@ pub struct Applied {
     /// Who approved the same before, where two people had to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub first_approver: Option<String>,
-    /// How many people it made ineligible, where a person approved it; none are told of what policy applied.
+    /// How many people it made ineligible, where a person approved it, or had it applied though policy holds it; none are told of
+    /// what policy applied.
     #[serde(default, skip_serializing_if = "is_none")]
     pub removals: u64,
 }

@@ -281,7 +281,7 @@ impl Trial {
         let holds = Guards::judge(&settings, figures, channel);
         let decision = guard::decide(
             settings.policy(channel),
-            settings.review.lets(received.asked, figures.removals),
+            settings.review.lets(received.asked, figures.removals, figures.alone_24h),
             &holds,
             settings.guards.on_trip,
         );

@@ -113,7 +113,7 @@ fn given_removals_approved_in_parts_or_lately_then_they_add_up() {
 }
 
 #[test]
-fn given_an_approval_then_it_counts_for_the_next_if_one_person_gave_it_and_by_when() {
+fn given_an_approval_or_apply_then_it_counts_for_the_next_if_one_person_gave_it_and_by_when() {
     let moment = |hour| DateTime::UNIX_EPOCH + chrono::Duration::hours(hour);
     let of = |removals, first: Option<&str>, reviewed| Applied {
         removals,
@@ -126,7 +126,7 @@ fn given_an_approval_then_it_counts_for_the_next_if_one_person_gave_it_and_by_wh
     set.take_applied(&of(0, None, true), ANNA, moment(3));
     set.take_applied(&of(16, None, false), ANNA, moment(4));
     set.take_applied(&of(32, None, true), BEN, moment(5));
-    assert_eq!([0, 1, 2, 5, 6].map(|hour| set.approved_alone_since(moment(hour))), [36, 36, 32, 32, 0]);
+    assert_eq!([0, 1, 2, 5, 6].map(|hour| set.approved_alone_since(moment(hour))), [52, 52, 48, 32, 0]);
     let json = serde_json::to_string(&set).unwrap();
     assert_eq!(serde_json::from_str::<ChangeSet>(&json).unwrap(), set);
 }

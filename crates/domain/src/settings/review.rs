@@ -30,9 +30,11 @@ pub struct Review {
 
 impl Review {
     /// What may be asked for a change set that makes so many people ineligible: where two people must approve everything that
-    /// waits, or so many, nobody alone has it applied whatever policy says.
-    pub fn lets(&self, asked: Option<Asked>, removals: u64) -> Option<Asked> {
-        let many = self.second_approver_removals.is_some_and(|least| removals > 0 && removals >= u64::from(least));
+    /// waits, or so many, nobody alone has it applied whatever policy says. `lately` is how many one person alone let through
+    /// within a day: in parts it takes no fewer approvers than at once.
+    pub fn lets(&self, asked: Option<Asked>, removals: u64, lately: u64) -> Option<Asked> {
+        let so_many = |least: u32| removals > 0 && removals.saturating_add(lately) >= u64::from(least);
+        let many = self.second_approver_removals.is_some_and(so_many);
         let two = many || self.second_approver == SecondApprover::Always;
         asked.filter(|asked| *asked != Asked::Apply || !two)
     }

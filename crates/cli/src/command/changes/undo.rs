@@ -64,31 +64,49 @@ pub async fn run(undo: Undo, session: &mut Session<'_>) -> Result<Exit, Failure>
     };
     let outcome = engine.undo(&org.slug, request).await;
     progress.done();
-    let undone = outcome?;
+    let mut undone = outcome?;
     let state = undone.state();
+    let stopped = undone.stopped.take().map(Failure::from);
     if session.out.json {
-        let Undone { reports, kept, not_undone, digest } = undone;
-        session.out.document(&json!({
+        let Undone { reports, kept, not_undone, digest, .. } = &undone;
+        let mut document = json!({
             "state": state, "reports": reports, "kept": kept, "not_undone": not_undone, "digest": digest,
-        }));
+        });
+        if let Some(why) = &stopped {
+            document["stopped"] = why.message.as_str().into();
+        }
+        session.out.document(&document);
     } else {
-        tell(&undone, &org.slug, session);
+        tell(&undone, stopped.as_ref(), &org.slug, session);
     }
-    Ok(Exit::of(state))
+    Ok(stopped.map_or_else(|| Exit::of(state), |why| why.exit))
 }
 
-fn tell(undone: &Undone, slug: &str, session: &mut Session<'_>) {
+fn tell(undone: &Undone, stopped: Option<&Failure>, slug: &str, session: &mut Session<'_>) {
+    let trial = undone.reports.iter().any(|one| one.state == State::DryRun);
     for one in &undone.reports {
         if undone.reports.len() > 1 {
             session.out.line(format_args!("\nUndo of change set {}", one.undoes));
         }
         report::print(one, slug, session);
+        if trial && one.would_hold {
+            session.out.line("It would wait for review.");
+        }
     }
     if undone.state() == State::DryRun {
         session.out.line(format_args!("\nTo undo this and nothing else, say --digest {}.", undone.digest));
     }
     if !undone.not_undone.is_empty() {
-        session.out.line("\nNot undone, because the undo of a newer one waits for review");
+        match stopped {
+            Some(why) => session.out.line(format_args!(
+                "\nNot undone, because the first of these failed; what was undone before stands. {}",
+                why.message
+            )),
+            None if trial => {
+                session.out.line("\nWould not be undone, because the undo of a newer one would wait for review")
+            }
+            None => session.out.line("\nNot undone, because the undo of a newer one waits for review"),
+        }
         undone.not_undone.iter().for_each(|id| session.out.line(format_args!("  {id}")));
     }
     if undone.kept.is_empty() {

@@ -74,19 +74,25 @@ pub struct UndoReport {
     /// Guards that tripped, or in a trial would.
     #[schema(value_type = Vec<Object>)]
     pub holds: Vec<Hold>,
+    /// Whether it waits for review, or in a trial would.
+    pub would_hold: bool,
 }
 
 /// What an undo came to.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct UndoneDocument {
-    /// What all of it came to: where one waits for review, that.
+    /// What all of it came to: where one waits for review, that; where it stopped behind others, `partly_applied`.
     pub state: String,
     /// A report for each change set that was undone, newest first.
     pub reports: Vec<UndoReport>,
     /// What changed since and was kept.
     pub kept: Vec<KeptDocument>,
-    /// Change sets that were meant and are not undone, newest first: the undo of a newer one waits for review.
+    /// Change sets that were meant and are not undone, newest first: the undo of a newer one waits for review, or in a trial would, or
+    /// the first of these failed.
     pub not_undone: Vec<Uuid>,
+    /// Why the first of these failed, in a sentence, where newer ones were undone before: those stand.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stopped: Option<String>,
     /// Digest of which change sets were meant, as they are: what an undo that does not name each must send as `If-Match`.
     pub digest: String,
     /// The roster version now.
@@ -99,9 +105,9 @@ fn document(undone: Undone) -> UndoneDocument {
     let state = undone.state().word().to_owned();
     let last = undone.reports.last().map(|one| (one.roster_version, one.seq));
     let (roster_version, seq) = last.unwrap_or_default();
-    let report = |UndoneOne { undoes, mut report }: UndoneOne| {
+    let report = |UndoneOne { undoes, mut report, would_hold }: UndoneOne| {
         let holds = std::mem::take(&mut report.holds);
-        UndoReport { undoes: undoes.0, decided: decided(report), holds }
+        UndoReport { undoes: undoes.0, decided: decided(report), holds, would_hold }
     };
     let kept = |k: Kept| KeptDocument { unique_id: k.key, what: k.what, change_set_id: k.change_set.0 };
     UndoneDocument {
@@ -109,6 +115,7 @@ fn document(undone: Undone) -> UndoneDocument {
         reports: undone.reports.into_iter().map(report).collect(),
         kept: undone.kept.into_iter().map(kept).collect(),
         not_undone: undone.not_undone.into_iter().map(|id| id.0).collect(),
+        stopped: undone.stopped.map(|why| not_now(why).why_it_stopped()),
         digest: undone.digest,
         roster_version,
         seq,
@@ -247,9 +254,11 @@ fn as_it_is(set: &ChangeSet) -> Value {
 /// Take back what several change sets did
 ///
 /// Newest first, each by a change set of its own, at which policy and guards look like at any other; what changed since is kept and
-/// listed. Behind the first that waits for review nothing more is undone: `not_undone` has the others. Change sets that are named
-/// are named with their digests. Of all others a trial (`dry_run`) tells which they are: its `digest` must come back as `If-Match`,
-/// so that nothing is undone that nobody saw. It needs `change_set:read` too and, to name a person, `member:read`. At most 100 are undone at a time.
+/// listed. Guards and the second approver go by all of them together. Behind the first that waits for review nothing more is undone:
+/// `not_undone` has the others, and a trial says so beforehand (`would_hold`). If one fails behind others, `stopped` says why, and
+/// what was undone before stands. Change sets that are named are named with their digests. Of all others a trial (`dry_run`) tells
+/// which they are: its `digest` must come back as `If-Match`, so that nothing is undone that nobody saw. It needs `change_set:read`
+/// too and, to name a person, `member:read`. At most 100 are undone at a time.
 #[utoipa::path(post, path = "/api/v1/change-sets/undo", tag = "change sets",
     params(("If-Match" = Option<String>, Header)), request_body = UndoSeveral,
     responses((status = 200, body = UndoneDocument),
@@ -316,4 +325,32 @@ fn check_meant(meant: &Meant, tags: Option<&[String]>) -> Result<()> {
         "Nothing was undone: If-Match is not the digest of what would be undone now; `change_sets` has what that is.";
     let now: Vec<Value> = meant.sets.iter().map(as_it_is).collect();
     Err(Problem::new(&STALE, why).with("digest", meant.digest.clone()).with("change_sets", now))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn why_an_undo_stopped_is_a_sentence_without_internals() {
+        let stopped = |error| {
+            let undone = Undone {
+                reports: Vec::new(),
+                kept: Vec::new(),
+                not_undone: vec![ChangeSetId(Uuid::nil())],
+                stopped: Some(error),
+                digest: String::new(),
+            };
+            let document = serde_json::to_value(document(undone)).unwrap();
+            assert_eq!(
+                (&document["state"], &document["not_undone"][0]),
+                (&json!("partly_applied"), &json!(Uuid::nil()))
+            );
+            document["stopped"].as_str().unwrap().to_owned()
+        };
+        assert_eq!(stopped(Error::Busy("zqhost".into())), "The organisation's roster is being worked on.");
+        let damaged = stopped(Error::Damaged("zqpath".into()));
+        assert_eq!(damaged, "Something failed within the server; asked again, the rest may succeed.");
+        assert_eq!(stopped(Error::Wrong("It is gone.".into())), "It is gone.");
+    }
 }
