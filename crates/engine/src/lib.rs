@@ -17,7 +17,6 @@ use muster_domain::{
     settings::Settings,
 };
 use muster_store::{OrganisationRow, Store, Who};
-use tokio::sync::Semaphore;
 use uuid::Uuid;
 
 pub mod access;
@@ -78,6 +77,7 @@ pub mod sizes;
 mod spill;
 pub mod spoken;
 pub mod supersede;
+pub mod turns;
 pub mod undo;
 pub mod uploads;
 pub mod verify;
@@ -92,12 +92,6 @@ use sizes::Sizes;
 
 /// For how long another process's lease is waited for, unless somebody says otherwise.
 const PATIENCE: Duration = Duration::from_secs(60);
-
-/// So many logs are folded, and the rosters that come of it held, at once: of a million people one takes some 500 MiB.
-const FOLDINGS: usize = 4;
-
-/// So many workbooks are written, and held until they are read, at once: of a million people one takes some GiB of disk.
-const WORKBOOKS: usize = 4;
 
 /// The engine over one store and one directory of payloads.
 #[derive(Clone)]
@@ -114,10 +108,10 @@ pub struct Engine {
     pub patience: Duration,
     data_dir: PathBuf,
     access: Arc<access::Memory>,
-    /// Who may fold a log and hold the roster that it gives.
-    folding: Arc<Semaphore>,
-    /// Who may write a workbook.
-    writing: Arc<Semaphore>,
+    /// Who is at what costs much.
+    turns: Arc<turns::Turns>,
+    /// How many people lose eligibility by change sets that were asked about lately.
+    losing: Arc<review::LosingLately>,
 }
 
 /// An organisation as commands work on it.
@@ -149,8 +143,8 @@ impl Engine {
             patience: PATIENCE,
             data_dir: data_dir.to_owned(),
             access: Arc::default(),
-            folding: Arc::new(Semaphore::new(FOLDINGS)),
-            writing: Arc::new(Semaphore::new(WORKBOOKS)),
+            turns: Arc::default(),
+            losing: Arc::default(),
         })
     }
 

@@ -1,7 +1,7 @@
 //! Members and the roster, now and at another time; how one of them is found is in `find`, how all
 //! of them are written down in `table`.
 
-use std::{ops::Deref, sync::Arc};
+use std::ops::Deref;
 
 use chrono::{DateTime, Utc};
 use muster_domain::{
@@ -10,10 +10,9 @@ use muster_domain::{
     member::Member,
     replay::{Checked, Replay},
 };
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use uuid::Uuid;
 
-use crate::{Engine, Error, Organisation, Result, export::SLICE, roster::in_parallel};
+use crate::{Engine, Error, Organisation, Result, export::SLICE, roster::in_parallel, turns::Turn};
 
 mod find;
 mod roster;
@@ -93,20 +92,6 @@ impl Engine {
         Ok(Past { replay, _turn: turn })
     }
 
-    /// Waits until the log may be folded: each folding holds a whole roster, so only a few are held at once.
-    ///
-    /// # Errors
-    /// [`Error::Busy`] if others are at it for longer than was to be waited.
-    pub(crate) async fn turn_to_fold(&self) -> Result<Turn> {
-        self.turn(&self.folding, "Others look at rosters of the past; try it again in a while.").await
-    }
-
-    /// Waits for one of a few places.
-    async fn turn(&self, places: &Arc<Semaphore>, busy: &str) -> Result<Turn> {
-        let turn = tokio::time::timeout(self.patience, places.clone().acquire_owned()).await;
-        turn.ok().and_then(Result::ok).map(Turn).ok_or_else(|| Error::Busy(busy.to_owned()))
-    }
-
     /// How many people were ever on the roster up to some time, at most: as much as is known of it without reading it.
     ///
     /// # Errors
@@ -131,9 +116,6 @@ impl Deref for Past {
         &self.replay
     }
 }
-
-/// One of a few places, held for as long as this is.
-pub struct Turn(#[allow(dead_code)] OwnedSemaphorePermit);
 
 /// An error if a log of so many versions and events does not come to this point.
 pub(crate) fn is_reached(org: &Organisation, at: At, roster_version: u64, last_seq: u64) -> Result<()> {

@@ -14,8 +14,9 @@ use serde::{Deserialize, Serialize};
 use crate::{
     Engine, Organisation, Result,
     export::SLICE,
-    members::{At, Turn, is_past, is_reached},
+    members::{At, is_past, is_reached},
     roster::in_parallel,
+    turns::Turn,
 };
 
 mod wanted;

@@ -26,6 +26,7 @@ mod second;
 mod since;
 
 pub use approve::Approval;
+pub(crate) use losing::LosingLately;
 pub use losing::{Losing, Unconfirmed};
 pub use reject::Remembered;
 pub use second::{Approvals, FirstOfTwo};

@@ -340,3 +340,33 @@ async fn asked_for_who_lost_it(turns: Vec<(Said, Said)>) {
     assert_eq!(asked, lost as u64, "{turns:?}");
     given.verified().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_loses_eligibility_is_worked_out_once_and_of_a_few_change_sets_at_a_time() {
+    let given = Given::organisation().await;
+    given.applied(full(), &active(1..=20, &[])).await;
+    let held = given.excluded(1..=3).await;
+    assert_eq!(given.would_lose(&held).await, (3, 0));
+    let engine = given.engine.clone().patient_for(std::time::Duration::from_millis(20));
+    let (acme, set) = (given.acme().await, given.change_set(&held).await);
+    let mut turns = Vec::new();
+    let refused = loop {
+        assert!(turns.len() < 100, "there is no end to it");
+        match engine.turn_to_count().await {
+            Ok(turn) => turns.push(turn),
+            Err(e) => break e,
+        }
+    };
+    assert!(matches!(refused, Error::Busy(_)), "{refused}");
+    assert_eq!(turns.len(), 2);
+    // Nothing is read for what was asked before; of another digest, other settings or another roster it is.
+    assert_eq!(engine.would_lose(&acme, &set).await.unwrap(), Losing { removals: 3, taken_off: 0 });
+    let other = ChangeSet { digest: "another".to_owned(), ..set.clone() };
+    assert!(matches!(engine.would_lose(&acme, &other).await, Err(Error::Busy(_))));
+    given.set("eligibility.excluded_statuses", "leave").await;
+    assert!(matches!(engine.would_lose(&given.acme().await, &set).await, Err(Error::Busy(_))));
+    given.by_hand(Edit::Remove { key: "E9".into() }).await;
+    assert!(matches!(engine.would_lose(&acme, &set).await, Err(Error::Busy(_))));
+    turns.pop();
+    assert_eq!(given.engine.would_lose(&given.acme().await, &set).await.unwrap(), Losing::default());
+}

@@ -380,3 +380,28 @@ async fn an_undo_that_fails_behind_others_tells_what_stands() {
     conn.close().await;
     given.verified().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_few_at_a_time_look_for_what_was_done_to_a_person_and_only_what_was_applied_is_meant() {
+    let (given, held) = waiting().await;
+    let acme = given.acme().await;
+    // Of two the payload is turned down, and so nothing was done to them by it.
+    let choice = Choice { only: vec!["E1".into(), "E7".into()], ..Choice::default() };
+    given.approve(&held, Approval { choice, reject_rest: true, ..Approval::default() }).await.unwrap();
+    let of = |key: &str| UndoRequest { whom: Some(key.into()), ..UndoRequest::default() };
+    let engine = given.engine.clone().patient_for(std::time::Duration::from_millis(20));
+    for (key, many) in [("E1", 2), ("E2", 1), ("E7", 1), ("E3", 1)] {
+        assert_eq!(engine.meant_by_undo(&acme, &of(key)).await.unwrap().sets.len(), many, "{key}");
+    }
+    let mut turns = Vec::new();
+    while let Ok(turn) = engine.turn_to_look_for_undo().await {
+        turns.push(turn);
+        assert!(turns.len() < 100, "there is no end to it");
+    }
+    assert!(matches!(engine.meant_by_undo(&acme, &of("E1")).await, Err(Error::Busy(_))));
+    let ids = vec![held.change_set_id.unwrap().to_string()];
+    let named = UndoRequest { ids, ..of("E1") };
+    assert_eq!(engine.meant_by_undo(&acme, &named).await.unwrap().sets.len(), 1, "what is named is not looked for");
+    turns.pop();
+    assert!(engine.meant_by_undo(&acme, &of("E1")).await.is_ok());
+}

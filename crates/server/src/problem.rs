@@ -128,7 +128,7 @@ impl From<Error> for Problem {
             Error::Refused(why) => Problem::new(&REFUSED, why),
             Error::Wrong(why) => Problem::new(&INVALID, why),
             Error::Unknown(_) => Problem::new(&NOT_FOUND, "There is no such thing in your organisation."),
-            Error::Busy(_) => busy(),
+            Error::Busy(why) => Problem::new(&BUSY, why).header(header::RETRY_AFTER, "5"),
             Error::Reused(why) => Problem::new(&IDEMPOTENCY_MISMATCH, why),
             Error::Stale(why) => Problem::new(&STALE, why),
             Error::Guarded(why) => Problem::new(&CONFIRMATION, why),

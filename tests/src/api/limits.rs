@@ -228,3 +228,42 @@ fn a_row_that_is_like_somebody_unseen_is_not_told_whom() {
     assert_eq!(changed["results"][0], json!({ "unique_id": "", "status": "updated" }), "{changed}");
     api.muster.verify();
 }
+
+#[test]
+fn a_key_with_limits_is_not_told_of_what_becomes_blank_nor_how_many_lose_eligibility() {
+    let api = Api::start(On::Sqlite);
+    api.upload("mode=full", &people(1..=20, "Sales"));
+    let held = api.upload("mode=full", &people(1..=18, "")).json();
+    assert_eq!((&held["state"], held["holds"].as_array().unwrap().len()), (&json!("held"), 1), "{held}");
+    let (set, upload) = (held["change_set_id"].as_str().unwrap(), held["upload_id"].as_str().unwrap());
+    let (set, upload) = (format!("/api/v1/change-sets/{set}"), format!("/api/v1/uploads/{upload}"));
+    let blind = key(&api, "blind", &["--read-fields", "members=employee_id,location"]);
+    let sales = key(&api, "sales", &["--department", "Sales"]);
+    let told = |key: &str| {
+        let lists = ["/api/v1/change-sets", "/api/v1/change-sets/overview", "/api/v1/uploads"];
+        let all = [&*set, &*upload].into_iter().chain(lists);
+        all.map(|path| send(&api, key, "GET", path, &Value::Null).body).collect::<Vec<_>>()
+    };
+    assert!(told(&api.key).iter().all(|body| body.contains("values of department")));
+    for key in [&blind, &sales] {
+        for body in told(key) {
+            assert!(!body.contains("values of department"), "{body}");
+        }
+        let one = api.document(key, &set);
+        let hold = &one["holds"][0];
+        assert_eq!(
+            (&hold["guard"], &hold["detail"]),
+            (&json!("blanked_field"), &json!("Many values of a field would become blank."))
+        );
+        assert_eq!(one["figures"]["blanked"], json!([]), "{one}");
+    }
+    let lose = |key: &str| {
+        let one = api.document(key, &set);
+        (one["removals"].clone(), one["taken_off"].clone())
+    };
+    for key in [&api.key, &blind] {
+        assert_eq!(lose(key), (json!(2), json!(2)));
+    }
+    assert_eq!(lose(&sales), (Value::Null, Value::Null));
+    api.muster.verify();
+}

@@ -163,21 +163,36 @@ fn bulky(many: u32) -> String {
 #[test]
 fn only_a_few_workbooks_are_held_at_once_and_none_for_whoever_hangs_up() {
     let api = Api::start(On::Sqlite);
-    assert_eq!(api.upload("mode=full", &bulky(20_000)).json()["state"], "applied");
+    let org = |slug: &str| -> String {
+        api.muster.ok(&["org", "create", slug, "--name", slug]);
+        api.muster.ok(&["org", "set", slug, "api_access=on", "guard.first_import=off"]);
+        api.muster.ok(&["users", "set-role", "hris", "administrator", "--org", slug]);
+        let made = api.muster.ok(&["keys", "create", "--org", slug, "--name", "all", "--user", "hris", "--scope", "*"]);
+        made["api_key"].as_str().unwrap().to_owned()
+    };
+    let (other, third) = (org("other"), org("third"));
+    let (rows, headers) = (bulky(20_000), [("Content-Type", "text/csv"), ("Prefer", "wait=60")]);
+    for key in [&api.key, &other] {
+        let said = Said { key: Some(key), headers: &headers, body: rows.as_bytes() };
+        assert_eq!(api.said("POST", "/api/v1/uploads?mode=full", &said).json()["state"], "applied");
+    }
     let path = format!("{EXPORT}?format=xlsx");
-    let begun = |_| -> TcpStream {
-        let mut stream = api.ask("GET", &path, &Said { key: Some(&api.key), ..Said::default() });
+    let begun = |key: &String| -> TcpStream {
+        let mut stream = api.ask("GET", &path, &Said { key: Some(key), ..Said::default() });
         let mut first = [0; 12];
         stream.read_exact(&mut first).unwrap();
         assert_eq!(&first, b"HTTP/1.1 200");
         stream
     };
     // These read no further.
-    let slow: Vec<TcpStream> = (0..4).map(begun).collect();
+    let slow: Vec<TcpStream> = [&api.key, &api.key, &other, &other].map(begun).into();
     assert_eq!(api.nameless(), 4, "what rows were gathered in is gone when the workbook is whole");
     let busy = api.get(&path);
     assert_eq!((busy.problem().as_str(), busy.status), ("busy", 503));
     assert!(busy.header("retry-after").is_some());
+    let why = busy.json()["detail"].as_str().unwrap().to_owned();
+    assert!(why.contains("2 workbooks of the organisation") && !why.contains("roster"), "{why}");
+    assert_eq!(api.workbook(&third, "?format=xlsx", &[]).1.len(), 1, "others do not wait for those who read slowly");
     assert_eq!(api.said("HEAD", &path, &Said { key: Some(&api.key), ..Said::default() }).status, 200, "it writes none");
     drop(slow);
     until("the end of what nobody reads", || api.nameless() == 0);

@@ -1,16 +1,23 @@
 //! Which change sets a request to undo means, and whether whoever asks has seen these and no others.
 
+use std::{collections::HashSet, time::Duration};
+
 use chrono::{DateTime, Utc};
 use muster_domain::{
+    change::Change,
     digest::Keys,
     documents::ChangeSet,
+    fact::Fact,
     ids::{ChangeSetId, MemberNo},
     member::Member,
 };
 use uuid::Uuid;
 
 use super::UndoRequest;
-use crate::{Engine, Error, Organisation, Result, lists::Which};
+use crate::{Engine, Error, Organisation, Result, lists::Which, projections::reading::Wait, review::Standing};
+
+/// For how long the index of what was done to whom is waited for: the change sets can be read instead.
+const INDEXED: Duration = Duration::from_secs(2);
 
 /// What whoever asks has seen of what would be undone.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -53,14 +60,18 @@ impl Engine {
     /// The change sets that a request to undo means: those that it names, or all of which something was applied, but for undos.
     ///
     /// # Errors
-    /// If there is none, if nothing was applied of one that is named, or if there is no such person.
+    /// If there is none, if nothing was applied of one that is named, or if there is no such person; [`Error::Busy`] if none is named and
+    /// others look for theirs for longer than was to be waited.
     pub async fn meant_by_undo(&self, org: &Organisation, request: &UndoRequest) -> Result<Meant> {
         let whom = match &request.whom {
             Some(whom) => Some(self.whom(org, whom).await?),
             None => None,
         };
         let sets = match request.ids.is_empty() {
-            true => self.sets_to_undo(org, request, whom.as_ref()).await?,
+            true => {
+                let _turn = self.turn_to_look_for_undo().await?;
+                self.sets_to_undo(org, request, whom.as_ref()).await?
+            }
             false => self.named_to_undo(org, request).await?,
         };
         if sets.is_empty() {
@@ -121,18 +132,50 @@ impl Engine {
             }
         }
         let sets = last_first(sets);
-        let Some(member) = whom else { return Ok(sets) };
+        match whom {
+            Some(member) => self.touching(org, sets, member).await,
+            None => Ok(sets),
+        }
+    }
+
+    /// Those of some change sets of which something was applied to a member.
+    async fn touching(&self, org: &Organisation, mut sets: Vec<ChangeSet>, member: &Member) -> Result<Vec<ChangeSet>> {
+        if let Some(indexed) = self.indexed(org, member.no).await? {
+            sets.retain(|set| indexed.contains(&set.id));
+            return Ok(sets);
+        }
         let mut touching = Vec::new();
         for set in sets {
             // Of somebody new a change does not know the number.
             let is_about = |no: Option<MemberNo>, id: Uuid| no.map_or(id == member.uuid, |no| no == member.no);
             let mut touches = false;
-            self.each_change(org, &set, |_, c, _| touches |= c.is_some_and(|c| is_about(c.no, c.member))).await?;
+            let visit = |_, change: Option<&Change>, standing| {
+                touches |= standing == Standing::Applied && change.is_some_and(|c| is_about(c.no, c.member));
+            };
+            self.each_change(org, &set, visit).await?;
             if touches {
                 touching.push(set);
             }
         }
         Ok(touching)
+    }
+
+    /// The change sets of which something was applied to a member, by the index of what was done to whom; none if that does not reflect
+    /// all that was done yet.
+    async fn indexed(&self, org: &Organisation, no: MemberNo) -> Result<Option<HashSet<ChangeSetId>>> {
+        let until = self.store.head(org.row.id).await?.last_seq;
+        let wait = Wait { until: Some(until), at_most: INDEXED, work: true };
+        let mut index = match self.history_index(org.row.id, wait).await {
+            Err(Error::Behind(_)) => return Ok(None),
+            index => index?,
+        };
+        let mut sets = HashSet::new();
+        for (seq, _) in index.applied(no).await? {
+            if let Fact::Applied(applied) = Fact::read(&self.store.event(org.row.id, seq).await?.meta)? {
+                sets.insert(applied.change_set);
+            }
+        }
+        Ok(Some(sets))
     }
 }
 

@@ -11,6 +11,7 @@ use muster_domain::{
     access::{Action, Grant, Resource},
     documents::Feed,
     field::{FieldId, FieldSet},
+    guard::Hold,
     ids::{ChangeSetId, FeedNo, UploadId},
     member::Member,
 };
@@ -19,6 +20,9 @@ use uuid::Uuid;
 
 use super::rate::Class;
 use crate::problem::{MISSING_RIGHT, NOT_FOUND, Problem, Result, WRONG_FEED};
+
+/// What is told of values that become blank to whoever sees some people or fields only.
+const BLANKED: &str = "Many values of a field would become blank.";
 
 /// The caller of a request; cheap to clone.
 #[derive(Clone)]
@@ -205,6 +209,16 @@ impl Caller {
     /// Whether these fields, or all, have one of that name.
     pub fn is_among(&self, fields: Option<&FieldSet>, name: &str) -> bool {
         fields.is_none_or(|fields| self.field(name).is_some_and(|field| fields.contains(field)))
+    }
+
+    /// Guards that tripped, as they are told through a resource: whoever sees some people or fields only is not told of which field
+    /// how many values become blank.
+    pub fn holds(&self, resource: Resource, mut holds: Vec<Hold>) -> Vec<Hold> {
+        if !self.grant.key.rows.is_empty() || self.readable(resource).is_some() {
+            let blanked = holds.iter_mut().filter(|hold| hold.guard == "blanked_field");
+            blanked.for_each(|hold| hold.detail = BLANKED.to_owned());
+        }
+        holds
     }
 
     /// The fields that may be written through a resource; none for all.

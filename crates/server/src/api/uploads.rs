@@ -115,7 +115,7 @@ pub struct UploadDocument {
     /// Counts of rows.
     #[schema(value_type = Object)]
     pub counts: Counts,
-    /// Guards that tripped.
+    /// Guards that tripped. To a key that sees only some people or fields `blanked_field` does not say which field it is.
     #[schema(value_type = Vec<Object>)]
     pub holds: Vec<Hold>,
     /// The first hundred row issues. `GET /uploads/{id}/issues` has all that are kept.
@@ -163,7 +163,7 @@ impl UploadDocument {
             state: report.state.word().to_owned(),
             digest: report.digest,
             counts: report.counts,
-            holds: report.holds,
+            holds: caller.holds(Resource::Uploads, report.holds),
             issues: Some(issues::shown(report.issues, limited, caller)),
             read_as: Some(report.read_as),
             mapping_version: report.mapping_version,

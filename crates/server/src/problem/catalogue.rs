@@ -124,8 +124,10 @@ kinds! {
     INTERNAL = 500, "internal", "Something is wrong on our side",
         "A bug, or a part of the installation that failed.",
         "Try again later; if it stays, give the operator the request's `X-Request-Id`.";
-    BUSY = 503, "busy", "The roster is being worked on",
-        "Another process is writing to the organisation's roster, for longer than a request should wait.",
+    BUSY = 503, "busy", "Too much is under way",
+        "Another process is writing to the organisation's roster, or others are at what only a few may be at once (rosters of the past, \
+         workbooks, who loses eligibility by a change set, what is to be undone), for longer than a request should wait; or the \
+         organisation has two workbooks that are not read to their end yet. The detail says which.",
         "Wait as long as `Retry-After` says and send it again.";
     UNAVAILABLE = 503, "unavailable", "The database cannot be reached",
         "The database is away or full.",

@@ -11,7 +11,6 @@ use muster_domain::{field::FieldKind, member::Member};
 use super::{Column, Table};
 use crate::{
     Engine, Error, Organisation, Result,
-    members::Turn,
     workbook::{Cell, MOST_ROWS, Sheet},
 };
 
@@ -29,14 +28,6 @@ pub struct Book {
 }
 
 impl Engine {
-    /// Waits until a workbook may be written: each takes disk and a core, so only a few are written and held at once.
-    ///
-    /// # Errors
-    /// [`Error::Busy`] if others are at it for longer than was to be waited.
-    pub async fn turn_to_write(&self) -> Result<Turn> {
-        self.turn(&self.writing, "Others write workbooks; try it again in a while.").await
-    }
-
     /// A workbook of this table, which is written where payloads lie, to files that have no names. It works on the disk: not for
     /// a thread that others wait for.
     ///

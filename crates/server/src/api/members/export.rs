@@ -15,7 +15,10 @@ use muster_domain::{
     field::FieldSet,
     member::Member,
 };
-use muster_engine::members::{At, Filled, MOST_PEOPLE, Roster, Table, Turn};
+use muster_engine::{
+    members::{At, Filled, MOST_PEOPLE, Roster, Table},
+    turns::Unread,
+};
 use serde::Deserialize;
 use tokio::task::block_in_place;
 use utoipa::{IntoParams, ToSchema};
@@ -184,7 +187,8 @@ impl Form {
 /// sheet, which has room for 1,048,575 people. In CSV, what a spreadsheet would take for a formula gets an apostrophe in front, unless
 /// `raw=true`; in a workbook dates are dates and all else is text. A key that sees some people or fields gets these alone; of another
 /// time, those people who are among them both then and now. An answer that breaks off is not whole. A workbook is begun to be sent
-/// when it is written, which takes a while where there are many people, and only a few are written at once.
+/// when it is written, which takes a while where there are many people; only a few are written at once, and an
+/// organisation has at most two that are not read to their end yet.
 #[utoipa::path(get, path = "/api/v1/members/export", tag = "members", params(ExportParameters),
     responses(
         (status = 200, content((String = "text/csv"), (MemberDocument = "application/x-ndjson"),
@@ -230,22 +234,25 @@ async fn head(caller: &Caller, at: At, format: Format, readable: Option<&FieldSe
 /// A workbook is written before anything of it is sent: what goes wrong is a problem then, and not half a file.
 async fn workbook(mut people: People, again: Again, readable: Option<&FieldSet>) -> Result<Response> {
     let caller = people.caller.clone();
+    let unread = caller.engine.one_more_unread(caller.organisation.row.id)?;
     let turn = caller.engine.turn_to_write().await?;
     let table = people.table(readable).await?;
     let file = tokio::fs::File::from_std(people.workbook(table).await?);
+    // Others' workbooks do not wait for whoever reads this one slowly.
+    drop(turn);
     if !still_may(&caller, &again, RIGHT).await {
         let why = "What the key may do was changed while the workbook was written; ask for it again.";
         return Err(Problem::new(&MISSING_RIGHT, why));
     }
     let length = file.metadata().await.map_err(|e| Problem::internal(&e))?.len();
-    let pieces = read_file(file).map(move |piece| held(piece, &turn));
+    let pieces = read_file(file).map(move |piece| held(piece, &unread));
     let mut response = Format::Xlsx.answer(Body::from_stream(while_let_in(pieces, caller, again, RIGHT)));
     response.headers_mut().insert(header::CONTENT_LENGTH, length.into());
     Ok(response)
 }
 
-/// The turn goes to somebody else when the file has gone from the disk, whether it was read or not.
-fn held<T>(piece: T, _: &Turn) -> T {
+/// It counts until the file has gone from the disk, whether it was read or not.
+fn held<T>(piece: T, _: &Unread) -> T {
     piece
 }
 
