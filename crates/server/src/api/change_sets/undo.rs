@@ -348,7 +348,7 @@ mod tests {
             );
             document["stopped"].as_str().unwrap().to_owned()
         };
-        assert_eq!(stopped(Error::Busy("zqhost".into())), "The organisation's roster is being worked on.");
+        assert_eq!(stopped(Error::Busy("Others are at it.".into())), "Others are at it.");
         let damaged = stopped(Error::Damaged("zqpath".into()));
         assert_eq!(damaged, "Something failed within the server; asked again, the rest may succeed.");
         assert_eq!(stopped(Error::Wrong("It is gone.".into())), "It is gone.");
