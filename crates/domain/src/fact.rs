@@ -231,12 +231,12 @@ impl Fact {
             Fact::UploadReceived(r) => format!("upload:{}", r.upload),
             Fact::UploadDecided { upload, .. } => format!("upload:{upload}"),
             Fact::Chunk { change_set, .. } | Fact::Superseded { change_set, .. } | Fact::Rebased { change_set, .. } => {
-                format!("change_set:{change_set}")
+                change_set.stream()
             }
-            Fact::Computed(c) => format!("change_set:{}", c.change_set),
-            Fact::ApprovalGiven(a) => format!("change_set:{}", a.change_set),
-            Fact::Applied(a) => format!("change_set:{}", a.change_set),
-            Fact::Rejected(r) => format!("change_set:{}", r.change_set),
+            Fact::Computed(c) => c.change_set.stream(),
+            Fact::ApprovalGiven(a) => a.change_set.stream(),
+            Fact::Applied(a) => a.change_set.stream(),
+            Fact::Rejected(r) => r.change_set.stream(),
         }
     }
 }

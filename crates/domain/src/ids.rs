@@ -30,6 +30,13 @@ uuid_id!(
     ChangeSetId
 );
 
+impl ChangeSetId {
+    /// The stream of its events in the log.
+    pub fn stream(self) -> String {
+        format!("change_set:{self}")
+    }
+}
+
 /// The number of a member inside its organisation: dense, from 0, never used again.
 /// It is internal; outside, a member is addressed by UUID or match key.
 pub type MemberNo = u32;

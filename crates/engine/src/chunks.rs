@@ -32,7 +32,7 @@ impl Engine {
     fn chunks_from(&self, org: OrganisationId, change_set: ChangeSetId, from: u32) -> ChunkReader {
         // A stream begins with chunks of at most so many changes, so there is nothing to be had before that version.
         let version = u64::from(from / CHUNK as u32);
-        let stream = format!("change_set:{change_set}");
+        let stream = change_set.stream();
         let place = Place { store: self.store.clone(), org, stream, from, version, done: false };
         ChunkReader { place: Some(place), ahead: None }
     }

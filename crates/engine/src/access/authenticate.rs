@@ -49,7 +49,7 @@ impl<E: Into<Error>> From<E> for Refusal {
 /// The secret of no organisation.
 const NOBODYS: [u8; 32] = [0; 32];
 
-/// How long whoever has no key waits for the answer: longer than any look-up takes, so that what was looked up does not show.
+/// How long whoever has no key waits for the answer, where the look-ups are not slower: what little they differ by does not show.
 const NO_KEY_AFTER: Duration = Duration::from_millis(10);
 
 /// By what a secret is hashed of which there is no key, so that it takes as long.

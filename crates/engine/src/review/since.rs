@@ -69,9 +69,8 @@ impl Engine {
     /// # Errors
     /// If the log cannot be read.
     pub async fn since(&self, org: &Organisation, set: &ChangeSet, seen: &str) -> Result<Vec<Since>> {
-        let stream = format!("change_set:{}", set.id);
         let (mut digest, mut known, mut since) = (String::new(), false, Vec::new());
-        for event in self.store.stream_events_from(org.row.id, &stream, set.created_seq).await? {
+        for event in self.store.stream_events_from(org.row.id, &set.id.stream(), set.created_seq).await? {
             let (now, at, actor) = (&mut digest, event.meta.recorded_at, event.meta.actor.as_str());
             let mut tell = |what, changes: &Selection, by: Option<&str>| {
                 if !changes.is_empty() {

@@ -108,8 +108,7 @@ impl Engine {
         if set.decided_by.is_none() {
             return Ok((!set.applied.is_empty()).then_some((set.created_seq, set.computed_at)));
         }
-        let stream = format!("change_set:{}", set.id);
-        let events = self.store.stream_events_from(org.row.id, &stream, set.created_seq).await?;
+        let events = self.store.stream_events_from(org.row.id, &set.id.stream(), set.created_seq).await?;
         let last = events.iter().rev().find(|event| event.meta.kind == "change_set.applied");
         Ok(last.map(|event| (event.meta.seq, event.meta.recorded_at)))
     }
